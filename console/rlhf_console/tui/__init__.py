@@ -1,0 +1,1 @@
+"""The full-screen console. Renders messages; reads no files itself."""

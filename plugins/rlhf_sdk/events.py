@@ -1,0 +1,243 @@
+"""The typed messages of a run: one JSON line each in `events.jsonl`, written by the worker alone.
+
+`decode_event` never fails on what a newer writer added: an unknown kind comes back as `UnknownEvent` with its fields.
+Non-finite numbers travel as the strings "NaN", "Infinity" and "-Infinity".
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any, Literal
+
+import msgspec
+
+SCHEMA = 1
+
+Severity = Literal["info", "warning", "error"]
+CheckStatus = Literal["ok", "warn", "fail"]
+
+
+class Event(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind"):
+    """What every event carries.
+
+    `seq` counts the events of a run and never restarts; `attempt` counts starts of the worker; `step` is the number of
+    finished steps when the event was written; `time` is Unix time in seconds.
+    """
+
+    schema: int = SCHEMA
+    seq: int = 0
+    attempt: int = 1
+    time: float = 0.0
+    step: int = 0
+
+
+class Started(Event, frozen=True, tag="started"):
+    """The worker begins or goes on (`resumed_from` names the checkpoint) towards `total_steps`."""
+
+    plugin: str
+    total_steps: int
+    resumed_from: str | None = None
+
+
+class StateChanged(Event, frozen=True, tag="state"):
+    """The run is now in `state` (see `states.py`)."""
+
+    state: str
+    reason: str = ""
+
+
+class MetricsLogged(Event, frozen=True, tag="metrics"):
+    """What a finished step measured, units in the names (`kl/sequence_nats`); `seconds` is the step's wall time."""
+
+    values: dict[str, float]
+    seconds: float
+
+
+class PhaseEnded(Event, frozen=True, tag="phase"):
+    """One named phase of a step ended: wall seconds, and memory in bytes (`rss`; `allocated`, `reserved`, `peak`)."""
+
+    name: str
+    seconds: float
+    memory: dict[str, int]
+
+
+class Progress(Event, frozen=True, tag="progress"):
+    """Within a long step or set-up: `done` of `total` (None: unknown) units of `what`."""
+
+    what: str
+    done: int
+    total: int | None = None
+
+
+class Note(Event, frozen=True, tag="note"):
+    """A fact worth keeping in the record, in words (rows dropped, a cache that was used)."""
+
+    text: str
+
+
+class Alert(Event, frozen=True, tag="alert"):
+    """Something a person should look at: `code` is stable, `advice` says what to do."""
+
+    severity: Severity
+    code: str
+    message: str
+    advice: str = ""
+
+
+class Check(Event, frozen=True, tag="check"):
+    """A sanity light: the figure that was measured, the tolerance that it was held against."""
+
+    name: str
+    status: CheckStatus
+    figure: float
+    tolerance: float
+    explanation: str = ""
+
+
+class CheckpointSaved(Event, frozen=True, tag="checkpoint"):
+    """`name` is the folder under `checkpoints/`; it is complete and verified when this is written."""
+
+    name: str
+    bytes: int
+    seconds: float
+    reason: str = ""
+
+
+class CommandAcknowledged(Event, frozen=True, tag="ack"):
+    """The answer to one command file: `outcome` is accepted, done, refused or ignored."""
+
+    command_id: str
+    command: str
+    outcome: Literal["accepted", "done", "refused", "ignored"]
+    message: str = ""
+
+
+class ChildRun(Event, frozen=True, tag="child"):
+    """A pipeline's stage: which run does it, and in what state it is."""
+
+    stage: str
+    run_id: str
+    state: str
+
+
+class Result(Event, frozen=True, tag="result"):
+    """What the run found out, as plain data (the evaluation table, say); `name` tells readers how to show it."""
+
+    name: str
+    data: dict[str, Any]
+
+
+class Finished(Event, frozen=True, tag="finished"):
+    """The worker ends; `exit_code` as documented in `exit_codes.py`."""
+
+    exit_code: int
+    reason: str = ""
+
+
+class UnknownEvent(Event, frozen=True, tag="unknown"):
+    """An event of a kind that this version does not know, with everything it carried."""
+
+    original_kind: str
+    fields: dict[str, Any]
+
+
+class Sample(msgspec.Struct, frozen=True, kw_only=True):
+    """One line of `samples.jsonl`: what the policy wrote for a prompt, and how it was scored.
+
+    `tag` groups samples (`rollout`, `eval/ppo/temperature_1`, ...); `index` identifies the prompt within the tag, so that
+    one prompt can be followed through time. `metrics` has scalars (`score`, `kl/sequence_nats`, `response_tokens`).
+    """
+
+    seq: int = 0
+    attempt: int = 1
+    time: float = 0.0
+    step: int = 0
+    tag: str
+    index: int
+    prompt: str
+    response: str
+    reference: str | None = None
+    ended: bool = True
+    metrics: dict[str, float] = {}
+
+
+AnyEvent = (
+    Started | StateChanged | MetricsLogged | PhaseEnded | Progress | Note | Alert | Check | CheckpointSaved
+    | CommandAcknowledged | ChildRun | Result | Finished
+)  # fmt: skip
+
+_NON_FINITE = {math.inf: "Infinity", -math.inf: "-Infinity"}
+_FROM_TEXT = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
+_encoder = msgspec.json.Encoder()
+
+
+def spell_non_finite(value: Any) -> Any:
+    """Plain data in which NaN and infinities are spelled as the agreed strings."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return _NON_FINITE.get(value, "NaN")
+    if isinstance(value, dict):
+        return {key: spell_non_finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [spell_non_finite(item) for item in value]
+    return value
+
+
+def read_non_finite(value: Any) -> Any:
+    """The inverse of `spell_non_finite` for a field that is known to be a number."""
+    return _FROM_TEXT.get(value, value) if isinstance(value, str) else value
+
+
+def encode_line(record: msgspec.Struct) -> bytes:
+    """One JSON line, newline included."""
+    return _encoder.encode(spell_non_finite(msgspec.to_builtins(record))) + b"\n"
+
+
+_NUMBER_FIELDS = ("seconds", "figure", "tolerance")
+_NUMBER_MAPS = ("values", "metrics")
+
+
+def _restore_numbers(fields: dict[str, Any]) -> dict[str, Any]:
+    restored = dict(fields)
+    for key in _NUMBER_FIELDS:
+        if key in restored:
+            restored[key] = read_non_finite(restored[key])
+    for key in _NUMBER_MAPS:
+        if isinstance(restored.get(key), dict):
+            restored[key] = {name: read_non_finite(number) for name, number in restored[key].items()}
+    return restored
+
+
+def decode_event(line: bytes | str) -> Event:
+    """The event of one line.
+
+    Raises `msgspec.DecodeError` if the line is not a JSON object; unknown kinds and ill-typed fields of known kinds
+    come back as `UnknownEvent`.
+    """
+    fields = msgspec.json.decode(line, type=dict[str, Any])
+    try:
+        event: Event = msgspec.convert(_restore_numbers(fields), type=AnyEvent)
+        return event
+    except msgspec.ValidationError:
+        return _unknown_event(fields)
+
+
+def _unknown_event(fields: dict[str, Any]) -> UnknownEvent:
+    def whole(key: str, default: int) -> int:
+        value = fields.get(key, default)
+        return value if isinstance(value, int) else default
+
+    time = fields.get("time", 0.0)
+    return UnknownEvent(
+        seq=whole("seq", 0),
+        attempt=whole("attempt", 1),
+        time=float(time) if isinstance(time, int | float) else 0.0,
+        step=whole("step", 0),
+        original_kind=str(fields.get("kind", "")),
+        fields=fields,
+    )
+
+
+def decode_sample(line: bytes | str) -> Sample:
+    """The sample of one line. Raises `msgspec.DecodeError` or `msgspec.ValidationError` on a damaged one."""
+    fields = msgspec.json.decode(line, type=dict[str, Any])
+    return msgspec.convert(_restore_numbers(fields), type=Sample)

@@ -1,0 +1,118 @@
+"""The contract between a trainer and the worker that runs it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
+
+from rlhf_sdk.events import CheckStatus, Severity
+
+Metrics = Mapping[str, float]
+
+
+class Run(Protocol):
+    """What the worker gives a trainer. Everything a trainer says to the world goes through here."""
+
+    @property
+    def config(self) -> Any:
+        """The plugin's validated config (an instance of `PluginSpec.config`)."""
+
+    @property
+    def seed(self) -> int: ...
+
+    @property
+    def directory(self) -> Path:
+        """The run's directory; a trainer may write below `directory / "data"`, and nowhere else."""
+
+    @property
+    def step(self) -> int:
+        """Finished steps."""
+
+    def safe_point(self) -> None:
+        """A place where the worker may pause, checkpoint or stop; call it between micro-batches and decode steps."""
+
+    def phase(self, name: str) -> AbstractContextManager[None]:
+        """Names what happens inside, for timing, memory attribution and OOM reports."""
+
+    def progress(self, what: str, done: int, total: int | None = None) -> None: ...
+
+    def sample(
+        self,
+        *,
+        tag: str,
+        index: int,
+        prompt: str,
+        response: str,
+        reference: str | None = None,
+        ended: bool = True,
+        metrics: Metrics | None = None,
+    ) -> None: ...
+
+    def alert(self, severity: Severity, code: str, message: str, advice: str = "") -> None: ...
+
+    def check(self, name: str, status: CheckStatus, figure: float, tolerance: float, explanation: str = "") -> None: ...
+
+    def note(self, text: str) -> None: ...
+
+    def result(self, name: str, data: dict[str, Any]) -> None: ...
+
+
+class Runtime(Protocol):
+    """What needs torch, supplied by the trainer, so that the worker stays free of it."""
+
+    def start(self, seed: int) -> None:
+        """Seeds every generator and fixes threads and determinism, once, before `Trainer.setup`."""
+
+    def save_rng(self, directory: Path) -> None:
+        """Writes every random state below `directory`."""
+
+    def load_rng(self, directory: Path) -> None: ...
+
+    def memory(self) -> dict[str, int]:
+        """Bytes now: `rss`, and where there is a device `allocated`, `reserved`, `peak` since the last `reset_peak`."""
+
+    def reset_peak(self) -> None: ...
+
+    def is_out_of_memory(self, error: BaseException) -> bool: ...
+
+
+class Trainer(Protocol):
+    """One run of an algorithm. Built without arguments, in the worker process only."""
+
+    runtime: Runtime | None
+    total_steps: int
+
+    def setup(self, run: Run) -> None:
+        """Loads data and models; sets `total_steps`. May raise `UserError`."""
+
+    def step(self) -> Metrics | None:
+        """One update of the algorithm; None when there is nothing left to do."""
+
+    def save(self, directory: Path) -> None:
+        """Writes everything that `load` needs to go on bit for bit, except random states."""
+
+    def load(self, directory: Path) -> None: ...
+
+
+@runtime_checkable
+class Sampler(Protocol):
+    """A trainer that can show what its policy writes."""
+
+    def sample(self, prompts: list[str]) -> list[str]: ...
+
+
+@runtime_checkable
+class Finisher(Protocol):
+    """A trainer that has something left to do after its last step (a final evaluation, say)."""
+
+    def finish(self) -> None: ...
+
+
+class UserError(Exception):
+    """The user's mistake: one clear message, exit code 2, no traceback."""
+
+
+class DivergedError(Exception):
+    """Training cannot go on (non-finite loss or gradient): exit code 4, the last good checkpoint stays."""

@@ -1,0 +1,1 @@
+"""Is it better: ROUGE, win rates, baselines, what the samples look like."""

@@ -1,0 +1,38 @@
+"""How the engine speaks to whoever runs it: four calls, no protocol, no files."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager, nullcontext
+from typing import Protocol
+
+
+class Hooks(Protocol):
+    """Given to every long-running function of the engine."""
+
+    def safe_point(self) -> None:
+        """A place where the caller may hold, save or leave (by an exception)."""
+
+    def phase(self, name: str) -> AbstractContextManager[None]:
+        """Names what happens inside."""
+
+    def progress(self, what: str, done: int, total: int | None = None) -> None:
+        """`done` of `total` units of a long piece of work."""
+
+    def note(self, text: str) -> None:
+        """A fact worth keeping in the record."""
+
+
+class NoHooks:
+    """For library users and tests that want none of it."""
+
+    def safe_point(self) -> None:
+        return None
+
+    def phase(self, name: str) -> AbstractContextManager[None]:
+        return nullcontext()
+
+    def progress(self, what: str, done: int, total: int | None = None) -> None:
+        return None
+
+    def note(self, text: str) -> None:
+        return None
