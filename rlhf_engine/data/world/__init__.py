@@ -1,4 +1,4 @@
-"""The Tiny TL;DR world: an endless, tiny Reddit in which the quality of every summary is known. Standard library only."""
+"""The Tiny TL;DR world: a small, endless Reddit in which the quality of every summary is known."""
 
 from rlhf_engine.data.world.annotators import Annotators, title_overlap
 from rlhf_engine.data.world.comparisons import demonstrations, group_candidates, label_group

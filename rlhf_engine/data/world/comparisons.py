@@ -13,7 +13,7 @@ EDIT_SHARE: Final = 0.5
 
 
 def demonstrations(count: int, *, seed: int) -> Iterator[dict[str, Any]]:
-    """Rows id, subreddit, title, post, latents, summary: the first `count` posts of the stream with a reference each."""
+    """Rows id, subreddit, title, post, latents, summary: the first posts of the stream, each with a reference."""
     for index in range(count):
         (post,) = generate_posts(1, seed=seed, start=index)
         yield {**post.to_record(), "summary": write_reference(post, random.Random(f"reference/{seed}/{index}"))}

@@ -76,11 +76,14 @@ class Post:
         if missing:
             raise ValueError(f"row {record.get('id', '?')!r} is not a post of the world: it lacks {', '.join(missing)}")
         latents = record["latents"]
-        unknown = {slot: latents.get(slot) for slot, values in SLOTS.items() if latents.get(slot) not in values}
-        if unknown:
-            raise ValueError(f"row {record['id']!r} is not a post of the world: unknown latents {unknown}")
+        values = {slot: latents.get(slot) for slot in SLOTS}
+        distractors = tuple(latents.get("distractors", ()))
+        foreign = {slot: value for slot, value in values.items() if value not in SLOTS[slot]}
+        if foreign or not distractors:
+            found = foreign or {"distractors": []}
+            raise ValueError(f"row {record['id']!r} is not a post of the world: it has the latents {found}")
         texts = {key: record[key] for key in ("id", "subreddit", "title", "post")}
-        return cls(**texts, **{**latents, "distractors": tuple(latents["distractors"])})
+        return cls(**texts, **values, distractors=distractors)
 
 
 def generate_posts(count: int, *, seed: int, start: int = 0) -> list[Post]:
