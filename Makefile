@@ -1,0 +1,48 @@
+# Needs nothing but make, git and Python 3.11 or newer.
+PYTHON ?= python3
+BIN := .venv/bin
+INSTALLED := .venv/.installed
+
+# Spinning OpenMP threads fight over busy cores; sleeping ones cost nothing.
+export OMP_WAIT_POLICY := PASSIVE
+unexport HF_HUB_OFFLINE
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo test check docs bench clean
+
+help:  ## show this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+install: $(INSTALLED)  ## make .venv with everything in it
+
+$(INSTALLED): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+		echo "Python 3.11 or newer is needed; '$(PYTHON)' is $$($(PYTHON) --version 2>&1)."; \
+		echo "Name another one: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 2; }
+	@$(PYTHON) -m venv .venv || { \
+		echo "'$(PYTHON) -m venv' failed. On Debian and Ubuntu: apt install python3-venv"; exit 2; }
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@touch $@
+
+demo: $(INSTALLED)  ## train SFT, reward model and PPO on the built-in task, then compare (minutes, no GPU)
+	$(BIN)/rlhf demo
+
+test: check  ## everything that CI runs
+	$(BIN)/pytest --ignore tests/house/docs
+
+check: $(INSTALLED)  ## style, types, import direction, documents
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/pytest --durations=0 tests/house/docs
+
+docs: $(INSTALLED)  ## write docs/options.md anew from the configs
+	$(BIN)/python docs/make_options.py
+
+bench: $(INSTALLED)  ## measure; results go to benchmarks/results
+	$(BIN)/python -m benchmarks
+
+clean:  ## remove the environment, caches and builds; runs stay
+	rm -rf .venv build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
