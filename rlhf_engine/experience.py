@@ -1,0 +1,79 @@
+"""What one rollout phase yields for the update, and how it is cut into minibatches and micro-batches."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, fields
+
+import torch
+from torch import Tensor
+
+from rlhf_engine.masking import masked_mean
+from rlhf_engine.rewards import sequence_kl
+from rlhf_engine.rollout import Rollout
+
+
+@dataclass(frozen=True)
+class Experience:
+    """A rollout with everything that PPO needs of it; token tensors [B, R], `scores` [B]."""
+
+    rollout: Rollout
+    logprobs: Tensor
+    ref_logprobs: Tensor
+    entropies: Tensor
+    values: Tensor
+    scores: Tensor
+    rewards: Tensor
+    advantages: Tensor
+    returns: Tensor
+
+    def __len__(self) -> int:
+        return len(self.rollout)
+
+    @property
+    def response_mask(self) -> Tensor:
+        return self.rollout.response_mask
+
+    @property
+    def token_count(self) -> Tensor:
+        """Valid response tokens, a scalar tensor."""
+        return self.response_mask.sum().clamp(min=1)
+
+    @property
+    def sequence_kl(self) -> Tensor:
+        """KL to the reference in nats per sequence, [B] (k1)."""
+        return sequence_kl(self.logprobs, self.ref_logprobs, self.response_mask)
+
+    @property
+    def mean_entropy(self) -> Tensor:
+        """Mean entropy of the policy's next-token distribution, in nats."""
+        return masked_mean(self.entropies, self.response_mask)
+
+    def rows(self, index: Tensor) -> Experience:
+        """The episodes at `index`, trimmed to their own longest prompt and response."""
+        rollout = self.rollout.rows(index)
+        width = rollout.response_tokens.shape[1]
+        parts = {
+            field.name: part[index] if part.ndim == 1 else part[index, :width]
+            for field in fields(self)
+            if isinstance(part := getattr(self, field.name), Tensor)
+        }
+        return Experience(rollout=rollout, **parts)
+
+    def shuffled_minibatches(self, count: int, *, epochs: int, seed: int) -> Iterator[Experience]:
+        """`epochs` passes in an order drawn from `seed`, each cut into `count` equal minibatches.
+
+        Raises ValueError if the batch can't be cut evenly.
+        """
+        if len(self) % count:
+            raise ValueError(f"{len(self)} episodes can't be cut into {count} equal minibatches")
+        generator = torch.Generator().manual_seed(seed)
+        for _ in range(epochs):
+            order = torch.randperm(len(self), generator=generator)
+            for index in order.chunk(count):
+                yield self.rows(index.to(self.scores.device))
+
+    def micro_batches(self, size: int) -> Iterator[Experience]:
+        """Consecutive pieces of at most `size` episodes."""
+        for index in torch.arange(len(self), device=self.scores.device).split(size):
+            yield self.rows(index)

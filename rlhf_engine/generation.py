@@ -1,0 +1,141 @@
+"""Batched sampling with a key-value cache. Rows that have ended are dropped from the batch.
+
+The noise of each token is keyed by (seed, episode, token), so that batch size, order and dropped rows can't shift it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from transformers import DynamicCache, PreTrainedModel
+
+from rlhf_engine.data.batching import left_pad
+from rlhf_engine.hooks import Hooks
+from rlhf_engine.models import lm_head_weight, position_ids_of
+from rlhf_engine.rollout import Rollout
+
+
+def _splitmix64(state: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """The SplitMix64 finaliser (Steele, Lea and Flood 2014): 64 well-mixed bits for each counter."""
+    with np.errstate(over="ignore"):
+        state = state + np.uint64(0x9E3779B97F4A7C15)
+        state = (state ^ (state >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+        state = (state ^ (state >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return state ^ (state >> np.uint64(31))
+
+
+def keyed_uniforms(seed: int, episodes: Sequence[int], length: int) -> Tensor:
+    """Uniforms in [0, 1), fp64 [B, length], a pure function of (seed, episode, token)."""
+    key = _splitmix64(np.array([seed], dtype=np.uint64))
+    rows = _splitmix64(np.asarray(episodes, dtype=np.uint64)[:, None] ^ key)
+    bits = _splitmix64(rows ^ _splitmix64(np.arange(length, dtype=np.uint64))[None, :])
+    return torch.from_numpy((bits >> np.uint64(11)).astype(np.float64) * 2.0**-53)
+
+
+def choose_tokens(logits: Tensor, uniforms: Tensor, temperature: float) -> Tensor:
+    """Inverse-CDF sampling over the whole vocabulary: logits [B, V], uniforms [B] -> tokens [B]. Temperature 0: argmax."""
+    if temperature == 0.0:
+        return logits.argmax(dim=-1)
+    cumulative = (logits.float() / temperature).softmax(dim=-1).cumsum(dim=-1)
+    thresholds = (uniforms.to(cumulative.dtype).to(cumulative.device) * cumulative[:, -1]).unsqueeze(-1)
+    chosen = torch.searchsorted(cumulative, thresholds, right=True).squeeze(-1)
+    return chosen.clamp(max=logits.shape[-1] - 1)
+
+
+class _Decoding:
+    """The rows still being written: their cache, mask and last token."""
+
+    def __init__(self, model: PreTrainedModel, prompt_tokens: Tensor, prompt_mask: Tensor) -> None:
+        self.model, self.cache = model, DynamicCache(config=model.config)
+        self.rows = torch.arange(len(prompt_tokens), device=prompt_tokens.device)
+        self.mask = prompt_mask
+        self.inputs = prompt_tokens.masked_fill(~prompt_mask, 0)
+        self.positions = position_ids_of(prompt_mask)
+
+    def next_logits(self) -> Tensor:
+        """[rows, V] logits of the next token, advancing the cache."""
+        output = self.model.base_model(
+            input_ids=self.inputs,
+            attention_mask=self.mask.long(),
+            position_ids=self.positions,
+            past_key_values=self.cache,
+            use_cache=True,
+        )
+        last = output.last_hidden_state[:, -1]
+        return last @ lm_head_weight(self.model).to(last.dtype).T
+
+    def append(self, tokens: Tensor, keep: Tensor) -> None:
+        """Adds one token to each row; rows where `keep` is False leave the batch once they are an eighth of it."""
+        if (~keep).sum() * 8 >= len(keep):
+            index = keep.nonzero().squeeze(-1)
+            self.cache.batch_select_indices(index)
+            self.rows, self.mask, self.positions, tokens = (
+                part[index] for part in (self.rows, self.mask, self.positions, tokens)
+            )
+        self.mask = torch.cat([self.mask, self.mask.new_ones(len(tokens), 1)], dim=1)
+        self.inputs, self.positions = tokens.unsqueeze(-1), self.positions[:, -1:] + 1
+
+
+@torch.no_grad()
+def sample_tokens(
+    model: PreTrainedModel,
+    prompt_tokens: Tensor,
+    prompt_mask: Tensor,
+    uniforms: Tensor,
+    *,
+    temperature: float,
+    eos_id: int,
+    hooks: Hooks,
+) -> Tensor:
+    """Sampled tokens [B, R] for left-padded prompts [B, P] and uniforms [B, R]; EOS repeated after a row's end."""
+    sampled = torch.full(uniforms.shape, eos_id, dtype=torch.long, device=prompt_tokens.device)
+    decoding = _Decoding(model, prompt_tokens, prompt_mask)
+    ended = torch.zeros(len(prompt_tokens), dtype=torch.bool, device=prompt_tokens.device)
+    for t in range(uniforms.shape[1]):
+        hooks.safe_point()
+        tokens = choose_tokens(decoding.next_logits(), uniforms[decoding.rows.cpu(), t], temperature)
+        tokens = torch.where(ended[decoding.rows], eos_id, tokens)
+        sampled[decoding.rows, t] = tokens
+        ended[decoding.rows] |= tokens == eos_id
+        if bool(ended.all()):
+            break
+        decoding.append(tokens, keep=~ended[decoding.rows])
+    return sampled
+
+
+def generate_rollout(
+    model: PreTrainedModel,
+    prompts: Sequence[list[int]],
+    *,
+    episodes: Sequence[int],
+    seed: int,
+    response_tokens: int,
+    temperature: float,
+    eos_id: int,
+    pad_id: int,
+    batch_size: int,
+    hooks: Hooks,
+) -> Rollout:
+    """Responses of `model` to `prompts` (token lists), sampled `batch_size` rows at a time, prompts of like length together.
+
+    `episodes` [B] keys the sampling noise. The rollout keeps the order of `prompts`.
+    """
+    device = model.device
+    uniforms = keyed_uniforms(seed, episodes, response_tokens)
+    sampled = torch.full((len(prompts), response_tokens), eos_id, dtype=torch.long, device=device)
+    by_length = sorted(range(len(prompts)), key=lambda i: (len(prompts[i]), i))
+    training = model.training
+    model.eval()
+    for start in range(0, len(by_length), batch_size):
+        rows = by_length[start : start + batch_size]
+        tokens, mask = (part.to(device) for part in left_pad([prompts[i] for i in rows], pad_id))
+        sampled[rows] = sample_tokens(
+            model, tokens, mask, uniforms[rows], temperature=temperature, eos_id=eos_id, hooks=hooks
+        )
+    model.train(training)
+    prompt_tokens, prompt_mask = (part.to(device) for part in left_pad(prompts, pad_id))
+    return Rollout.of_samples(prompt_tokens, prompt_mask, sampled, eos_id=eos_id, pad_id=pad_id)

@@ -1,0 +1,66 @@
+"""Losses as pure functions: tensors in, one scalar out.
+
+Token losses are sums over valid tokens divided by `token_count`, so that micro-batches of one minibatch add up to exactly
+its mean; leave it out for the mean over the tokens given.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from rlhf_engine.masking import masked_sum
+
+
+def _per_token(losses: Tensor, mask: Tensor, token_count: Tensor | int | None) -> Tensor:
+    return masked_sum(losses, mask) / (mask.sum().clamp(min=1) if token_count is None else token_count)
+
+
+def next_token_loss(logprobs: Tensor, mask: Tensor, token_count: Tensor | int | None = None) -> Tensor:
+    """Cross-entropy in nats per token from the target tokens' log-probabilities, [B, R]."""
+    return _per_token(-logprobs, mask, token_count)
+
+
+def probability_ratio(logprobs: Tensor, old_logprobs: Tensor, response_mask: Tensor) -> Tensor:
+    """pi(a|s) / pi_old(a|s), [B, R]; exactly 1 outside `response_mask`."""
+    return (logprobs - old_logprobs).masked_fill(~response_mask, 0.0).exp()
+
+
+def clipped_policy_loss(
+    logprobs: Tensor,
+    old_logprobs: Tensor,
+    advantages: Tensor,
+    response_mask: Tensor,
+    *,
+    clip_range: float,
+    token_count: Tensor | int | None = None,
+) -> Tensor:
+    """PPO's clipped surrogate, negated for descent (Schulman et al. 2017, equation 7). All tensors [B, R]."""
+    ratio = probability_ratio(logprobs, old_logprobs, response_mask)
+    advantages = advantages.masked_fill(~response_mask, 0.0)
+    clipped_ratio = ratio.clamp(1.0 - clip_range, 1.0 + clip_range)
+    losses = torch.maximum(-advantages * ratio, -advantages * clipped_ratio)
+    return _per_token(losses, response_mask, token_count)
+
+
+def clipped_value_loss(
+    values: Tensor,
+    old_values: Tensor,
+    returns: Tensor,
+    response_mask: Tensor,
+    *,
+    value_clip_range: float,
+    token_count: Tensor | int | None = None,
+) -> Tensor:
+    """Half the larger of the squared errors of the value and of the value clipped to old +- range. All [B, R]."""
+    values, old_values, returns = (x.masked_fill(~response_mask, 0.0) for x in (values, old_values, returns))
+    clipped = torch.clamp(values, old_values - value_clip_range, old_values + value_clip_range)
+    losses = 0.5 * torch.maximum((values - returns).square(), (clipped - returns).square())
+    return _per_token(losses, response_mask, token_count)
+
+
+def pairwise_loss(chosen_scores: Tensor, rejected_scores: Tensor, pair_count: Tensor | int | None = None) -> Tensor:
+    """Bradley-Terry: mean of -log sigmoid(chosen - rejected) over pairs, [N] each (Stiennon et al. 2020, section 3.4)."""
+    losses = -F.logsigmoid(chosen_scores - rejected_scores)
+    return losses.sum() / (max(len(losses), 1) if pair_count is None else pair_count)

@@ -1,0 +1,278 @@
+"""Policies and scalar models (reward, value): loading, from scratch or from a checkpoint, and one forward for both."""
+
+from __future__ import annotations
+
+import json
+import math
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    AutoModelForSequenceClassification,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
+
+from rlhf_engine.config import InitConfig, ModelConfig
+from rlhf_engine.data.tokenizers import check_vocabulary
+from rlhf_engine.errors import ConfigError
+from rlhf_engine.rollout import Rollout
+
+DROPOUT_KEYS = (
+    "attn_pdrop", "embd_pdrop", "resid_pdrop", "summary_first_dropout", "attention_dropout", "hidden_dropout",
+    "hidden_dropout_prob", "attention_probs_dropout_prob", "classifier_dropout", "dropout", "activation_dropout",
+)  # fmt: skip
+UNSUPPORTED_LOGITS = ("final_logit_softcapping", "logit_scale", "logits_scaling")
+
+
+def choose_device(name: str) -> torch.device:
+    """The device that `name` asks for; auto is the first GPU, else the CPU. Raises ConfigError if there is none such."""
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        raise ConfigError(f"device: {name!r} is not a device; allowed: auto, cpu, cuda, cuda:N") from None
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise ConfigError(f"device: {name!r} asked for, but torch {torch.__version__} sees no GPU; use cpu or auto")
+    return device
+
+
+def compute_precision(device: torch.device, compute: Literal["float32", "bfloat16"]) -> AbstractContextManager[Any]:
+    """Runs matrix products in bf16 where asked; weights, log-probabilities and losses stay fp32."""
+    return torch.autocast(device.type, dtype=torch.bfloat16) if compute == "bfloat16" else nullcontext()
+
+
+def _sizes_of(init: InitConfig, vocabulary: int) -> dict[str, Any]:
+    intermediate = init.intermediate_size or 4 * init.hidden_size
+    if init.architecture == "gpt2":
+        return {
+            "n_embd": init.hidden_size, "n_layer": init.layers, "n_head": init.heads, "n_inner": intermediate,
+            "n_positions": init.max_positions, "vocab_size": vocabulary,
+        }  # fmt: skip
+    sizes = {
+        "hidden_size": init.hidden_size, "num_hidden_layers": init.layers, "num_attention_heads": init.heads,
+        "intermediate_size": intermediate, "max_position_embeddings": init.max_positions, "vocab_size": vocabulary,
+    }  # fmt: skip
+    return sizes | ({"num_key_value_heads": init.kv_heads or init.heads} if init.architecture == "llama" else {})
+
+
+def model_config_of(init: InitConfig, tokenizer: PreTrainedTokenizerBase) -> Any:
+    """The transformers config of a model from scratch, dropout off. Raises ConfigError on sizes that don't fit."""
+    if init.hidden_size % init.heads:
+        raise ConfigError(f"model.init.hidden_size: {init.hidden_size} is not a multiple of heads = {init.heads}")
+    return AutoConfig.for_model(
+        init.architecture,
+        **_sizes_of(init, len(tokenizer)),
+        tie_word_embeddings=init.tie_embeddings,
+        initializer_range=init.initializer_range,
+        bos_token_id=None,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+    )
+
+
+def _read_config(config: ModelConfig, key: str) -> Any:
+    try:
+        return AutoConfig.from_pretrained(config.path, revision=config.revision or None)
+    except (OSError, ValueError) as error:
+        raise _load_error(config, key, error) from None
+
+
+def _load_error(config: ModelConfig, key: str, error: Exception) -> ConfigError:
+    text = str(error)
+    if Path(config.path).exists():
+        return ConfigError(
+            f"{key}.path: {config.path!r} is not a model that transformers can load: {text.splitlines()[0]}"
+        )
+    if any(sign in text for sign in ("401", "403", "gated", "private", "restricted")):
+        advice = "it is gated or private: accept its terms on the hub, then `hf auth login` or set HF_TOKEN"
+    else:
+        advice = (
+            "no such directory, and the hub can't be reached or has no such model; download it elsewhere with "
+            f"`hf download {config.path}` and give the directory"
+        )
+    return ConfigError(f"{key}.path: {config.path!r}: {advice}")
+
+
+def _prepare(hf_config: Any, config: ModelConfig, tokenizer: PreTrainedTokenizerBase, key: str) -> Any:
+    for name in DROPOUT_KEYS:
+        if getattr(hf_config, name, None):
+            setattr(hf_config, name, 0.0)
+    for name in UNSUPPORTED_LOGITS:
+        if getattr(hf_config, name, None) not in (None, 1.0):
+            raise ConfigError(f"{key}.path: {config.path!r} changes its logits ({name}), which is not supported")
+    hf_config.pad_token_id = tokenizer.pad_token_id
+    hf_config.eos_token_id = tokenizer.eos_token_id
+    return hf_config
+
+
+def _finish(
+    model: PreTrainedModel, config: ModelConfig, tokenizer: PreTrainedTokenizerBase, device: torch.device
+) -> Any:
+    for module in model.modules():
+        if isinstance(module, nn.Dropout):
+            module.p = 0.0
+    check_vocabulary(tokenizer, model.get_input_embeddings().weight.shape[0])
+    if config.gradient_checkpointing:
+        model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+    return model.to(device).train()
+
+
+def load_policy(
+    config: ModelConfig, tokenizer: PreTrainedTokenizerBase, device: torch.device, *, key: str = "model"
+) -> PreTrainedModel:
+    """A causal language model in fp32, dropout off. Raises ConfigError, naming `key`, if it can't be had."""
+    if not config.path:
+        hf_config = model_config_of(config.init, tokenizer)
+        model = AutoModelForCausalLM.from_config(
+            _prepare(hf_config, config, tokenizer, key), attn_implementation=config.attention
+        )
+        return _finish(model.float(), config, tokenizer, device)
+    hf_config = _prepare(_read_config(config, key), config, tokenizer, key)
+    return _finish(_from_pretrained(AutoModelForCausalLM, config, hf_config, key)[0], config, tokenizer, device)
+
+
+def _from_pretrained(kind: Any, config: ModelConfig, hf_config: Any, key: str) -> tuple[Any, set[str]]:
+    try:
+        model, info = kind.from_pretrained(
+            config.path,
+            config=hf_config,
+            revision=config.revision or "main",
+            dtype=torch.float32,
+            attn_implementation=config.attention,
+            output_loading_info=True,
+        )
+    except (OSError, ValueError, RuntimeError) as error:
+        raise _load_error(config, key, error) from None
+    missing = {name for name in info["missing_keys"] if not name.startswith("score.")}
+    if missing or info["mismatched_keys"]:
+        named = ", ".join(sorted(missing or {str(item) for item in info["mismatched_keys"]})[:3])
+        raise ConfigError(
+            f"{key}.path: {config.path!r} is a checkpoint of another architecture: no weights for {named}"
+        )
+    return model, set(info["missing_keys"])
+
+
+class ScalarModel(nn.Module):
+    """A transformer with a scalar head: a reward model, or a value model (critic).
+
+    `network` is transformers' `AutoModelForSequenceClassification` with one label, so that the saved directory loads
+    there as well; the affine normalisation score = gain * raw + bias is kept in its config as `score_gain`, `score_bias`.
+    """
+
+    def __init__(self, network: PreTrainedModel) -> None:
+        super().__init__()
+        self.network = network
+
+    @property
+    def affine(self) -> tuple[float, float]:
+        """(gain, bias) of the normalisation."""
+        config = self.network.config
+        return getattr(config, "score_gain", 1.0), getattr(config, "score_bias", 0.0)
+
+    def set_affine(self, gain: float, bias: float) -> None:
+        """Replaces the normalisation: it never accumulates, on reload either."""
+        self.network.config.score_gain, self.network.config.score_bias = gain, bias
+
+    def head(self, states: Tensor) -> Tensor:
+        """Normalised scalars, fp32 [...], of hidden states [..., H]."""
+        gain, bias = self.affine
+        weight = self.network.score.weight
+        return (states.float() @ weight.float().T).squeeze(-1) * gain + bias
+
+    def save_pretrained(self, directory: Path) -> None:
+        self.network.save_pretrained(directory)
+
+
+def load_scalar_model(
+    config: ModelConfig,
+    tokenizer: PreTrainedTokenizerBase,
+    device: torch.device,
+    *,
+    head_init: Literal["normal", "zero"] = "normal",
+    key: str = "model",
+) -> ScalarModel:
+    """A reward or value model; a checkpoint without a scalar head (an SFT policy) gets a new one.
+
+    normal: N(0, 1/sqrt(d + 1)) (Stiennon et al. 2020); zero: every score ties at first.
+    """
+    hf_config = _read_config(config, key) if config.path else model_config_of(config.init, tokenizer)
+    hf_config = _prepare(hf_config, config, tokenizer, key)
+    hf_config.num_labels = 1
+    if config.path:
+        network, missing = _from_pretrained(AutoModelForSequenceClassification, config, hf_config, key)
+    else:
+        network = AutoModelForSequenceClassification.from_config(
+            hf_config, attn_implementation=config.attention
+        ).float()
+        missing = {"score.weight"}
+    if "score.weight" in missing:
+        init_scalar_head(network.score.weight, head_init)
+    return ScalarModel(_finish(network, config, tokenizer, device))
+
+
+@torch.no_grad()
+def init_scalar_head(weight: Tensor, head_init: Literal["normal", "zero"]) -> None:
+    """Fills the head's weight [1, H] of a new scalar model, in place."""
+    if head_init == "zero":
+        weight.zero_()
+    else:
+        weight.normal_(0.0, 1.0 / math.sqrt(weight.shape[1] + 1))
+
+
+def position_ids_of(mask: Tensor) -> Tensor:
+    """Positions counted over valid tokens only, [B, T], so that left padding shifts nothing."""
+    return (mask.long().cumsum(dim=-1) - 1).clamp(min=0)
+
+
+def hidden_states(model: nn.Module, tokens: Tensor, mask: Tensor) -> Tensor:
+    """Last hidden states [B, T, H] of a causal LM or scalar model. Padding ids never reach the embedding."""
+    backbone = backbone_of(model)
+    output = backbone(
+        input_ids=tokens.masked_fill(~mask, 0),
+        attention_mask=mask.long(),
+        position_ids=position_ids_of(mask),
+        use_cache=False,
+    )
+    hidden: Tensor = output.last_hidden_state
+    return hidden
+
+
+def backbone_of(model: nn.Module) -> nn.Module:
+    network: Any = model.network if isinstance(model, ScalarModel) else model
+    backbone: nn.Module = network.base_model
+    return backbone
+
+
+def lm_head_weight(model: nn.Module) -> Tensor:
+    """[V, H] weight of a causal LM's head."""
+    network: Any = model
+    weight: Tensor = network.get_output_embeddings().weight
+    return weight
+
+
+def response_values(value_model: ScalarModel, rollout: Rollout) -> Tensor:
+    """V of the state before each response token, fp32 [B, R]; 0 where `response_mask` is False."""
+    hidden = hidden_states(value_model, rollout.tokens, rollout.mask)
+    return value_model.head(rollout.acting_states(hidden)).masked_fill(~rollout.response_mask, 0.0)
+
+
+def response_scores(reward_model: ScalarModel, rollout: Rollout) -> Tensor:
+    """The reward model's score at each row's last token (EOS, where it ended), fp32 [B]."""
+    hidden = hidden_states(reward_model, rollout.tokens, rollout.mask)
+    return reward_model.head(rollout.final_states(hidden))
+
+
+def save_model(model: PreTrainedModel | ScalarModel, tokenizer: PreTrainedTokenizerBase, directory: Path) -> None:
+    """A `save_pretrained` directory with the tokenizer: plain transformers loads it and goes on from it."""
+    directory.mkdir(parents=True, exist_ok=True)
+    model.save_pretrained(directory)
+    tokenizer.save_pretrained(directory)
+    config = json.loads((directory / "config.json").read_text())
+    (directory / "config.json").write_text(json.dumps(config, indent=2, sort_keys=True) + "\n")

@@ -1,0 +1,105 @@
+"""AdamW with a closed-form learning rate, gradient clipping, and a stop before a step that is not finite."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from rlhf_engine.config import OptimizerConfig
+from rlhf_engine.errors import NonFiniteError
+
+
+def lr_share(
+    step: int, total: int, *, schedule: Literal["constant", "linear", "cosine"], final_share: float, warmup_share: float
+) -> float:
+    """Learning rate of step `step` (counted from 0) of `total`, as a share of the peak.
+
+    Linear warm-up over `warmup_share` of the steps, then the schedule's way from 1 to `final_share` at step `total`.
+    """
+    warmup = round(warmup_share * total)
+    if step < warmup:
+        return (step + 1) / warmup
+    if schedule == "constant":
+        return 1.0
+    done = (step - warmup) / max(total - warmup, 1)
+    way = 1.0 - done if schedule == "linear" else 0.5 * (1.0 + math.cos(math.pi * done))
+    return final_share + (1.0 - final_share) * way
+
+
+class ScheduledAdamW:
+    """AdamW over named parameters; `step()` sets the learning rate, clips, checks and updates."""
+
+    def __init__(
+        self, parameters: Iterable[tuple[str, nn.Parameter]], config: OptimizerConfig, total_steps: int
+    ) -> None:
+        named = [(name, parameter) for name, parameter in parameters if parameter.requires_grad]
+        self.names = [name for name, _ in named]
+        self.parameters = [parameter for _, parameter in named]
+        self.config, self.total_steps, self.steps_done = config, total_steps, 0
+        self.adamw = torch.optim.AdamW(
+            self.parameters,
+            lr=config.lr,
+            betas=config.betas,
+            eps=config.eps,
+            weight_decay=config.weight_decay,
+            fused=True,
+        )
+
+    @property
+    def lr(self) -> float:
+        """Learning rate of the coming step."""
+        config = self.config
+        share = lr_share(
+            self.steps_done,
+            self.total_steps,
+            schedule=config.schedule,
+            final_share=config.final_lr_share,
+            warmup_share=config.warmup_share,
+        )
+        return config.lr * share
+
+    def step(self) -> float:
+        """Updates from the accumulated gradients and clears them; returns their norm before clipping.
+
+        Raises NonFiniteError, with the weights untouched, if the norm is not finite.
+        """
+        limit = self.config.max_grad_norm or math.inf
+        norm = float(nn.utils.clip_grad_norm_(self.parameters, limit))
+        if not math.isfinite(norm):
+            raise NonFiniteError(f"gradient norm is {norm} at optimizer step {self.steps_done}; no weight was changed")
+        for group in self.adamw.param_groups:
+            group["lr"] = self.lr
+        self.adamw.step()
+        self.adamw.zero_grad(set_to_none=True)
+        self.steps_done += 1
+        return norm
+
+    def state_tensors(self) -> dict[str, Tensor]:
+        """Moments and step counts by parameter name, for a checkpoint."""
+        state = self.adamw.state
+        return {
+            f"{name}/{key}": value
+            for name, parameter in zip(self.names, self.parameters, strict=True)
+            for key, value in state.get(parameter, {}).items()
+        }
+
+    def load_state_tensors(self, tensors: dict[str, Tensor], steps_done: int) -> None:
+        """The inverse of `state_tensors`."""
+        for name, parameter in zip(self.names, self.parameters, strict=True):
+            keys = ("step", "exp_avg", "exp_avg_sq")
+            entries = {key: tensors[f"{name}/{key}"] for key in keys if f"{name}/{key}" in tensors}
+            if entries:
+                self.adamw.state[parameter] = {
+                    key: value if key == "step" else value.to(parameter.device) for key, value in entries.items()
+                }
+        self.steps_done = steps_done
+
+
+def check_finite_loss(loss: Tensor) -> None:
+    """Raises NonFiniteError if the loss (scalar) is NaN or infinite."""
+    if not bool(torch.isfinite(loss)):
+        raise NonFiniteError(f"loss is {float(loss)}; no weight was changed")

@@ -1,0 +1,75 @@
+"""Supervised fine-tuning on responses, and next-token training on plain text: one update, and the held-out loss."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from rlhf_engine.hooks import Hooks
+from rlhf_engine.logprobs import response_logprobs
+from rlhf_engine.losses import next_token_loss
+from rlhf_engine.masking import masked_sum
+from rlhf_engine.models import compute_precision
+from rlhf_engine.optim import ScheduledAdamW, check_finite_loss
+from rlhf_engine.rollout import Rollout
+
+
+@dataclass
+class SFTState:
+    """Everything that survives a restart: weights, moments, and the number of updates done (in the optimizer)."""
+
+    policy: PreTrainedModel
+    optimizer: ScheduledAdamW
+
+
+@dataclass(frozen=True)
+class SFTMetrics:
+    """`loss` in nats per response token."""
+
+    loss: float
+    grad_norm: float
+    lr: float
+    tokens: int
+
+
+def sft_update(state: SFTState, batch: Rollout, *, micro_batch_size: int, compute: str, hooks: Hooks) -> SFTMetrics:
+    """One optimizer step on the mean loss over the batch's response tokens, whatever the micro-batch size."""
+    token_count = batch.response_mask.sum()
+    losses = []
+    for rows in torch.arange(len(batch), device=token_count.device).split(micro_batch_size):
+        hooks.safe_point()
+        micro_batch = batch.rows(rows)
+        with compute_precision(token_count.device, compute):
+            logprobs = response_logprobs(state.policy, micro_batch)
+        loss = next_token_loss(logprobs, micro_batch.response_mask, token_count)
+        check_finite_loss(loss)
+        loss.backward()
+        losses.append(loss.detach())
+    lr = state.optimizer.lr
+    grad_norm = state.optimizer.step()
+    return SFTMetrics(float(torch.stack(losses).sum()), grad_norm, lr, int(batch.mask.sum()))
+
+
+@torch.no_grad()
+def held_out_loss(policy: PreTrainedModel, batches: Sequence[Rollout], *, compute: str, hooks: Hooks) -> float:
+    """Cross-entropy in nats per response token over all batches."""
+    total, tokens = torch.zeros((), dtype=torch.float64), 0
+    for batch in batches:
+        hooks.safe_point()
+        with compute_precision(policy.device, compute):
+            logprobs = response_logprobs(policy, batch)
+        total -= masked_sum(logprobs, batch.response_mask).double().cpu()
+        tokens += int(batch.response_mask.sum())
+    return float(total) / max(tokens, 1)
+
+
+def packed_text_batch(sequences: Sequence[Sequence[int]], device: torch.device) -> Rollout:
+    """Packed token sequences [B, T] as a rollout whose response is all but the first token."""
+    tokens: Tensor = torch.tensor(sequences, dtype=torch.long, device=device)
+    valid = torch.ones_like(tokens, dtype=torch.bool)
+    ended = torch.zeros(len(tokens), dtype=torch.bool, device=device)
+    return Rollout(tokens[:, :1], valid[:, :1], tokens[:, 1:], valid[:, 1:], ended)
