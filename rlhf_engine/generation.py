@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from transformers import DynamicCache, PreTrainedModel
+from transformers import DynamicCache, PreTrainedModel, PreTrainedTokenizerBase
 
 from rlhf_engine.data.batching import left_pad
 from rlhf_engine.hooks import Hooks
@@ -139,3 +139,36 @@ def generate_rollout(
     model.train(training)
     prompt_tokens, prompt_mask = (part.to(device) for part in left_pad(prompts, pad_id))
     return Rollout.of_samples(prompt_tokens, prompt_mask, sampled, eos_id=eos_id, pad_id=pad_id)
+
+
+def sampled_texts(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    prompts: Sequence[list[int]],
+    *,
+    seed: int,
+    response_tokens: int,
+    temperature: float,
+    batch_size: int,
+    hooks: Hooks,
+) -> list[str]:
+    """The words of one sampled response for each prompt; row i is episode i of `seed`."""
+    rollout = generate_rollout(
+        model,
+        prompts,
+        episodes=range(len(prompts)),
+        seed=seed,
+        response_tokens=response_tokens,
+        temperature=temperature,
+        eos_id=tokenizer.eos_token_id,
+        pad_id=tokenizer.pad_token_id,
+        batch_size=batch_size,
+        hooks=hooks,
+    )
+    return response_texts(rollout, tokenizer)
+
+
+def response_texts(rollout: Rollout, tokenizer: PreTrainedTokenizerBase) -> list[str]:
+    """The words of each response, without end token and outer blanks."""
+    rows = zip(rollout.response_tokens, rollout.response_mask, strict=True)
+    return [str(tokenizer.decode(tokens[mask], skip_special_tokens=True)).strip() for tokens, mask in rows]

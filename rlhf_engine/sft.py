@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -55,7 +55,7 @@ def sft_update(state: SFTState, batch: Rollout, *, micro_batch_size: int, comput
 
 
 @torch.no_grad()
-def held_out_loss(policy: PreTrainedModel, batches: Sequence[Rollout], *, compute: str, hooks: Hooks) -> float:
+def held_out_loss(policy: PreTrainedModel, batches: Iterable[Rollout], *, compute: str, hooks: Hooks) -> float:
     """Cross-entropy in nats per response token over all batches."""
     total, tokens = torch.zeros((), dtype=torch.float64), 0
     for batch in batches:

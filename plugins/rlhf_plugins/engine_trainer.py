@@ -1,0 +1,120 @@
+"""What every trainer on the engine shares: error translation, devices, tokenizer, checkpoints of models and optimizers."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from rlhf_engine.data.api import raw_texts
+from rlhf_engine.data.tokenizers import load_tokenizer
+from rlhf_sdk.trainer import DivergedError, Metrics, Run, UserError
+from safetensors.torch import load_file, save_file
+from transformers import PreTrainedTokenizerBase
+from transformers.utils import logging as transformers_logging
+
+from rlhf_engine.checkpoint import load_weights
+from rlhf_engine.config import DataConfig
+from rlhf_engine.errors import ConfigError, DataError, NonFiniteError
+from rlhf_engine.models import choose_device, save_model
+from rlhf_engine.optim import ScheduledAdamW
+from rlhf_plugins.torch_runtime import TorchRuntime
+
+
+@contextmanager
+def translated_errors() -> Iterator[None]:
+    """The engine's errors as the contract's: a user's mistake and a divergence have exit codes of their own."""
+    try:
+        yield
+    except (ConfigError, DataError) as error:
+        raise UserError(str(error)) from error
+    except NonFiniteError as error:
+        raise DivergedError(str(error)) from error
+
+
+class EngineTrainer:
+    """Base of the built-in trainers. A subclass fills in `prepare` and `update`, and names its models and optimizers."""
+
+    run: Run
+    config: Any
+    device: torch.device
+    tokenizer: PreTrainedTokenizerBase
+
+    def __init__(self) -> None:
+        self.runtime = TorchRuntime()
+        self.total_steps = 0
+        self.steps_done = 0
+        self.models: dict[str, Any] = {}
+        self.optimizers: dict[str, ScheduledAdamW] = {}
+
+    def prepare(self) -> None:
+        """Loads data and models, and sets `total_steps`, `models` and `optimizers`."""
+        raise NotImplementedError
+
+    def update(self) -> dict[str, float]:
+        """One update; returns its metrics."""
+        raise NotImplementedError
+
+    def setup(self, run: Run) -> None:
+        self.run, self.config = run, run.config
+        os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+        transformers_logging.set_verbosity_error()
+        transformers_logging.disable_progress_bar()
+        if self.config.threads:
+            torch.set_num_threads(self.config.threads)
+        with translated_errors():
+            self.device = choose_device(self.config.device)
+            self.prepare()
+
+    def step(self) -> Metrics | None:
+        if self.steps_done >= self.total_steps:
+            return None
+        started = time.perf_counter()
+        with translated_errors():
+            metrics = self.update()
+        self.steps_done += 1
+        seconds = time.perf_counter() - started
+        return {
+            name.removesuffix("|rate"): value / seconds if name.endswith("|rate") else value
+            for name, value in metrics.items()
+        }
+
+    def save(self, directory: Path) -> None:
+        for name, model in self.models.items():
+            save_model(model, self.tokenizer, directory / name)
+        for name, optimizer in self.optimizers.items():
+            save_file(optimizer.state_tensors(), directory / f"{name}.optimizer.safetensors")
+        counts = {name: optimizer.steps_done for name, optimizer in self.optimizers.items()}
+        (directory / "trainer.json").write_text(json.dumps({"steps_done": self.steps_done, "optimizer_steps": counts}))
+
+    def load(self, directory: Path) -> None:
+        counts = json.loads((directory / "trainer.json").read_text())
+        self.steps_done = counts["steps_done"]
+        for name, model in self.models.items():
+            load_weights(model, directory / name)
+        for name, optimizer in self.optimizers.items():
+            tensors = load_file(directory / f"{name}.optimizer.safetensors")
+            optimizer.load_state_tensors(tensors, counts["optimizer_steps"][name])
+
+    def load_tokenizer(self, *training_data: DataConfig) -> PreTrainedTokenizerBase:
+        """The configured tokenizer, trained on `training_data` where there is none."""
+
+        def texts() -> Iterator[str]:
+            for data in training_data:
+                yield from raw_texts(data, self.run)
+
+        return load_tokenizer(self.config.tokenizer, self.config.model.path, texts)
+
+    def keep_skipped(self, examples: Any, name: str) -> Any:
+        """Notes what was left out of `examples`, lists it in the run's `data/NAME.skipped.jsonl`, and returns them."""
+        self.run.note(f"{name}: {examples.report.summary()}")
+        if examples.report.skipped:
+            folder = self.run.directory / "data"
+            folder.mkdir(mode=0o700, exist_ok=True)
+            examples.report.write_skipped(folder / f"{name}.skipped.jsonl")
+        return examples

@@ -1,0 +1,62 @@
+"""Next-token training on packed documents."""
+
+from __future__ import annotations
+
+from rlhf_engine.data.api import load_documents
+
+from rlhf_engine.config import PretrainConfig
+from rlhf_engine.models import load_policy
+from rlhf_engine.optim import ScheduledAdamW
+from rlhf_engine.order import shuffled_batch, steps_in
+from rlhf_engine.sft import SFTState, held_out_loss, packed_text_batch, sft_update
+from rlhf_plugins.engine_trainer import EngineTrainer, translated_errors
+
+
+class PretrainTrainer(EngineTrainer):
+    """One step is one optimizer step on `batch_size` packed sequences."""
+
+    config: PretrainConfig
+
+    def prepare(self) -> None:
+        config = self.config
+        self.tokenizer = self.load_tokenizer(config.data)
+        self.sequences = self.keep_skipped(
+            load_documents(config.data, self.tokenizer, config.sequence_tokens, hooks=self.run), "documents"
+        )
+        policy = load_policy(config.model, self.tokenizer, self.device)
+        self.total_steps = steps_in(len(self.sequences), config.batch_size, config.epochs, config.max_steps)
+        self.state = SFTState(policy, ScheduledAdamW(policy.named_parameters(), config.optimizer, self.total_steps))
+        self.models, self.optimizers = {"model": policy}, {"model": self.state.optimizer}
+
+    def update(self) -> dict[str, float]:
+        config = self.config
+        rows = shuffled_batch(len(self.sequences), config.batch_size, self.steps_done, config.seed)
+        batch = packed_text_batch([self.sequences[row] for row in rows], self.device)
+        metrics = sft_update(
+            self.state,
+            batch,
+            micro_batch_size=config.micro_batch_size,
+            compute=config.precision.compute,
+            hooks=self.run,
+        )
+        return {
+            "loss/nats_per_token": metrics.loss,
+            "optimizer/grad_norm": metrics.grad_norm,
+            "optimizer/lr": metrics.lr,
+            "throughput/tokens_per_second|rate": metrics.tokens,
+        }
+
+    def finish(self) -> None:
+        """The held-out loss, where there is held-out data."""
+        config = self.config
+        if not config.eval_data.source:
+            return
+        with translated_errors():
+            sequences = load_documents(config.eval_data, self.tokenizer, config.sequence_tokens, hooks=self.run)
+            size = config.micro_batch_size
+            batches = [
+                packed_text_batch([sequences[i] for i in range(start, min(start + size, len(sequences)))], self.device)
+                for start in range(0, len(sequences), size)
+            ]
+            loss = held_out_loss(self.state.policy, batches, compute=config.precision.compute, hooks=self.run)
+        self.run.result("held_out", {"loss/valid_nats_per_token": loss, "sequences": len(sequences)})

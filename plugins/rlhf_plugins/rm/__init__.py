@@ -1,0 +1,23 @@
+"""Bradley-Terry reward model on comparisons."""
+
+from rlhf_sdk.spec import Panel, PluginSpec
+
+from rlhf_engine.config import RMConfig
+from rlhf_plugins.panels import GRADIENT, LEARNING_RATE
+
+plugin = PluginSpec(
+    name="rm",
+    summary="reward model on human comparisons, pairs or groups of K (Bradley-Terry)",
+    config=RMConfig,
+    trainer="rlhf_plugins.rm.trainer:RewardModelTrainer",
+    panels=[
+        Panel("Pairwise loss", ["loss/pairwise"], "nats/pair"),
+        Panel("Accuracy", ["accuracy/train", "accuracy/valid"], "share"),
+        Panel("Scores", ["reward/score_mean", "reward/score_std"], "points"),
+        Panel("Throughput", ["throughput/pairs_per_second"], "pairs/s"),
+        GRADIENT,
+        LEARNING_RATE,
+    ],
+    headline=["accuracy/train", "loss/pairwise"],
+    plan="rlhf_plugins.plans:plan_rm",
+)

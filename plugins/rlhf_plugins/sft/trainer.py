@@ -1,0 +1,115 @@
+"""Supervised fine-tuning on demonstrations, with held-out loss and samples."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rlhf_engine.data.api import load_demonstrations
+
+from rlhf_engine.config import SFTConfig
+from rlhf_engine.data.examples import Demonstration
+from rlhf_engine.generation import generate_rollout, response_texts
+from rlhf_engine.models import compute_precision, load_policy
+from rlhf_engine.optim import ScheduledAdamW
+from rlhf_engine.order import shuffled_batch, steps_in
+from rlhf_engine.rollout import Rollout
+from rlhf_engine.sft import SFTState, held_out_loss, sft_update
+from rlhf_plugins.engine_trainer import EngineTrainer, translated_errors
+
+
+class SFTTrainer(EngineTrainer):
+    """One step is one optimizer step on `batch_size` demonstrations."""
+
+    config: SFTConfig
+
+    def prepare(self) -> None:
+        config = self.config
+        self.tokenizer = self.load_tokenizer(config.data)
+        data = load_demonstrations(config.data, self.tokenizer, hooks=self.run)
+        self.demonstrations = self.keep_skipped(data, "demonstrations")
+        self.held_out: Sequence[Demonstration] = []
+        if config.eval_data.source:
+            held_out = load_demonstrations(config.eval_data, self.tokenizer, hooks=self.run)
+            self.held_out = self.keep_skipped(held_out, "held-out demonstrations")
+        policy = load_policy(config.model, self.tokenizer, self.device)
+        self.total_steps = steps_in(len(self.demonstrations), config.batch_size, config.epochs, config.max_steps)
+        self.state = SFTState(policy, ScheduledAdamW(policy.named_parameters(), config.optimizer, self.total_steps))
+        self.models, self.optimizers = {"model": policy}, {"model": self.state.optimizer}
+
+    def update(self) -> dict[str, float]:
+        config = self.config
+        rows = shuffled_batch(len(self.demonstrations), config.batch_size, self.steps_done, config.seed)
+        metrics = sft_update(
+            self.state,
+            self.batch([self.demonstrations[row] for row in rows]),
+            micro_batch_size=config.micro_batch_size,
+            compute=config.precision.compute,
+            hooks=self.run,
+        )
+        figures = {
+            "loss/nats_per_token": metrics.loss,
+            "optimizer/grad_norm": metrics.grad_norm,
+            "optimizer/lr": metrics.lr,
+            "throughput/tokens_per_second|rate": metrics.tokens,
+        }
+        if self.held_out and config.eval_every and (self.steps_done + 1) % config.eval_every == 0:
+            figures["loss/valid_nats_per_token"] = self.held_out_loss()
+            self.record_samples()
+        return figures
+
+    def batch(self, examples: Sequence[Demonstration]) -> Rollout:
+        """Padded prompts and responses of some demonstrations."""
+        return Rollout.of_texts(
+            [example.prompt.tokens for example in examples],
+            [example.response_tokens for example in examples],
+            eos_id=self.tokenizer.eos_token_id,
+            pad_id=self.tokenizer.pad_token_id,
+            device=self.device,
+        )
+
+    def held_out_loss(self) -> float:
+        size = self.config.micro_batch_size
+        with self.run.phase("held-out loss"):
+            batches = (
+                self.batch([self.held_out[i] for i in range(start, min(start + size, len(self.held_out)))])
+                for start in range(0, len(self.held_out), size)
+            )
+            return held_out_loss(self.state.policy, batches, compute=self.config.precision.compute, hooks=self.run)
+
+    def record_samples(self) -> None:
+        """What the policy writes for the first held-out prompts."""
+        examples = [self.held_out[i] for i in range(min(self.config.sample_count, len(self.held_out)))]
+        if not examples:
+            return
+        with self.run.phase("samples"), compute_precision(self.device, self.config.precision.compute):
+            rollout = generate_rollout(
+                self.state.policy,
+                [example.prompt.tokens for example in examples],
+                episodes=range(len(examples)),
+                seed=self.config.seed,
+                response_tokens=self.config.eval_data.max_response_tokens,
+                temperature=self.config.temperature,
+                eos_id=self.tokenizer.eos_token_id,
+                pad_id=self.tokenizer.pad_token_id,
+                batch_size=self.config.micro_batch_size,
+                hooks=self.run,
+            )
+        texts = response_texts(rollout, self.tokenizer)
+        for row, example in enumerate(examples):
+            self.run.sample(
+                tag="held-out",
+                index=row,
+                prompt=example.prompt.text,
+                response=texts[row],
+                reference=example.prompt.reference or example.response,
+                ended=bool(rollout.ended[row]),
+                metrics={"response_tokens": float(rollout.response_lengths[row])},
+            )
+
+    def finish(self) -> None:
+        """The held-out loss and samples of the trained policy."""
+        if self.held_out:
+            with translated_errors():
+                loss = self.held_out_loss()
+                self.record_samples()
+            self.run.result("held_out", {"loss/valid_nats_per_token": loss, "demonstrations": len(self.held_out)})
