@@ -1,0 +1,173 @@
+"""Checkpoints: made aside, hashed, fsynced, renamed; a damaged one is named and never used."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import msgspec
+
+from rlhf_sdk.files import PRIVATE_FILE, make_private_directory, sync_directory
+
+MANIFEST = "MANIFEST.json"
+_ASIDE = ".tmp-"
+_REPLACED = ".old-"
+_NAME = re.compile(r"step-(\d{8,})")
+
+
+class FileEntry(msgspec.Struct, frozen=True):
+    """Size in bytes and SHA-256 (hex) of one file."""
+
+    size: int
+    sha256: str
+
+
+class Manifest(msgspec.Struct, frozen=True):
+    """Every file of a checkpoint by its path within it."""
+
+    files: dict[str, FileEntry]
+
+
+class WorkerState(msgspec.Struct, frozen=True, kw_only=True):
+    """`worker.json`: what the worker itself must remember; `seq` is that of the last event before the checkpoint."""
+
+    step: int
+    seq: int
+    sample_seq: int
+    attempt: int
+
+
+def checkpoint_name(step: int) -> str:
+    return f"step-{step:08d}"
+
+
+def checkpoint_step(name: str) -> int:
+    """The number of finished steps in a checkpoint's name. Raises `ValueError` if it is no such name."""
+    match = _NAME.fullmatch(name)
+    if match is None:
+        raise ValueError(f"{name!r} is not the name of a checkpoint (step-00000120)")
+    return int(match[1])
+
+
+def list_checkpoints(directory: Path) -> list[Path]:
+    """Finished checkpoints, good or not, oldest first."""
+    if not directory.is_dir():
+        return []
+    named = [path for path in directory.iterdir() if _NAME.fullmatch(path.name)]
+    return sorted(named, key=lambda path: checkpoint_step(path.name))
+
+
+def write_checkpoint(directory: Path, step: int, fill: Callable[[Path], None]) -> Path:
+    """A new checkpoint below `directory` with what `fill` writes into the folder that it is given.
+
+    It appears under its name only when complete; one of the same step is replaced. Raises what `fill` raises.
+    """
+    make_private_directory(directory)
+    final, aside = directory / checkpoint_name(step), directory / (_ASIDE + checkpoint_name(step))
+    shutil.rmtree(aside, ignore_errors=True)
+    try:
+        make_private_directory(aside)
+        fill(aside)
+        _seal(aside)
+    except BaseException:
+        shutil.rmtree(aside, ignore_errors=True)
+        raise
+    _put_in_place(aside, final)
+    return final
+
+
+def _seal(folder: Path) -> None:
+    """Hashes and fsyncs every file, then writes the manifest."""
+    entries = {}
+    for path in _files(folder):
+        path.chmod(PRIVATE_FILE)
+        entries[path.relative_to(folder).as_posix()] = FileEntry(path.stat().st_size, _sha256(path, sync=True))
+    manifest = folder / MANIFEST
+    manifest.write_bytes(msgspec.json.format(msgspec.json.encode(Manifest(entries)), indent=1))
+    manifest.chmod(PRIVATE_FILE)
+    _sha256(manifest, sync=True)
+    for parent in {path.parent for path in _files(folder)}:
+        sync_directory(parent)
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    return (path for path in sorted(folder.rglob("*")) if path.is_file())
+
+
+def _sha256(path: Path, *, sync: bool = False) -> str:
+    with path.open("rb") as stream:
+        digest = hashlib.file_digest(stream, "sha256").hexdigest()
+        if sync:
+            os.fsync(stream.fileno())
+    return digest
+
+
+def _put_in_place(aside: Path, final: Path) -> None:
+    replaced = final.with_name(_REPLACED + final.name)
+    if final.exists():
+        shutil.rmtree(replaced, ignore_errors=True)
+        final.rename(replaced)
+    aside.rename(final)
+    sync_directory(final.parent)
+    shutil.rmtree(replaced, ignore_errors=True)
+
+
+def clean_leftovers(directory: Path) -> None:
+    """Removes what an interrupted write left, and puts back what it was about to replace; for the worker alone."""
+    if not directory.is_dir():
+        return
+    for path in directory.iterdir():
+        original = directory / path.name.removeprefix(_REPLACED)
+        if path.name.startswith(_REPLACED) and not original.exists():
+            path.rename(original)
+        elif path.name.startswith((_ASIDE, _REPLACED)):
+            shutil.rmtree(path)
+
+
+def damage(checkpoint: Path, *, contents: bool = True) -> str | None:
+    """What is wrong with a checkpoint, in words; None if it is good.
+
+    Compares sizes, and with `contents` hashes too, which reads every byte.
+    """
+    try:
+        manifest = msgspec.json.decode((checkpoint / MANIFEST).read_bytes(), type=Manifest)
+    except FileNotFoundError:
+        return f"{MANIFEST} is missing"
+    except msgspec.DecodeError as error:
+        return f"{MANIFEST} is damaged: {error}"
+    for name, entry in manifest.files.items():
+        path = checkpoint / name
+        if not path.is_file():
+            return f"{name} is missing"
+        if path.stat().st_size != entry.size:
+            return f"{name} has {path.stat().st_size} bytes instead of {entry.size}"
+        if contents and _sha256(path) != entry.sha256:
+            return f"{name} has other contents than were written"
+    return None
+
+
+def latest_good(directory: Path, *, contents: bool = True) -> tuple[Path | None, dict[str, str]]:
+    """The newest checkpoint that is good (None: there is none), and what is wrong with each newer one, by name."""
+    problems: dict[str, str] = {}
+    for checkpoint in reversed(list_checkpoints(directory)):
+        problem = damage(checkpoint, contents=contents)
+        if problem is None:
+            return checkpoint, problems
+        problems[checkpoint.name] = problem
+    return None, problems
+
+
+def prune(directory: Path, keep: int) -> list[str]:
+    """Deletes all but the newest `keep` checkpoints that look good, and the names of what went.
+
+    Damaged ones don't count, so that a good one is never deleted for their sake.
+    """
+    good = [path for path in list_checkpoints(directory) if damage(path, contents=False) is None]
+    removed = good[:-keep]
+    for checkpoint in removed:
+        shutil.rmtree(checkpoint)
+    return [checkpoint.name for checkpoint in removed]

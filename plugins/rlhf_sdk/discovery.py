@@ -1,0 +1,61 @@
+"""Which plugins are installed, and how to load one. Finding imports nothing of theirs; loading imports the spec."""
+
+from __future__ import annotations
+
+import importlib
+from importlib.metadata import EntryPoint, entry_points
+from typing import Any
+
+from rlhf_sdk.run_record import Distribution
+from rlhf_sdk.spec import CONTRACT_VERSION, PluginSpec
+from rlhf_sdk.spelling import nearest
+from rlhf_sdk.trainer import UserError
+
+GROUP = "rlhf.trainers"
+
+
+def installed_plugins() -> dict[str, EntryPoint]:
+    """Entry points by plugin name, from package metadata alone."""
+    return {point.name: point for point in entry_points(group=GROUP)}
+
+
+def find_plugin(name: str) -> EntryPoint:
+    """Raises `UserError` with the nearest name if there is none, or if two packages claim it."""
+    points = entry_points(group=GROUP, name=name)
+    found = list({(point.value, distribution_of(point)): point for point in points}.values())
+    if not found:
+        installed = installed_plugins()
+        raise UserError(
+            f"unknown plugin {name!r}; installed: {', '.join(sorted(installed)) or 'none'}.{nearest(name, installed)}"
+        )
+    if len(found) > 1:
+        raise UserError(f"plugin {name!r} is claimed by {', '.join(point.value for point in found)}: uninstall one")
+    return found[0]
+
+
+def distribution_of(point: EntryPoint) -> Distribution | None:
+    return Distribution(point.dist.name, point.dist.version) if point.dist else None
+
+
+def load_spec(name: str) -> PluginSpec:
+    """The plugin's declaration.
+
+    Raises `UserError` for an unknown name, something that is no `PluginSpec`, and another contract version; whatever
+    else its module raises on import passes through.
+    """
+    point = find_plugin(name)
+    spec: Any = point.load()
+    if not isinstance(spec, PluginSpec):
+        raise UserError(f"plugin {name!r}: {point.value} is a {type(spec).__name__}, not a PluginSpec")
+    if spec.contract != CONTRACT_VERSION:
+        raise UserError(
+            f"plugin {name!r} speaks contract version {spec.contract}; this version speaks {CONTRACT_VERSION}: "
+            f"upgrade {'rlhf-console' if spec.contract > CONTRACT_VERSION else 'the plugin'}"
+        )
+    return spec
+
+
+def load_attribute(target: str) -> Any:
+    """What "module:attribute" names."""
+    module, _, attribute = target.partition(":")
+    return getattr(importlib.import_module(module), attribute)

@@ -1,0 +1,205 @@
+"""Creates runs, starts them detached, resumes, signals and waits for them: for the console, the CLI and pipelines."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from rlhf_sdk.commands import AnyCommand, Resume, send_command
+from rlhf_sdk.discovery import distribution_of, find_plugin
+from rlhf_sdk.files import PRIVATE_FILE, make_private_directory, write_atomically
+from rlhf_sdk.liveness import has_process, is_alive, runs_here
+from rlhf_sdk.provenance import code_revision, installed_versions
+from rlhf_sdk.references import pin
+from rlhf_sdk.run_dir import RunDir
+from rlhf_sdk.run_record import ExitRecord, RunRecord, RunStatus, encode_record
+from rlhf_sdk.run_root import check_name, new_run_id
+from rlhf_sdk.states import RESUMABLE, State
+from rlhf_sdk.trainer import UserError
+
+START_TIMEOUT_SECONDS = 30.0
+
+
+def create_run(
+    root: Path,
+    *,
+    plugin: str,
+    config: dict[str, Any],
+    name: str = "",
+    profile: str = "",
+    provenance: Mapping[str, str] | None = None,
+    parents: Mapping[str, str] | None = None,
+    pipeline: str | None = None,
+    stage: str | None = None,
+    argv: Sequence[str] = (),
+) -> RunDir:
+    """A new run directory below `root`, not yet started.
+
+    `config` is complete and validated; its "run:ID" references are pinned to checkpoints here, and added to `parents`
+    by their dotted keys. A pipeline's stage is called `<pipeline>.<stage>`.
+
+    Raises `UserError` for an unknown plugin, a name that can't be used, a reference that leads nowhere, or a root that
+    can't be written; nothing is left behind then.
+    """
+    pinned, referenced = pin(root, config)
+    run_id = f"{pipeline}.{check_name(stage)}" if pipeline and stage else new_run_id(name or plugin)
+    record = RunRecord(
+        id=run_id,
+        name=name,
+        plugin=plugin,
+        distribution=distribution_of(find_plugin(plugin)),
+        profile=profile,
+        config=pinned,
+        provenance=dict(provenance or {}),
+        seed=int(config.get("seed", 0)),
+        versions=installed_versions(),
+        git=code_revision(),
+        parents={**(parents or {}), **referenced},
+        pipeline=pipeline,
+        stage=stage,
+        created=time.time(),
+        argv=list(argv),
+        cwd=str(Path.cwd()),
+    )
+    return _write_new(root, record)
+
+
+def _write_new(root: Path, record: RunRecord) -> RunDir:
+    """The directory is made aside and renamed, so that no reader sees a run without its record."""
+    aside = RunDir(root / f".{record.id}.{secrets.token_hex(4)}.tmp")
+    try:
+        if not root.is_dir():
+            make_private_directory(root)
+        make_private_directory(aside.path)
+        make_private_directory(aside.commands)
+        write_atomically(aside.record_file, encode_record(record))
+        return RunDir(aside.path.rename(root / record.id))
+    except OSError as error:
+        raise UserError(f"can't make a run in {root}: {error.strerror}") from error
+
+
+def start(run: RunDir) -> RunStatus:
+    """Starts a run that was created and returns once its shim has reported.
+
+    The shim leads a session of its own and inherits no open files, so nothing that happens to the caller or its
+    terminal reaches it. Raises `UserError` if the run was started before, or can't be started.
+    """
+    state = run.state()
+    if state is not State.CREATED:
+        raise UserError(f"run {run.id} is {state}, so it can't be started; resume goes on with a run that ended early")
+    return _spawn(run)
+
+
+def resume(run: RunDir) -> RunStatus | None:
+    """Goes on with a run: a held one is told to (returns None), an ended one gets a new attempt from its newest good
+    checkpoint.
+
+    Raises `UserError` for a run that is finished, was never started, or is at work.
+    """
+    state = run.state()
+    if state is State.PAUSED:
+        send_command(run.commands, Resume())
+        return None
+    if state not in RESUMABLE:
+        raise UserError(f"run {run.id} is {state}: there is nothing to resume")
+    return _spawn(run)
+
+
+def _spawn(run: RunDir) -> RunStatus:
+    before = run.status()
+    attempt = before.attempt if before else 0
+    log = os.open(run.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, PRIVATE_FILE)
+    try:
+        shim = subprocess.Popen(
+            [sys.executable, "-P", "-m", "rlhf_sdk.shim", str(run.path.absolute())],
+            cwd=_working_directory(run),
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+            close_fds=True,
+        )
+    finally:
+        os.close(log)
+    return _wait_for_report(run, shim, after_attempt=attempt)
+
+
+def _working_directory(run: RunDir) -> str | None:
+    recorded = run.record().cwd
+    return recorded if Path(recorded).is_dir() else None
+
+
+def _wait_for_report(run: RunDir, shim: subprocess.Popen[bytes], *, after_attempt: int) -> RunStatus:
+    deadline = time.monotonic() + START_TIMEOUT_SECONDS
+    while time.monotonic() < deadline:
+        ended = shim.poll() is not None
+        status = run.status()
+        if status is not None and status.attempt > after_attempt and status.worker is not None:
+            return status
+        if ended:
+            break
+        time.sleep(0.01)
+    raise UserError(f"run {run.id} could not be started; see {run.log}")
+
+
+def request(run: RunDir, command: AnyCommand) -> str:
+    """Leaves a command for a run that has a worker, and returns the command's id.
+
+    Raises `UserError` if the run has no process that could obey.
+    """
+    status = run.status()
+    if status is None or not has_process(status, run.heartbeat):
+        raise UserError(f"run {run.id} is {run.state()}: there is no process to obey")
+    return send_command(run.commands, command)
+
+
+def send_signal(run: RunDir, number: signal.Signals) -> None:
+    """Signals the worker, after a check that it is still the process that was started.
+
+    Raises `UserError` if it isn't, or runs on another host.
+    """
+    status = run.status()
+    if status is None or status.worker is None or not runs_here(status) or not is_alive(status.worker):
+        raise UserError(f"run {run.id} has no worker on this host")
+    os.kill(status.worker.pid, number)
+
+
+def verdict(run: RunDir) -> ExitRecord | None:
+    """The shim's verdict on the newest attempt, or the worker's own last words if the shim is gone.
+
+    None while the attempt goes on, or when the run is lost.
+    """
+    written = run.exit()
+    status = run.status()
+    if written is not None or status is None or has_process(status, run.heartbeat):
+        return written
+    said = run.final_words(status.attempt)
+    if said is None:
+        return None
+    state, finished = said
+    return ExitRecord(
+        state=state,
+        attempt=status.attempt,
+        exit_code=finished.exit_code,
+        reason=finished.reason,
+        time=finished.time,
+    )
+
+
+def wait(run: RunDir, *, poll_seconds: float = 0.1) -> ExitRecord | None:
+    """Blocks until the run has ended; None if it is lost."""
+    while True:
+        found = verdict(run)
+        if found is not None:
+            return found
+        if run.state() is State.LOST:
+            time.sleep(poll_seconds)
+            return verdict(run)
+        time.sleep(poll_seconds)

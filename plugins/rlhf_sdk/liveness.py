@@ -1,0 +1,81 @@
+"""Whether the process of a run is still the one that was started: pid, start time and boot id; on another host the
+age of the heartbeat."""
+
+from __future__ import annotations
+
+import os
+import socket
+import time
+from functools import cache
+from pathlib import Path
+
+import psutil
+
+from rlhf_sdk.run_record import ProcessIdentity, RunStatus
+
+STALLED_AFTER_SECONDS = 60.0
+
+
+@cache
+def host_name() -> str:
+    return socket.gethostname()
+
+
+@cache
+def boot_id() -> str:
+    """Differs after every boot."""
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    except FileNotFoundError:
+        return str(int(psutil.boot_time()))
+
+
+def identity_of(pid: int) -> ProcessIdentity | None:
+    """The process that has this id now; None if there is none, or only a zombie."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except (FileNotFoundError, ProcessLookupError):
+        return _identity_without_proc(pid)
+    return None if fields[0] in "ZX" else ProcessIdentity(pid=pid, start=fields[19])
+
+
+def _identity_without_proc(pid: int) -> ProcessIdentity | None:
+    if Path("/proc/self/stat").exists():
+        return None
+    try:
+        process = psutil.Process(pid)
+        return ProcessIdentity(pid=pid, start=repr(process.create_time()))
+    except psutil.NoSuchProcess:
+        return None
+
+
+def is_alive(identity: ProcessIdentity | None) -> bool:
+    """Whether this very process, not a later one with its id, still runs on this host."""
+    return identity is not None and identity_of(identity.pid) == identity
+
+
+def heartbeat_age(heartbeat: Path) -> float | None:
+    """Seconds since the worker last touched the file; None if it never did."""
+    try:
+        return max(0.0, time.time() - heartbeat.stat().st_mtime)
+    except FileNotFoundError:
+        return None
+
+
+def runs_here(status: RunStatus) -> bool:
+    """Whether the run was started on this host, so that its pids mean something."""
+    return status.host == host_name()
+
+
+def has_process(status: RunStatus, heartbeat: Path) -> bool:
+    """Whether the worker, or the shim that will report on it, is alive."""
+    if not runs_here(status):
+        age = heartbeat_age(heartbeat)
+        return age is not None and age < STALLED_AFTER_SECONDS
+    return status.boot_id == boot_id() and (is_alive(status.worker) or is_alive(status.shim))
+
+
+def own_identity() -> ProcessIdentity:
+    identity = identity_of(os.getpid())
+    assert identity is not None, "this process is running"
+    return identity

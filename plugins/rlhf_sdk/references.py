@@ -1,0 +1,104 @@
+"""References to other runs inside a config: "run:ID" (newest good checkpoint) and "run:ID@step-00000120" (pinned)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from rlhf_sdk.checkpoints import checkpoint_step, damage, latest_good, list_checkpoints
+from rlhf_sdk.run_root import find_run
+from rlhf_sdk.spelling import nearest
+from rlhf_sdk.trainer import UserError
+
+RUN_PREFIX = "run:"
+STAGE_PREFIX = "stage:"
+MODEL = "model"
+
+
+def map_strings(value: Any, change: Callable[[str], str]) -> Any:
+    """Plain data with `change` applied to every string value (not to keys)."""
+    if isinstance(value, str):
+        return change(value)
+    if isinstance(value, dict):
+        return {key: map_strings(item, change) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [map_strings(item, change) for item in value]
+    return value
+
+
+def pin(root: Path, config: dict[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
+    """`config` with each "run:ID" pinned to a checkpoint, and the parents: dotted key -> run id.
+
+    Raises `UserError` for a run that doesn't exist, one without a good checkpoint, and a "stage:NAME" that is left.
+    """
+    parents: dict[str, str] = {}
+    return _pin(root, config, "", parents), parents
+
+
+def _pin(root: Path, value: Any, key: str, parents: dict[str, str]) -> Any:
+    if isinstance(value, dict):
+        return {name: _pin(root, item, f"{key}.{name}".lstrip("."), parents) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_pin(root, item, f"{key}.{index}", parents) for index, item in enumerate(value)]
+    if isinstance(value, str) and value.startswith(STAGE_PREFIX):
+        stage = value.removeprefix(STAGE_PREFIX)
+        raise UserError(f"{key} = {value!r} is a link within a pipeline; name the run to use: --from {stage}=RUN")
+    if isinstance(value, str) and value.startswith(RUN_PREFIX):
+        pinned = pin_reference(root, value, key)
+        parents[key] = pinned.removeprefix(RUN_PREFIX).partition("@")[0]
+        return pinned
+    return value
+
+
+def pin_reference(root: Path, reference: str, key: str = "reference") -> str:
+    """`"run:ID"` or a unique beginning of it as `"run:ID@step-..."`. Raises `UserError` naming `key` if it can't be."""
+    text, _, step = reference.removeprefix(RUN_PREFIX).partition("@")
+    try:
+        run = find_run(root, text)
+    except UserError as error:
+        raise UserError(f"{key} = {reference!r}: {error}") from None
+    if step:
+        _check_pinned(run.checkpoints, step, f"{key} = {reference!r}")
+        return f"{RUN_PREFIX}{run.id}@{step}"
+    checkpoint, problems = latest_good(run.checkpoints, contents=False)
+    if checkpoint is None:
+        raise UserError(f"{key} = {reference!r}: run {run.id} is {run.state()} and has no {_wanted(problems)}")
+    return f"{RUN_PREFIX}{run.id}@{checkpoint.name}"
+
+
+def _wanted(problems: dict[str, str]) -> str:
+    if not problems:
+        return "checkpoint"
+    return "good checkpoint: " + "; ".join(f"{name}: {problem}" for name, problem in problems.items())
+
+
+def _check_pinned(directory: Path, step: str, what: str) -> None:
+    try:
+        checkpoint_step(step)
+    except ValueError as error:
+        raise UserError(f"{what}: {error}") from None
+    if not (directory / step).is_dir():
+        names = [path.name for path in list_checkpoints(directory)]
+        raise UserError(f"{what}: no such checkpoint; there is {', '.join(names) or 'none'}.{nearest(step, names)}")
+
+
+def resolve(root: Path, config: dict[str, Any]) -> dict[str, Any]:
+    """`config` with each pinned reference replaced by the model's directory, after a check of its contents.
+
+    Raises `UserError` if a checkpoint is gone, damaged, or has no model.
+    """
+    resolved: dict[str, Any] = map_strings(config, lambda value: _resolved(root, value))
+    return resolved
+
+
+def _resolved(root: Path, value: str) -> str:
+    if not value.startswith(RUN_PREFIX):
+        return value
+    run, _, step = pin_reference(root, value).removeprefix(RUN_PREFIX).partition("@")
+    checkpoint = root / run / "checkpoints" / step
+    if problem := damage(checkpoint):
+        raise UserError(f"{value!r}: {checkpoint} is damaged: {problem}")
+    if not (checkpoint / MODEL).is_dir():
+        raise UserError(f"{value!r}: run {run} trains no model (its checkpoint has no {MODEL}/)")
+    return str(checkpoint / MODEL)

@@ -1,0 +1,109 @@
+"""The records of a run directory that are replaced whole: `run.json`, `status.json`, `exit.json`."""
+
+from __future__ import annotations
+
+from typing import Any, TypeVar
+
+import msgspec
+
+from rlhf_sdk.states import State
+from rlhf_sdk.trainer import UserError
+
+SCHEMA = 1
+
+
+class Distribution(msgspec.Struct, frozen=True):
+    """The installed package that a plugin came from."""
+
+    name: str
+    version: str
+
+
+class GitRevision(msgspec.Struct, frozen=True):
+    """The commit of the code that runs; `dirty` if the working tree differs from it."""
+
+    revision: str
+    dirty: bool
+
+
+class RunRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """`run.json`: what was asked for, written once.
+
+    `config` is complete and keeps references ("run:ID@step-00000120") as they were pinned; `provenance` says for each
+    dotted key where its value came from; `parents` maps a role or stage to the run whose checkpoint it is; `created` is
+    Unix time in seconds; relative paths in `config` are meant from `cwd`.
+    """
+
+    schema: int = SCHEMA
+    id: str
+    name: str = ""
+    plugin: str
+    distribution: Distribution | None = None
+    profile: str = ""
+    config: dict[str, Any]
+    provenance: dict[str, str] = {}
+    seed: int = 0
+    versions: dict[str, str] = {}
+    git: GitRevision | None = None
+    parents: dict[str, str] = {}
+    pipeline: str | None = None
+    stage: str | None = None
+    created: float
+    argv: list[str] = []
+    cwd: str = ""
+
+
+class ProcessIdentity(msgspec.Struct, frozen=True):
+    """A process that no later one can be mistaken for: its id, and when it started (in the system's own unit)."""
+
+    pid: int
+    start: str
+
+
+class RunStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """`status.json`, written by the shim alone; `started` and `time` are Unix seconds."""
+
+    schema: int = SCHEMA
+    state: State
+    attempt: int
+    started: float
+    time: float
+    host: str
+    boot_id: str
+    shim: ProcessIdentity
+    worker: ProcessIdentity | None = None
+    reason: str = ""
+
+
+class ExitRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """`exit.json`, the shim's verdict on one attempt: `exit_code` is 128 + `signal` where a signal ended the worker."""
+
+    schema: int = SCHEMA
+    state: State
+    attempt: int
+    exit_code: int
+    signal: int | None = None
+    reason: str = ""
+    time: float
+
+
+Record = TypeVar("Record", RunRecord, RunStatus, ExitRecord)
+
+
+def encode_record(record: RunRecord | RunStatus | ExitRecord) -> bytes:
+    """Indented JSON, so that people can read it too."""
+    return msgspec.json.format(msgspec.json.encode(record), indent=2) + b"\n"
+
+
+def decode_record(data: bytes, kind: type[Record], source: str) -> Record:
+    """The record in `data`, which came from the file `source`.
+
+    Raises `UserError` on damage and on a schema newer than this version reads.
+    """
+    try:
+        schema = msgspec.json.decode(data, type=dict[str, Any]).get("schema", SCHEMA)
+        if isinstance(schema, int) and schema > SCHEMA:
+            raise UserError(f"{source} has schema {schema}; this version reads up to {SCHEMA}: upgrade rlhf-console")
+        return msgspec.json.decode(data, type=kind)
+    except msgspec.DecodeError as error:
+        raise UserError(f"{source} is damaged: {error}") from error

@@ -1,0 +1,12 @@
+"""Help for names that were mistyped."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+def nearest(name: str, allowed: Iterable[str]) -> str:
+    """`" Did you mean 'kl_coef'?"`, or nothing where no allowed name is near."""
+    matches = difflib.get_close_matches(name, list(allowed), n=1)
+    return f" Did you mean '{matches[0]}'?" if matches else ""

@@ -1,0 +1,50 @@
+"""The states of a run and how one follows another."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class State(StrEnum):
+    """`STALLED` (alive, heartbeat old) and `LOST` (no process, no verdict) are derived by readers, never written."""
+
+    CREATED = "created"
+    STARTING = "starting"
+    RUNNING = "running"
+    PAUSED = "paused"
+    FINISHED = "finished"
+    FAILED = "failed"
+    STOPPED = "stopped"
+    KILLED = "killed"
+    OOM = "oom"
+    RELEASED = "released"
+    REQUEUED = "requeued"
+    STALLED = "stalled"
+    LOST = "lost"
+
+
+_INTERRUPTED = frozenset({State.FAILED, State.STOPPED, State.KILLED, State.OOM, State.RELEASED, State.REQUEUED})
+
+ENDED = _INTERRUPTED | {State.FINISHED}
+"""No process any more, and a verdict."""
+
+RESUMABLE = _INTERRUPTED | {State.LOST}
+"""A new attempt may go on from the newest good checkpoint."""
+
+LIVE = frozenset({State.STARTING, State.RUNNING, State.PAUSED})
+"""What a worker that is alive says about itself."""
+
+TRANSITIONS: dict[State, frozenset[State]] = {
+    State.CREATED: frozenset({State.STARTING}),
+    State.STARTING: _INTERRUPTED | {State.RUNNING, State.LOST},
+    State.RUNNING: ENDED | {State.PAUSED, State.LOST, State.STALLED},
+    State.PAUSED: _INTERRUPTED | {State.RUNNING, State.LOST, State.STALLED},
+    State.STALLED: ENDED | {State.RUNNING, State.PAUSED, State.LOST},
+    State.FINISHED: frozenset(),
+    **{state: frozenset({State.STARTING}) for state in RESUMABLE},
+}
+
+
+def can_become(state: State, following: State) -> bool:
+    """Whether `following` may come directly after `state`."""
+    return following in TRANSITIONS[state]

@@ -1,0 +1,77 @@
+"""Readers of append-only JSON lines: a half-written last line counts as not yet written."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Generic, TypeVar
+
+import msgspec
+
+CHUNK = 4 << 20
+BLOCK = 64 << 10
+
+Item = TypeVar("Item")
+
+
+class Tail(Generic[Item]):
+    """Follows one file; each `read` returns what was completed since the last.
+
+    `damaged` counts complete lines that `decode` refused; they are skipped.
+    """
+
+    def __init__(self, path: Path, decode: Callable[[bytes], Item]) -> None:
+        self.path = path
+        self.damaged = 0
+        self._decode = decode
+        self._offset = 0
+        self._inode = 0
+
+    def read(self) -> list[Item]:
+        """New items, at most about 4 MiB of them at a time; empty when there is nothing new, or no file yet."""
+        try:
+            with self.path.open("rb") as stream:
+                return list(self._decoded(self._new_lines(stream.fileno())))
+        except FileNotFoundError:
+            return []
+
+    def __iter__(self) -> Iterator[Item]:
+        """All items up to the end of the file as it is now."""
+        while items := self.read():
+            yield from items
+
+    def _new_lines(self, descriptor: int) -> list[bytes]:
+        status = os.fstat(descriptor)
+        if status.st_ino != self._inode or status.st_size < self._offset:
+            self._offset, self._inode = 0, status.st_ino
+        data, size = b"", CHUNK
+        while b"\n" not in data and len(data) < status.st_size - self._offset:
+            data = os.pread(descriptor, size, self._offset)
+            size *= 2
+        complete = data[: data.rfind(b"\n") + 1]
+        self._offset += len(complete)
+        return complete.split(b"\n")[:-1]
+
+    def _decoded(self, lines: list[bytes]) -> Iterator[Item]:
+        for line in lines:
+            try:
+                yield self._decode(line)
+            except msgspec.MsgspecError:
+                self.damaged += 1
+
+
+def last_lines(path: Path, count: int) -> list[bytes]:
+    """The last `count` complete lines, oldest first, read from the end of the file; empty if there is no file."""
+    try:
+        with path.open("rb") as stream:
+            end = stream.seek(0, os.SEEK_END)
+            data = b""
+            while end > 0 and data.count(b"\n") <= count:
+                start = max(0, end - BLOCK)
+                data = os.pread(stream.fileno(), end - start, start) + data
+                end = start
+    except FileNotFoundError:
+        return []
+    lines = data.split(b"\n")[:-1]
+    return lines[-count:]
