@@ -1,0 +1,99 @@
+"""Memory plans as the contract's rows; models named as other runs or stages are looked up first. Torch-free."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import msgspec
+
+from rlhf_engine import memory_plan
+from rlhf_engine.config import ModelConfig, PPOConfig, PretrainConfig, RMConfig, SFTConfig
+from rlhf_engine.errors import ConfigError
+from rlhf_sdk.references import RUN_PREFIX, STAGE_PREFIX, resolve
+from rlhf_sdk.run_root import run_root
+from rlhf_sdk.spec import PlanRow
+from rlhf_sdk.trainer import UserError
+
+MODEL_FIELDS = ("model", "reward_model")
+PEAK = "peak"
+
+
+def plan_pretrain(config: PretrainConfig) -> list[PlanRow]:
+    """Memory rows of a pre-training run."""
+    return _rows(memory_plan.plan_pretrain, config)
+
+
+def plan_sft(config: SFTConfig) -> list[PlanRow]:
+    """Memory rows of a supervised fine-tuning run."""
+    return _rows(memory_plan.plan_sft, config)
+
+
+def plan_rm(config: RMConfig) -> list[PlanRow]:
+    """Memory rows of a reward-model run."""
+    return _rows(memory_plan.plan_rm, config)
+
+
+def plan_ppo(config: PPOConfig) -> list[PlanRow]:
+    """Memory rows of a PPO run."""
+    return _rows(memory_plan.plan_ppo, config)
+
+
+def plan_pipeline(config: Any) -> list[PlanRow]:
+    """Rows of every stage that has a plan, phases as "STAGE: PHASE", and the peak of the stage that needs most."""
+    rows: list[PlanRow] = []
+    for name, stage in config.stages.items():
+        if stage.plugin in _PLANS and name not in config.reuse:
+            plan, kind = _PLANS[stage.plugin]
+            linked = _with_linked_models(msgspec.convert(stage.config, kind), config)
+            rows += [PlanRow(row.what, f"{name}: {row.phase}", row.bytes) for row in plan(linked)]
+    peaks = [row for row in rows if row.what == PEAK]
+    rows = [row for row in rows if row.what != PEAK]
+    return rows + ([max(peaks, key=lambda row: row.bytes)] if peaks else [])
+
+
+def _with_linked_models(config: Any, pipeline: Any) -> Any:
+    """`config` with each model "stage:NAME" as that stage will leave it: its sizes, its tokenizer."""
+    for field in MODEL_FIELDS:
+        model: ModelConfig | None = getattr(config, field, None)
+        if model is not None and model.path.startswith(STAGE_PREFIX):
+            name = model.path.removeprefix(STAGE_PREFIX)
+            config = _with_model_of(config, field, model, name, pipeline)
+    return config
+
+
+def _with_model_of(config: Any, field: str, model: ModelConfig, name: str, pipeline: Any) -> Any:
+    if name in pipeline.reuse:
+        return _with_paths(config, {field: f"{RUN_PREFIX}{pipeline.reuse[name]}"})
+    stage = pipeline.stages[name]
+    origin = _with_linked_models(msgspec.convert(stage.config, _PLANS[stage.plugin][1]), pipeline)
+    linked = msgspec.structs.replace(origin.model, gradient_checkpointing=model.gradient_checkpointing)
+    return msgspec.structs.replace(config, **{field: linked, "tokenizer": origin.tokenizer})
+
+
+def _rows(plan: Callable[[Any], Sequence[memory_plan.MemoryRow]], config: Any) -> list[PlanRow]:
+    """Raises `UserError` where a model's sizes can't be known."""
+    try:
+        return [PlanRow(*row) for row in plan(_with_run_directories(config))]
+    except ConfigError as error:
+        raise UserError(str(error)) from error
+
+
+def _with_run_directories(config: Any) -> Any:
+    models = {name: getattr(config, name) for name in MODEL_FIELDS if hasattr(config, name)}
+    named = {name: model for name, model in models.items() if model.path.startswith(RUN_PREFIX)}
+    found = {name: resolve(run_root(), {"path": model.path})["path"] for name, model in named.items()}
+    return _with_paths(config, found)
+
+
+def _with_paths(config: Any, paths: dict[str, str]) -> Any:
+    changed = {name: msgspec.structs.replace(getattr(config, name), path=path) for name, path in paths.items()}
+    return msgspec.structs.replace(config, **changed)
+
+
+_PLANS: dict[str, tuple[Callable[[Any], list[PlanRow]], type[Any]]] = {
+    "pretrain": (plan_pretrain, PretrainConfig),
+    "sft": (plan_sft, SFTConfig),
+    "rm": (plan_rm, RMConfig),
+    "ppo": (plan_ppo, PPOConfig),
+}

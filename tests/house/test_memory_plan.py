@@ -1,0 +1,176 @@
+"""The memory plan against what autograd really keeps, and against hand arithmetic."""
+
+import json
+from pathlib import Path
+from typing import Any, Literal
+
+import msgspec
+import pytest
+import torch
+from torch import Tensor
+from torch.autograd.graph import saved_tensors_hooks
+from transformers import AutoConfig, AutoModelForCausalLM
+
+from rlhf_engine import logprobs
+from rlhf_engine.activations import block_bytes, saved_bytes
+from rlhf_engine.config import (
+    DataConfig,
+    InitConfig,
+    ModelConfig,
+    PPOConfig,
+    PrecisionConfig,
+    RMConfig,
+    SFTConfig,
+    TokenizerConfig,
+)
+from rlhf_engine.known_models import shape_of
+from rlhf_engine.memory_plan import (
+    ALWAYS,
+    FRAMEWORK_BYTES,
+    LOGIT_CHUNK_BYTES,
+    MemoryRow,
+    plan_ppo,
+    plan_rm,
+    plan_sft,
+    with_peak,
+)
+
+ROWS, TOKENS = 3, 40
+SIZES: dict[str, dict[str, Any]] = {
+    "llama": {
+        "hidden_size": 64, "num_hidden_layers": 3, "num_attention_heads": 4, "num_key_value_heads": 2,
+        "intermediate_size": 176, "max_position_embeddings": 64, "vocab_size": 101,
+    },
+    "gpt_neox": {
+        "hidden_size": 64, "num_hidden_layers": 3, "num_attention_heads": 4, "intermediate_size": 176,
+        "max_position_embeddings": 64, "vocab_size": 101, "bos_token_id": None, "eos_token_id": None,
+    },
+    "gpt2": {
+        "n_embd": 64, "n_layer": 3, "n_head": 4, "n_inner": 176, "n_positions": 64, "vocab_size": 101,
+        "attn_pdrop": 0.0, "embd_pdrop": 0.0, "resid_pdrop": 0.0, "bos_token_id": None, "eos_token_id": None,
+    },
+}  # fmt: skip
+
+
+def bytes_saved_by_autograd(model: Any, *, bf16: bool) -> int:
+    """Distinct storages that a forward keeps for the backward pass, weights and their bf16 copies left out."""
+    weights = {parameter.untyped_storage().data_ptr() for parameter in model.parameters()}
+    weight_shapes = {tuple(sorted(parameter.shape)) for parameter in model.parameters() if parameter.ndim == 2}
+    kept: dict[int, Tensor] = {}
+
+    def keep(tensor: Tensor) -> Tensor:
+        is_copy = tensor.dtype == torch.bfloat16 and tuple(sorted(tensor.shape)) in weight_shapes
+        if tensor.untyped_storage().data_ptr() not in weights and not is_copy:
+            kept.setdefault(tensor.untyped_storage().data_ptr(), tensor)
+        return tensor
+
+    mask = torch.ones(ROWS, TOKENS, dtype=torch.long)
+    mask[0, :5] = 0
+    ids = torch.zeros(ROWS, TOKENS, dtype=torch.long)
+    positions = (mask.cumsum(dim=-1) - 1).clamp(min=0)
+    with saved_tensors_hooks(keep, lambda tensor: tensor), torch.autocast("cpu", torch.bfloat16, enabled=bf16):
+        model.base_model(input_ids=ids, attention_mask=mask, position_ids=positions, use_cache=False)
+    return sum(tensor.untyped_storage().nbytes() for tensor in kept.values())
+
+
+@pytest.mark.parametrize("bf16", [False, True])
+@pytest.mark.parametrize("family", SIZES)
+def test_activations_are_what_autograd_keeps(family: str, bf16: bool, tmp_path: Path) -> None:
+    config = AutoConfig.for_model(family, **SIZES[family])
+    (tmp_path / "config.json").write_text(json.dumps(config.to_dict()))
+    shape = shape_of(ModelConfig(path=str(tmp_path)), TokenizerConfig())
+    model = AutoModelForCausalLM.from_config(config).float().train()
+    planned = saved_bytes(shape, ROWS, TOKENS, 2 if bf16 else 4, gradient_checkpointing=False)
+    assert planned == pytest.approx(bytes_saved_by_autograd(model, bf16=bf16), rel=0.02)
+
+
+@pytest.mark.parametrize("family", SIZES)
+def test_checkpointing_keeps_block_inputs_and_one_block(family: str, tmp_path: Path) -> None:
+    config = AutoConfig.for_model(family, **SIZES[family])
+    (tmp_path / "config.json").write_text(json.dumps(config.to_dict()))
+    shape = shape_of(ModelConfig(path=str(tmp_path)), TokenizerConfig())
+    model = AutoModelForCausalLM.from_config(config).float().train()
+    whole = bytes_saved_by_autograd(model, bf16=False)
+    model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+    between = bytes_saved_by_autograd(model, bf16=False)
+    planned = saved_bytes(shape, ROWS, TOKENS, 4, gradient_checkpointing=True)
+    assert between < planned < whole
+    recomputed = ROWS * TOKENS * block_bytes(shape, TOKENS, 4)
+    # The recomputation, not autograd, holds the rotary tables.
+    rotary_tables = ROWS * TOKENS * 4 * 2 * shape.head_size
+    assert planned - recomputed == pytest.approx(between, abs=rotary_tables)
+
+
+def test_the_plan_knows_the_size_of_a_chunk_of_logits() -> None:
+    assert LOGIT_CHUNK_BYTES == logprobs.CHUNK_BYTES
+
+
+TINY = InitConfig(hidden_size=64, layers=2, heads=4, intermediate_size=128)
+TOKENIZER = TokenizerConfig(train_vocab_size=512)
+
+
+def small_ppo(compute: Literal["float32", "bfloat16"] = "float32", **changes: Any) -> PPOConfig:
+    models = {"model": ModelConfig(init=TINY), "reward_model": ModelConfig(init=TINY)}
+    settings = {"batch_size": 32, "micro_batch_size": 8, "rollout_batch_size": 32} | models | changes
+    return PPOConfig(tokenizer=TOKENIZER, precision=PrecisionConfig(compute=compute), **settings)
+
+
+def by_name(rows: list[MemoryRow]) -> dict[tuple[str, str], int]:
+    return {(row.what, row.phase): row.bytes for row in rows}
+
+
+def test_weights_moments_and_gradients_by_hand() -> None:
+    block = 4 * 64 * 64 + 3 * 64 * 128 + 2 * 64
+    policy = 512 * 64 + 2 * block + 64
+    scalar = policy + 64
+    rows = by_name(plan_ppo(small_ppo()))
+    assert rows["weights: policy", ALWAYS] == rows["weights: ref_policy", ALWAYS] == 4 * policy
+    assert rows["weights: reward_model", ALWAYS] == 4 * scalar
+    assert rows["Adam moments: policy", ALWAYS] == 8 * policy
+    assert rows["gradients: value_model", "update"] == 4 * scalar
+
+
+def test_kv_cache_by_hand() -> None:
+    rows = by_name(plan_ppo(small_ppo()))
+    tokens = DataConfig().max_prompt_tokens + 53
+    one_layer = 2 * 4 * 64 * 32 * tokens
+    assert rows["KV cache", "rollout"] == 2 * one_layer + 2 * one_layer
+
+
+def test_bf16_copies_only_under_bf16() -> None:
+    assert not [row for row in plan_ppo(small_ppo()) if row.what.startswith("bf16")]
+    assert [row for row in plan_ppo(small_ppo("bfloat16")) if row.what == "bf16 copies: policy"]
+
+
+def test_the_peak_is_what_stays_and_the_highest_phase() -> None:
+    rows = [MemoryRow("a", ALWAYS, 5), MemoryRow("b", "x", 3), MemoryRow("c", "y", 2), MemoryRow("d", "y", 2)]
+    assert with_peak(rows)[-1] == MemoryRow("peak", "y", 9)
+
+
+@pytest.mark.parametrize("change", ["micro_batch_size", "response_tokens"])
+def test_more_asked_for_is_more_memory(change: str) -> None:
+    small = small_ppo()
+    larger = msgspec.structs.replace(small, **{change: 2 * getattr(small, change)})
+    assert plan_ppo(larger)[-1].bytes > plan_ppo(small)[-1].bytes
+
+
+def test_logits_do_not_grow_with_the_batch_or_the_prompt() -> None:
+    long_prompts = small_ppo(data=DataConfig(max_prompt_tokens=2048), micro_batch_size=32)
+    key = ("logits: one chunk", "update")
+    assert by_name(plan_ppo(long_prompts))[key] == by_name(plan_ppo(small_ppo()))[key]
+
+
+def test_a_reward_model_on_groups_reads_the_prompt_once() -> None:
+    data = DataConfig(source=["x.jsonl"], max_prompt_tokens=100, max_response_tokens=10)
+    config = RMConfig(
+        model=ModelConfig(init=TINY), tokenizer=TOKENIZER, data=data, score_norm="none", group_by_prompt=True
+    )
+    rows = by_name(plan_rm(config))
+    shape = shape_of(config.model, TOKENIZER)
+    assert rows["activations: reward_model", "update"] == saved_bytes(shape, 8, 140, 4, gradient_checkpointing=False)
+    assert not [phase for _, phase in rows if phase == "sample"]
+
+
+def test_sft_needs_less_than_ppo() -> None:
+    sft = SFTConfig(model=ModelConfig(init=TINY), tokenizer=TOKENIZER, micro_batch_size=8)
+    assert FRAMEWORK_BYTES < plan_sft(sft)[-1].bytes < plan_ppo(small_ppo())[-1].bytes

@@ -1,0 +1,60 @@
+"""Plans of runs and pipelines: models named as stages or runs are looked up before the arithmetic."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from rlhf_engine.config import ModelConfig, PPOConfig, SFTConfig
+from rlhf_plugins.plans import plan_pipeline, plan_ppo, plan_sft
+from rlhf_sdk.trainer import UserError
+
+
+@dataclass
+class Stage:
+    plugin: str
+    config: dict[str, Any]
+
+
+@dataclass
+class Pipeline:
+    stages: dict[str, Stage]
+    reuse: dict[str, str] = field(default_factory=dict)
+
+
+TOKENIZER = {"train_vocab_size": 512}
+SFT = {"tokenizer": TOKENIZER, "model": {"init": {"hidden_size": 64, "layers": 2}}}
+RM = {"tokenizer": TOKENIZER, "model": {"path": "stage:sft"}, "score_norm": "none"}
+PPO = {"model": {"path": "stage:sft"}, "reward_model": {"path": "stage:rm"}}
+PIPELINE = Pipeline(
+    {"sft": Stage("sft", SFT), "rm": Stage("rm", RM), "ppo": Stage("ppo", PPO), "eval": Stage("eval", {})}
+)
+
+
+def test_a_pipeline_follows_its_links_back_to_the_model_from_scratch() -> None:
+    weights = {(row.what, row.phase): row.bytes for row in plan_pipeline(PIPELINE) if row.what.startswith("weights")}
+    assert weights["weights: policy", "ppo: always"] == weights["weights: policy", "sft: always"]
+    assert weights["weights: reward_model", "ppo: always"] == weights["weights: reward_model", "rm: always"]
+
+
+def test_the_pipelines_peak_is_its_largest_stages() -> None:
+    last = plan_pipeline(PIPELINE)[-1]
+    assert (last.what, last.phase) == ("peak", "ppo: update")
+
+
+def test_a_plan_needs_no_run_for_models_by_size() -> None:
+    config = SFTConfig(model=ModelConfig(path="gpt2"))
+    assert plan_sft(config)[-1].bytes > 16 * 124_439_808
+
+
+def test_a_run_that_is_not_there_is_the_users_mistake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RLHF_RUNS", str(tmp_path))
+    config = PPOConfig(model=ModelConfig(path="run:sft-gone"), reward_model=ModelConfig(path="gpt2"))
+    with pytest.raises(UserError, match="sft-gone"):
+        plan_ppo(config)
+
+
+def test_a_model_of_unknown_size_is_the_users_mistake() -> None:
+    with pytest.raises(UserError, match=r"model\.path: the sizes of 'nobody/nothing'"):
+        plan_sft(SFTConfig(model=ModelConfig(path="nobody/nothing")))
