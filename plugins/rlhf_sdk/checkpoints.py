@@ -33,12 +33,16 @@ class Manifest(msgspec.Struct, frozen=True):
 
 
 class WorkerState(msgspec.Struct, frozen=True, kw_only=True):
-    """`worker.json`: what the worker itself must remember; `seq` is that of the last event before the checkpoint."""
+    """`worker.json`: what the worker itself must remember; `seq` is that of the last event before the checkpoint.
+
+    `finished` says that nothing is left to do after it.
+    """
 
     step: int
     seq: int
     sample_seq: int
     attempt: int
+    finished: bool = False
 
 
 def checkpoint_name(step: int) -> str:

@@ -32,11 +32,17 @@ class Event(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind"):
 
 
 class Started(Event, frozen=True, tag="started"):
-    """The worker begins or goes on (`resumed_from` names the checkpoint) towards `total_steps`."""
+    """The worker begins or goes on (`resumed_from` names the checkpoint) towards `total_steps`.
+
+    Metrics, phases and checks of earlier attempts with a `seq` above `resumed_seq` are superseded, and so are samples
+    above `resumed_sample_seq`: they will be made again.
+    """
 
     plugin: str
     total_steps: int
     resumed_from: str | None = None
+    resumed_seq: int = 0
+    resumed_sample_seq: int = 0
 
 
 class StateChanged(Event, frozen=True, tag="state"):
@@ -144,8 +150,8 @@ class UnknownEvent(Event, frozen=True, tag="unknown"):
 class Sample(msgspec.Struct, frozen=True, kw_only=True):
     """One line of `samples.jsonl`: what the policy wrote for a prompt, and how it was scored.
 
-    `tag` groups samples (`rollout`, `eval/ppo/temperature_1`, ...); `index` identifies the prompt within the tag, so that
-    one prompt can be followed through time. `metrics` has scalars (`score`, `kl/sequence_nats`, `response_tokens`).
+    `tag` groups samples (`rollout`, `eval/ppo/temperature_1`, ...); `index` identifies the prompt within the tag, so
+    that one prompt can be followed through time. `metrics` has scalars (`score`, `kl/sequence_nats`, `response_tokens`).
     """
 
     seq: int = 0

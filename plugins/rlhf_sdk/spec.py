@@ -27,9 +27,10 @@ class PluginSpec(msgspec.Struct, frozen=True, kw_only=True):
     """An entry point in the group `rlhf.trainers` names one of these.
 
     `config` is a frozen `msgspec.Struct` type whose fields carry constraints and help (`msgspec.Meta`); `trainer` is
-    "module:attribute", imported in the worker only; `headline` lists the two or three metrics that matter, for progress
-    lines and the run list; `capabilities` may name "checkpoint" and "sample". `plan`, if any, is "module:function", called
-    with a config in a `describe` process: the memory that a run of it would need, as a list of `PlanRow`.
+    "module:attribute", imported in the worker only; `headline` lists the two or three metrics that matter, for
+    progress lines and the run list; `capabilities` may name "checkpoint", "sample" and "interrupt" (can be saved in the
+    middle of a step). `plan`, if any, is "module:function", called with a config in a `describe` process: the memory
+    that a run of it would need, as a list of `PlanRow`.
     """
 
     name: str
@@ -38,6 +39,6 @@ class PluginSpec(msgspec.Struct, frozen=True, kw_only=True):
     trainer: str
     panels: list[Panel] = []
     headline: list[str] = []
-    capabilities: list[str] = ["checkpoint"]
+    capabilities: list[str] = msgspec.field(default_factory=lambda: ["checkpoint"])
     plan: str = ""
     contract: int = CONTRACT_VERSION

@@ -104,6 +104,15 @@ class Sampler(Protocol):
 
 
 @runtime_checkable
+class PauseListener(Protocol):
+    """A trainer with work of its own to hold (child runs, say): called when a pause begins and when it ends."""
+
+    def paused(self) -> None: ...
+
+    def resumed(self) -> None: ...
+
+
+@runtime_checkable
 class Finisher(Protocol):
     """A trainer that has something left to do after its last step (a final evaluation, say)."""
 
@@ -116,3 +125,19 @@ class UserError(Exception):
 
 class DivergedError(Exception):
     """Training cannot go on (non-finite loss or gradient): exit code 4, the last good checkpoint stays."""
+
+
+class RunFailure(Exception):
+    """Ends the run with one clear message, no traceback, and an exit code of the trainer's choice."""
+
+    def __init__(self, message: str, *, exit_code: int) -> None:
+        super().__init__(message)
+        self.exit_code = exit_code
+
+
+class Interrupted(BaseException):
+    """The run must end now. Not an `Exception`, so that it passes through handlers of errors.
+
+    Raised by `Run.safe_point` during `setup`, and during `step` for a trainer whose capability "interrupt" says that
+    it can be saved in the middle of a step. Such a trainer may raise it too, to end as stopped with a reason.
+    """

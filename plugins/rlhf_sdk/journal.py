@@ -1,0 +1,99 @@
+"""The two append-only files of a run, written by the worker alone: events and samples."""
+
+from __future__ import annotations
+
+import os
+import time
+from contextlib import suppress
+from pathlib import Path
+
+import msgspec
+
+from rlhf_sdk.events import Event, Sample, encode_line
+from rlhf_sdk.files import PRIVATE_FILE
+from rlhf_sdk.tail import last_lines
+
+_LOOK_BACK = 20
+_BLOCK = 64 << 10
+
+
+class LineFile:
+    """Whole lines only: one `write` each, and what a failed one left behind is taken back."""
+
+    def __init__(self, path: Path) -> None:
+        self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, PRIVATE_FILE)
+        self._drop_half_written_line()
+
+    def append(self, line: bytes) -> None:
+        """Raises `OSError` if the disk is full or the file can't grow."""
+        size = os.fstat(self._descriptor).st_size
+        try:
+            written = os.write(self._descriptor, line)
+            while written < len(line):
+                written += os.write(self._descriptor, line[written:])
+        except OSError:
+            os.ftruncate(self._descriptor, size)
+            raise
+
+    def sync(self) -> None:
+        os.fsync(self._descriptor)
+
+    def _drop_half_written_line(self) -> None:
+        end = os.fstat(self._descriptor).st_size
+        while end > 0:
+            start = max(0, end - _BLOCK)
+            newline = os.pread(self._descriptor, end - start, start).rfind(b"\n")
+            if newline >= 0:
+                end = start + newline + 1
+                break
+            end = start
+        os.ftruncate(self._descriptor, end)
+
+
+class Journal:
+    """Stamps and appends what a run says; goes on counting where an earlier attempt left off."""
+
+    def __init__(self, events: Path, samples: Path, *, attempt: int) -> None:
+        self.attempt = attempt
+        self.step = 0
+        self._events, self._samples = LineFile(events), LineFile(samples)
+        self.seq = _last_seq(events)
+        self.sample_seq = _last_seq(samples)
+
+    def event(self, event: Event) -> None:
+        self.seq += 1
+        self._events.append(encode_line(self._stamped(event, self.seq)))
+
+    def sample(self, sample: Sample) -> None:
+        self.sample_seq += 1
+        self._samples.append(encode_line(self._stamped(sample, self.sample_seq)))
+
+    def sync(self) -> None:
+        self._events.sync()
+        self._samples.sync()
+
+    def _stamped(self, record: msgspec.Struct, seq: int) -> msgspec.Struct:
+        return msgspec.structs.replace(record, seq=seq, attempt=self.attempt, time=time.time(), step=self.step)
+
+
+class _Numbered(msgspec.Struct):
+    seq: int
+    attempt: int = 0
+
+
+def last_attempt(events: Path) -> int:
+    """The newest attempt that wrote an event; 0 if none did."""
+    return max((line.attempt for line in _newest(events)), default=0)
+
+
+def _last_seq(path: Path) -> int:
+    return max((line.seq for line in _newest(path)), default=0)
+
+
+def _newest(path: Path) -> list[_Numbered]:
+    """The newest lines, without those that are damaged."""
+    found = []
+    for line in last_lines(path, _LOOK_BACK):
+        with suppress(msgspec.MsgspecError):
+            found.append(msgspec.json.decode(line, type=_Numbered))
+    return found

@@ -1,0 +1,144 @@
+"""What a run needs of the machine: one line a second in `machine.jsonl`, from the shim."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import psutil
+
+_CGROUP_V2 = ("memory.current", "memory.max")
+_CGROUP_V1 = ("memory.usage_in_bytes", "memory.limit_in_bytes")
+_NO_LIMIT = 1 << 60
+
+
+class DeviceSample(msgspec.Struct, frozen=True, kw_only=True):
+    """One GPU: memory in bytes (`process` is the worker's own share), use in percent."""
+
+    index: int
+    name: str
+    memory_used: int
+    memory_total: int
+    process: int = 0
+    utilization: int = 0
+
+
+class MachineSample(msgspec.Struct, frozen=True, kw_only=True):
+    """One moment; all in bytes but `cpu_percent` (100 is one core). `cgroup_limit` is None where there is no limit."""
+
+    time: float
+    attempt: int
+    rss: int = 0
+    cpu_percent: float = 0.0
+    memory_available: int
+    cgroup_used: int | None = None
+    cgroup_limit: int | None = None
+    disk_free: int
+    devices: list[DeviceSample] = []
+
+
+class Machine:
+    """Samples the worker `pid` and what is around it; `directory` tells which disk."""
+
+    def __init__(self, directory: Path, pid: int, attempt: int) -> None:
+        self._directory, self._attempt = directory, attempt
+        self._process = psutil.Process(pid)
+        self._cgroup = _cgroup_directory()
+        self._devices = open_devices()
+        self._oom_kills_before = self._oom_kills()
+
+    def sample(self) -> MachineSample:
+        used, limit = self._cgroup_memory()
+        rss, cpu = self._worker()
+        return MachineSample(
+            time=time.time(),
+            attempt=self._attempt,
+            rss=rss,
+            cpu_percent=cpu,
+            memory_available=psutil.virtual_memory().available,
+            cgroup_used=used,
+            cgroup_limit=limit,
+            disk_free=shutil.disk_usage(self._directory).free,
+            devices=[self._device(index, handle) for index, handle in enumerate(self._devices)],
+        )
+
+    def kernel_killed(self) -> bool:
+        """Whether the kernel killed something in this cgroup for want of memory since the run began."""
+        return self._oom_kills() > self._oom_kills_before
+
+    def _worker(self) -> tuple[int, float]:
+        try:
+            with self._process.oneshot():
+                return self._process.memory_info().rss, self._process.cpu_percent()
+        except psutil.Error:
+            return 0, 0.0
+
+    def _cgroup_memory(self) -> tuple[int | None, int | None]:
+        for used, limit in (_CGROUP_V2, _CGROUP_V1):
+            found = _read_number(self._cgroup / used), _read_number(self._cgroup / limit)
+            if found[0] is not None:
+                return found[0], None if found[1] is None or found[1] >= _NO_LIMIT else found[1]
+        return None, None
+
+    def _oom_kills(self) -> int:
+        for name in ("memory.events", "memory.oom_control"):
+            for line in _read_lines(self._cgroup / name):
+                if line.startswith("oom_kill "):
+                    return int(line.split()[1])
+        return 0
+
+    def _device(self, index: int, handle: Any) -> DeviceSample:
+        import pynvml
+
+        memory = pynvml.nvmlDeviceGetMemoryInfo(handle)
+        own = [
+            process.usedGpuMemory or 0
+            for process in pynvml.nvmlDeviceGetComputeRunningProcesses(handle)
+            if process.pid == self._process.pid
+        ]
+        return DeviceSample(
+            index=index,
+            name=str(pynvml.nvmlDeviceGetName(handle)),
+            memory_used=int(memory.used),
+            memory_total=int(memory.total),
+            process=sum(own),
+            utilization=int(pynvml.nvmlDeviceGetUtilizationRates(handle).gpu),
+        )
+
+
+def open_devices() -> list[Any]:
+    """NVML handles of every GPU; empty without a driver."""
+    try:
+        import pynvml
+
+        pynvml.nvmlInit()
+        return [pynvml.nvmlDeviceGetHandleByIndex(index) for index in range(pynvml.nvmlDeviceGetCount())]
+    except (ImportError, pynvml.NVMLError):
+        return []
+
+
+def _cgroup_directory() -> Path:
+    """This process's memory cgroup, version 2 or 1; within a container its root."""
+    for base, prefix in (("/sys/fs/cgroup", "0::"), ("/sys/fs/cgroup/memory", "")):
+        for line in _read_lines(Path("/proc/self/cgroup")):
+            inside = Path(base) / line.rpartition(":")[2].lstrip("/")
+            is_memory = line.startswith(prefix) if prefix else ":memory:" in line
+            if is_memory and any((inside / name[0]).exists() for name in (_CGROUP_V2, _CGROUP_V1)):
+                return inside
+    memory = Path("/sys/fs/cgroup/memory")
+    return memory if memory.exists() else Path("/sys/fs/cgroup")
+
+
+def _read_lines(path: Path) -> list[str]:
+    try:
+        return path.read_text().splitlines()
+    except OSError:
+        return []
+
+
+def _read_number(path: Path) -> int | None:
+    lines = _read_lines(path)
+    return int(lines[0]) if lines and lines[0].isdigit() else None

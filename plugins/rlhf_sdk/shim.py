@@ -1,0 +1,186 @@
+"""One small parent for each run: starts the worker, samples the machine, and gives the verdict on how it ended.
+
+`python -m rlhf_sdk.shim RUN_DIR`, started by `launch` as the leader of a session of its own. SIGHUP is ignored;
+SIGTERM, SIGINT, SIGUSR1 and SIGUSR2 are passed on to the worker.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import FrameType
+
+import msgspec
+
+from rlhf_sdk.events import StateChanged, decode_event
+from rlhf_sdk.exit_codes import ExitCode
+from rlhf_sdk.files import PRIVATE_FILE, write_atomically
+from rlhf_sdk.journal import LineFile
+from rlhf_sdk.liveness import boot_id, host_name, identity_of, own_identity
+from rlhf_sdk.machine import Machine
+from rlhf_sdk.run_dir import RunDir
+from rlhf_sdk.run_record import ExitRecord, RunStatus, encode_record
+from rlhf_sdk.states import LIVE, State, can_become
+from rlhf_sdk.tail import Tail, last_lines
+
+SAMPLE_SECONDS = 1.0
+WRITE_ATTEMPTS = 60
+PASSED_ON = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2)
+_BY_EXIT_CODE = {ExitCode.OUT_OF_MEMORY: State.OOM, ExitCode.REQUEUE: State.REQUEUED}
+
+
+class Shim:
+    """Holds the run's lock for as long as it lives."""
+
+    def __init__(self, run: RunDir) -> None:
+        self.run = run
+        self._lock = os.open(run.lock, os.O_WRONLY | os.O_CREAT, PRIVATE_FILE)
+        self._ended = threading.Event()
+
+    def main(self) -> None:
+        """One attempt, from the first `status.json` to `exit.json`. Raises `BlockingIOError` if there is a shim already."""
+        fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        before = self.run.status()
+        self.run.exit_file.unlink(missing_ok=True)
+        self.status = RunStatus(
+            state=State.STARTING,
+            attempt=before.attempt + 1 if before else 1,
+            started=time.time(),
+            time=time.time(),
+            host=host_name(),
+            boot_id=boot_id(),
+            shim=own_identity(),
+        )
+        self._write_status()
+        worker = self._start_worker()
+        self._watch(worker)
+        self._give_verdict(worker.returncode)
+
+    def _start_worker(self) -> subprocess.Popen[bytes]:
+        command = [sys.executable, "-P", "-m", "rlhf_sdk.worker", str(self.run.path)]
+        command += ["--attempt", str(self.status.attempt), "--since", repr(self.status.started)]
+        worker = subprocess.Popen(command, stdin=subprocess.DEVNULL, process_group=0, env=_environment())
+        for number in PASSED_ON:
+            signal.signal(number, self._pass_on_to(worker))
+        self._change(worker=identity_of(worker.pid))
+        threading.Thread(target=self._reap, args=(worker,), daemon=True).start()
+        return worker
+
+    def _pass_on_to(self, worker: subprocess.Popen[bytes]) -> Callable[[int, FrameType | None], None]:
+        def handler(number: int, _frame: FrameType | None) -> None:
+            worker.send_signal(number)
+
+        return handler
+
+    def _reap(self, worker: subprocess.Popen[bytes]) -> None:
+        worker.wait()
+        self._ended.set()
+
+    def _watch(self, worker: subprocess.Popen[bytes]) -> None:
+        self.machine = Machine(self.run.path, worker.pid, self.status.attempt)
+        samples = LineFile(self.run.machine_file)
+        events = Tail(self.run.events_file, _state_of)
+        while not self._ended.wait(SAMPLE_SECONDS):
+            _append_if_possible(samples, msgspec.json.encode(self.machine.sample()) + b"\n")
+            self._follow(events)
+
+    def _follow(self, events: Tail[StateChanged | None]) -> None:
+        """Repeats in `status.json` what the worker says about itself."""
+        said = [event for event in events if event is not None and event.attempt == self.status.attempt]
+        for event in said:
+            state = State(event.state)
+            if state in LIVE and state is not self.status.state and can_become(self.status.state, state):
+                self._change(state=state)
+
+    def _give_verdict(self, returncode: int) -> None:
+        verdict = self._verdict(returncode)
+        _write_persistently(self.run.exit_file, encode_record(verdict))
+        self._change(state=verdict.state, reason=verdict.reason)
+
+    def _verdict(self, returncode: int) -> ExitRecord:
+        state, exit_code, reason = self._judge(returncode)
+        return ExitRecord(
+            state=state,
+            attempt=self.status.attempt,
+            exit_code=exit_code,
+            signal=-returncode if returncode < 0 else None,
+            reason=reason,
+            time=time.time(),
+        )
+
+    def _judge(self, returncode: int) -> tuple[State, int, str]:
+        said = self.run.final_words(self.status.attempt)
+        if said is not None:
+            return said[0], said[1].exit_code, said[1].reason
+        if returncode < 0:
+            return self._judge_signal(-returncode)
+        state = _BY_EXIT_CODE.get(ExitCode(returncode), State.FAILED) if returncode in set(ExitCode) else State.FAILED
+        printed = last_lines(self.run.log, 1)
+        reason = printed[0].decode(errors="replace") if printed else ""
+        exited = f"the worker exited with code {returncode} without saying why"
+        return state, returncode or ExitCode.PLUGIN_FAILED, f"{exited}; last output: {reason}" if reason else exited
+
+    def _judge_signal(self, number: int) -> tuple[State, int, str]:
+        name = signal.Signals(number).name
+        if number == signal.SIGKILL and self.machine.kernel_killed():
+            return State.OOM, 128 + number, f"killed by {name}: the kernel ran out of memory for this run"
+        return State.KILLED, 128 + number, f"killed by {name}"
+
+    def _change(self, **changes: object) -> None:
+        self.status = msgspec.structs.replace(self.status, time=time.time(), **changes)
+        self._write_status()
+
+    def _write_status(self) -> None:
+        _write_persistently(self.run.status_file, encode_record(self.status))
+
+
+def _state_of(line: bytes) -> StateChanged | None:
+    """Other events are not decoded: there may be thousands a second."""
+    event = decode_event(line) if b'"kind":"state"' in line else None
+    return event if isinstance(event, StateChanged) and event.state in set(State) else None
+
+
+def _environment() -> dict[str, str]:
+    return {**os.environ, "PYTHONUNBUFFERED": "1"}
+
+
+def _append_if_possible(file: LineFile, line: bytes) -> None:
+    """A sample that finds the disk full is lost; the next may fit."""
+    try:
+        file.append(line)
+    except OSError as error:
+        print(f"a machine sample was lost: {error}", file=sys.stderr)
+
+
+def _write_persistently(path: Path, data: bytes) -> None:
+    """On a full disk tries again once a second for a minute."""
+    for left in reversed(range(WRITE_ATTEMPTS)):
+        try:
+            return write_atomically(path, data)
+        except OSError:
+            if not left:
+                raise
+            time.sleep(1.0)
+    return None
+
+
+def main() -> None:
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    os.umask(0o077)
+    run = RunDir(Path(sys.argv[1]).absolute())
+    try:
+        Shim(run).main()
+    except BlockingIOError:
+        print(f"run {run.id} has a shim already", file=sys.stderr)
+        raise SystemExit(1) from None
+
+
+if __name__ == "__main__":
+    main()

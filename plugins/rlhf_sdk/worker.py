@@ -1,0 +1,183 @@
+"""The process that runs a trainer: `python -m rlhf_sdk.worker RUN_DIR`. Torch-free; what needs torch is the trainer's.
+
+Signals: SIGTERM and SIGINT checkpoint at the end of the step and end as stopped (exit 128 + n, as a stop command does
+with n = 15); SIGUSR1 checkpoints and ends as requeued (exit 75); SIGUSR2 checkpoints and goes on; a second SIGINT ends
+at once; SIGHUP is ignored.
+"""
+
+from __future__ import annotations
+
+import argparse
+import faulthandler
+import os
+import signal
+import sys
+import traceback
+from pathlib import Path
+
+from rlhf_sdk.config_errors import convert_config
+from rlhf_sdk.discovery import load_attribute, load_spec
+from rlhf_sdk.events import Alert, Finished, MetricsLogged, Started, StateChanged
+from rlhf_sdk.exit_codes import ExitCode
+from rlhf_sdk.journal import Journal, last_attempt
+from rlhf_sdk.references import resolve
+from rlhf_sdk.reserve import make_reserve, release_reserve
+from rlhf_sdk.run_dir import RunDir
+from rlhf_sdk.spec import PluginSpec
+from rlhf_sdk.states import State
+from rlhf_sdk.trainer import Finisher, Interrupted, PauseListener, Trainer
+from rlhf_sdk.verdict import Verdict, verdict_of
+from rlhf_sdk.worker_checkpoints import WorkerCheckpoints
+from rlhf_sdk.worker_control import Control
+from rlhf_sdk.worker_run import WorkerRun
+
+PRIVATE_UMASK = 0o077
+
+
+class Worker:
+    """One attempt at a run."""
+
+    trainer: Trainer | None = None
+    run: WorkerRun | None = None
+
+    def __init__(self, directory: RunDir, *, attempt: int, since: float) -> None:
+        self.directory = directory
+        self.journal = Journal(directory.events_file, directory.samples_file, attempt=attempt)
+        self.control = Control(directory.commands, self.journal.event, since=since)
+
+    def main(self) -> int:
+        """Runs to an end of whatever kind, records it, and returns the exit code."""
+        try:
+            self.control.install_signal_handlers()
+            make_reserve(self.directory.path)
+            self.journal.event(StateChanged(state=State.STARTING))
+            verdict = self._attempt()
+        except BaseException as error:
+            verdict = self._verdict(error)
+        release_reserve(self.directory.path)
+        self._record(verdict)
+        return verdict.exit_code
+
+    def _attempt(self) -> Verdict:
+        record = self.directory.record()
+        spec = load_spec(record.plugin)
+        config = convert_config(resolve(self.directory.root, record.config), spec.config)
+        self.trainer = load_attribute(spec.trainer)()
+        self.run = WorkerRun(
+            self.directory,
+            config=config,
+            seed=record.seed,
+            runtime=self.trainer.runtime,
+            journal=self.journal,
+            control=self.control,
+        )
+        self.checkpoints = WorkerCheckpoints(self.directory.checkpoints, self.journal, self.run, self.trainer)
+        try:
+            return self._train(spec, self.run, self.trainer)
+        except Interrupted as interruption:
+            return self._leave(self.run, str(interruption))
+
+    def _train(self, spec: PluginSpec, run: WorkerRun, trainer: Trainer) -> Verdict:
+        self._prepare(spec, run, trainer)
+        if not self.checkpoints.finished:
+            while self._step(run, trainer):
+                self.checkpoints.periodic()
+            if isinstance(trainer, Finisher):
+                trainer.finish()
+            if "checkpoint" in spec.capabilities:
+                self.checkpoints.final()
+        return Verdict(State.FINISHED, ExitCode.DONE, "")
+
+    def _prepare(self, spec: PluginSpec, run: WorkerRun, trainer: Trainer) -> None:
+        found = self.checkpoints.find() if "checkpoint" in spec.capabilities else None
+        if trainer.runtime is not None:
+            trainer.runtime.start(run.seed)
+        trainer.setup(run)
+        run.interruptible = "interrupt" in spec.capabilities
+        run.pause_listener = trainer if isinstance(trainer, PauseListener) else None
+        if found is not None:
+            self.checkpoints.load(found)
+        if "checkpoint" in spec.capabilities:
+            run.checkpoint = self.checkpoints.write
+        run.emit(
+            Started(
+                plugin=spec.name,
+                total_steps=trainer.total_steps,
+                resumed_from=found.name if found else None,
+                resumed_seq=self.checkpoints.resumed_seq,
+                resumed_sample_seq=self.checkpoints.resumed_sample_seq,
+            )
+        )
+        run.emit(StateChanged(state=State.RUNNING))
+
+    def _step(self, run: WorkerRun, trainer: Trainer) -> bool:
+        """One step; False when there is nothing left to do."""
+        run.attend(can_leave=True)
+        began = run.clock()
+        metrics = trainer.step()
+        if metrics is None:
+            return False
+        self.journal.step += 1
+        values = {name: float(value) for name, value in metrics.items()}
+        run.emit(MetricsLogged(values=values, seconds=run.clock() - began))
+        return True
+
+    def _leave(self, run: WorkerRun, said: str) -> Verdict:
+        """Ends early, with a checkpoint where the trainer is ready for one."""
+        ending = self.control.ending or Verdict(State.STOPPED, 128 + signal.SIGTERM, said or "stopped by the trainer")
+        if run.checkpoint is not None:
+            run.checkpoint(ending.reason)
+        return ending
+
+    def _verdict(self, error: BaseException) -> Verdict:
+        verdict = verdict_of(error, self.trainer.runtime if self.trainer else None, self._phase())
+        if verdict.code in ("plugin_failed", "out_of_memory"):
+            traceback.print_exception(error)
+        return verdict
+
+    def _phase(self) -> str:
+        return self.run.broken_phase if self.run else ""
+
+    def _record(self, verdict: Verdict) -> None:
+        """The last words. What can't be written is at least printed, for the shim to find."""
+        try:
+            self.control.ignore_the_rest(f"the run ended: {verdict.state}")
+            if verdict.code:
+                alert = Alert(severity="error", code=verdict.code, message=verdict.reason, advice=verdict.advice)
+                self.journal.event(alert)
+            self.journal.event(StateChanged(state=verdict.state, reason=verdict.reason))
+            self.journal.event(Finished(exit_code=verdict.exit_code, reason=verdict.reason))
+            self.journal.sync()
+        except OSError as error:
+            print(f"the end could not be recorded: {error}", file=sys.stderr)
+        if verdict.reason:
+            print(verdict.reason, file=sys.stderr)
+
+
+def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="rlhf_sdk.worker", description="Run a trainer in a run directory.")
+    parser.add_argument("run", type=Path)
+    parser.add_argument("--attempt", type=int, help="default: one more than the newest in events.jsonl")
+    parser.add_argument("--since", type=float, default=0.0, help="ignore commands given before this Unix time")
+    return parser.parse_args(arguments)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    options = parse_arguments(arguments)
+    os.umask(PRIVATE_UMASK)
+    faulthandler.enable()
+    directory = RunDir(options.run.absolute())
+    attempt = options.attempt or last_attempt(directory.events_file) + 1
+    try:
+        code = Worker(directory, attempt=attempt, since=options.since).main()
+    except OSError as error:
+        print(f"the run directory can't be used: {error}", file=sys.stderr)
+        code = ExitCode.USER_ERROR
+    sys.stdout.flush()
+    sys.stderr.flush()
+    # All is written: nothing that a library does on the way out may change the verdict.
+    os._exit(code)
+
+
+if __name__ == "__main__":
+    main()

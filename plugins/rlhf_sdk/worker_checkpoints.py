@@ -1,0 +1,91 @@
+"""Which checkpoint an attempt begins from, when it writes new ones, and how many it keeps."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import msgspec
+
+from rlhf_sdk.checkpoints import WorkerState, clean_leftovers, latest_good, prune, write_checkpoint
+from rlhf_sdk.events import CheckpointSaved
+from rlhf_sdk.files import make_private_directory
+from rlhf_sdk.journal import Journal
+from rlhf_sdk.trainer import Trainer
+from rlhf_sdk.worker_run import WorkerRun
+
+RNG = "rng"
+STATE_FILE = "worker.json"
+
+
+class WorkerCheckpoints:
+    """Follows `checkpoint_every` (0 or absent: at the end only) and `keep_checkpoints` (absent: all) of the config."""
+
+    def __init__(self, directory: Path, journal: Journal, run: WorkerRun, trainer: Trainer) -> None:
+        self._directory, self._journal, self._run, self._trainer = directory, journal, run, trainer
+        self._every: int = getattr(run.config, "checkpoint_every", 0)
+        self._keep: int | None = getattr(run.config, "keep_checkpoints", None)
+        self._newest_step: int | None = None
+        self.finished = False
+        self.resumed_seq = self.resumed_sample_seq = 0
+
+    def find(self) -> Path | None:
+        """The newest good checkpoint; the run's step is set to its. Damaged ones are named in alerts."""
+        clean_leftovers(self._directory)
+        found, problems = latest_good(self._directory)
+        for name, problem in problems.items():
+            instead = f"goes on from {found.name}" if found else "starts from the beginning"
+            self._run.alert("warning", "checkpoint_damaged", f"{name} is damaged ({problem}): the run {instead}")
+        if found is not None:
+            state = msgspec.json.decode((found / STATE_FILE).read_bytes(), type=WorkerState)
+            self._journal.step, self.finished = state.step, state.finished
+            self._newest_step = state.step
+            self.resumed_seq, self.resumed_sample_seq = state.seq, state.sample_seq
+        return found
+
+    def load(self, checkpoint: Path) -> None:
+        """Puts the trainer and every random state back to where they were."""
+        self._trainer.load(checkpoint)
+        if self._trainer.runtime is not None:
+            self._trainer.runtime.load_rng(checkpoint / RNG)
+
+    def periodic(self) -> None:
+        if self._every and self._run.step % self._every == 0:
+            self.write("periodic")
+
+    def write(self, reason: str) -> None:
+        """A checkpoint of this step, unless there is one; answers commands that asked for it."""
+        if self._newest_step != self._run.step or self._run.interruptible:
+            self._save(reason, finished=False)
+        self._run.control.checkpointed(f"step-{self._run.step:08d}")
+
+    def final(self) -> None:
+        """The checkpoint of a run that is done, after the trainer's last touches."""
+        self._save("final", finished=True)
+
+    def _save(self, reason: str, *, finished: bool) -> None:
+        began = time.perf_counter()
+        self._journal.sync()
+        saved = write_checkpoint(self._directory, self._run.step, lambda folder: self._fill(folder, finished=finished))
+        self._newest_step = self._run.step
+        size = sum(path.stat().st_size for path in saved.rglob("*") if path.is_file())
+        seconds = time.perf_counter() - began
+        self._run.emit(CheckpointSaved(name=saved.name, bytes=size, seconds=seconds, reason=reason))
+        self._journal.sync()
+        if self._keep is not None:
+            prune(self._directory, self._keep)
+
+    def _fill(self, folder: Path, *, finished: bool) -> None:
+        with self._run.phase("checkpoint"):
+            self._trainer.save(folder)
+            if self._trainer.runtime is not None:
+                make_private_directory(folder / RNG)
+                self._trainer.runtime.save_rng(folder / RNG)
+        state = WorkerState(
+            step=self._run.step,
+            seq=self._journal.seq,
+            sample_seq=self._journal.sample_seq,
+            attempt=self._journal.attempt,
+            finished=finished,
+        )
+        (folder / STATE_FILE).write_bytes(msgspec.json.encode(state))

@@ -1,0 +1,181 @@
+"""What the worker gives a trainer: the `Run` of the contract."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any
+
+from rlhf_sdk.events import (
+    Alert,
+    Check,
+    CheckStatus,
+    ChildRun,
+    Event,
+    Note,
+    Progress,
+    Result,
+    Sample,
+    Severity,
+    StateChanged,
+)
+from rlhf_sdk.files import PRIVATE_FILE
+from rlhf_sdk.journal import Journal
+from rlhf_sdk.phases import Phases
+from rlhf_sdk.run_dir import RunDir
+from rlhf_sdk.states import State
+from rlhf_sdk.trainer import Interrupted, Metrics, PauseListener, Runtime
+from rlhf_sdk.worker_control import POLL_SECONDS, Control
+
+HEARTBEAT_SECONDS = 1.0
+PROGRESS_SECONDS = 0.5
+
+
+class WorkerRun:
+    """Speaks for the trainer, and does at safe points what `control` collected.
+
+    `interruptible` says whether the trainer can be left where it is (between steps always can); `checkpoint` writes a
+    checkpoint for the reason given.
+    """
+
+    def __init__(
+        self,
+        directory: RunDir,
+        *,
+        config: Any,
+        seed: int,
+        runtime: Runtime | None,
+        journal: Journal,
+        control: Control,
+    ) -> None:
+        self.config = config
+        self.seed = seed
+        self.control = control
+        self.interruptible = True
+        self.checkpoint: Callable[[str], None] | None = None
+        self.pause_listener: PauseListener | None = None
+        self._directory, self._journal = directory, journal
+        self._held_seconds = 0.0
+        self._beat_at = 0.0
+        self._progress_at = 0.0
+        self._progress_shown = ""
+        self._phases = Phases(runtime, self.clock, self.emit)
+        directory.heartbeat.touch(mode=PRIVATE_FILE)
+
+    @property
+    def directory(self) -> Path:
+        return self._directory.path
+
+    @property
+    def step(self) -> int:
+        return self._journal.step
+
+    @property
+    def broken_phase(self) -> str:
+        """The phase that an error came out of."""
+        return self._phases.broken
+
+    def clock(self) -> float:
+        """Seconds, standing still while the run is held."""
+        return time.perf_counter() - self._held_seconds
+
+    def emit(self, event: Event) -> None:
+        self.beat()
+        self._journal.event(event)
+
+    def beat(self) -> None:
+        """Shows readers that the worker is not stuck, at most once a second."""
+        now = time.monotonic()
+        if now - self._beat_at >= HEARTBEAT_SECONDS:
+            self._beat_at = now
+            os.utime(self._directory.heartbeat)
+
+    def safe_point(self) -> None:
+        self.attend(can_leave=self.interruptible)
+
+    def attend(self, *, can_leave: bool) -> None:
+        """Does what was asked for; what needs a consistent trainer waits until `can_leave`.
+
+        Raises `Interrupted` if the run must end now.
+        """
+        self.beat()
+        self.control.poll()
+        if can_leave:
+            self._checkpoint_if_asked()
+        if self.control.paused and self.control.ending is None:
+            self._hold(can_leave=can_leave)
+        if can_leave and self.control.ending is not None:
+            raise Interrupted
+
+    def _checkpoint_if_asked(self) -> None:
+        if self.control.checkpoint_reason and self.checkpoint is not None:
+            self.checkpoint(self.control.checkpoint_reason)
+
+    def _hold(self, *, can_leave: bool) -> None:
+        began = time.perf_counter()
+        self.emit(StateChanged(state=State.PAUSED))
+        if self.pause_listener is not None:
+            self.pause_listener.paused()
+        while self.control.paused and self.control.ending is None:
+            time.sleep(POLL_SECONDS)
+            self.beat()
+            self.control.poll()
+            if can_leave:
+                self._checkpoint_if_asked()
+        self._held_seconds += time.perf_counter() - began
+        if self.pause_listener is not None:
+            self.pause_listener.resumed()
+        self.emit(StateChanged(state=State.RUNNING))
+
+    def phase(self, name: str) -> AbstractContextManager[None]:
+        return self._phases.phase(name)
+
+    def progress(self, what: str, done: int, total: int | None = None) -> None:
+        """Recorded at most twice a second, and at the end of whatever was shown before."""
+        now = time.monotonic()
+        ends_what_was_shown = done == total and self._progress_shown == what
+        if now - self._progress_at >= PROGRESS_SECONDS or ends_what_was_shown:
+            self._progress_at, self._progress_shown = now, "" if done == total else what
+            self.emit(Progress(what=what, done=done, total=total))
+
+    def sample(
+        self,
+        *,
+        tag: str,
+        index: int,
+        prompt: str,
+        response: str,
+        reference: str | None = None,
+        ended: bool = True,
+        metrics: Metrics | None = None,
+    ) -> None:
+        numbers = {name: float(value) for name, value in (metrics or {}).items()}
+        self._journal.sample(
+            Sample(
+                tag=tag,
+                index=index,
+                prompt=prompt,
+                response=response,
+                reference=reference,
+                ended=ended,
+                metrics=numbers,
+            )
+        )
+
+    def alert(self, severity: Severity, code: str, message: str, advice: str = "") -> None:
+        self.emit(Alert(severity=severity, code=code, message=message, advice=advice))
+
+    def check(self, name: str, status: CheckStatus, figure: float, tolerance: float, explanation: str = "") -> None:
+        self.emit(Check(name=name, status=status, figure=figure, tolerance=tolerance, explanation=explanation))
+
+    def note(self, text: str) -> None:
+        self.emit(Note(text=text))
+
+    def result(self, name: str, data: dict[str, Any]) -> None:
+        self.emit(Result(name=name, data=data))
+
+    def child(self, stage: str, run_id: str, state: str) -> None:
+        self.emit(ChildRun(stage=stage, run_id=run_id, state=state))
