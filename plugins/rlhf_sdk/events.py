@@ -151,7 +151,8 @@ class Sample(msgspec.Struct, frozen=True, kw_only=True):
     """One line of `samples.jsonl`: what the policy wrote for a prompt, and how it was scored.
 
     `tag` groups samples (`rollout`, `eval/ppo/temperature_1`, ...); `index` identifies the prompt within the tag, so
-    that one prompt can be followed through time. `metrics` has scalars (`score`, `kl/sequence_nats`, `response_tokens`).
+    that one prompt can be followed through time. `metrics` has scalars (`score`, `kl/sequence_nats`,
+    `response_tokens`).
     """
 
     seq: int = 0

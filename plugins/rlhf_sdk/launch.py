@@ -118,7 +118,7 @@ def _spawn(run: RunDir) -> RunStatus:
     log = os.open(run.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, PRIVATE_FILE)
     try:
         shim = subprocess.Popen(
-            [sys.executable, "-P", "-m", "rlhf_sdk.shim", str(run.path.absolute())],
+            [sys.executable, "-P", "-m", "rlhf_sdk.shim", str(run.path.absolute()), str(attempt)],
             cwd=_working_directory(run),
             stdin=subprocess.DEVNULL,
             stdout=log,

@@ -112,11 +112,11 @@ class RunDir:
 
     def state(self) -> State:
         """The state now: the shim's word, unless the processes tell otherwise (`stalled`, `lost`)."""
-        status = self.status()
+        status, verdict = self.status(), self.exit()
         if status is None:
             return State.CREATED
-        if status.state in ENDED:
-            return status.state
+        if verdict is not None:
+            return verdict.state
         if not has_process(status, self.heartbeat):
             return self._final_state(status.attempt)
         age = heartbeat_age(self.heartbeat)

@@ -1,6 +1,6 @@
 """One small parent for each run: starts the worker, samples the machine, and gives the verdict on how it ended.
 
-`python -m rlhf_sdk.shim RUN_DIR`, started by `launch` as the leader of a session of its own. SIGHUP is ignored;
+`python -m rlhf_sdk.shim RUN_DIR NEWEST_ATTEMPT`, started by `launch` as the leader of a session of its own. SIGHUP is ignored;
 SIGTERM, SIGINT, SIGUSR1 and SIGUSR2 are passed on to the worker.
 """
 
@@ -14,6 +14,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from types import FrameType
 
@@ -32,8 +33,13 @@ from rlhf_sdk.tail import Tail, last_lines
 
 SAMPLE_SECONDS = 1.0
 WRITE_ATTEMPTS = 60
+LOCK_ATTEMPTS = 100
 PASSED_ON = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2)
 _BY_EXIT_CODE = {ExitCode.OUT_OF_MEMORY: State.OOM, ExitCode.REQUEUE: State.REQUEUED}
+
+
+class AlreadyStarted(Exception):
+    """Somebody else has started this attempt."""
 
 
 class Shim:
@@ -44,14 +50,19 @@ class Shim:
         self._lock = os.open(run.lock, os.O_WRONLY | os.O_CREAT, PRIVATE_FILE)
         self._ended = threading.Event()
 
-    def main(self) -> None:
-        """One attempt, from the first `status.json` to `exit.json`. Raises `BlockingIOError` if there is a shim already."""
-        fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    def main(self, *, after: int) -> None:
+        """One attempt, from the first `status.json` to `exit.json`.
+
+        Raises `AlreadyStarted` if another shim is at work, or has been since attempt `after`.
+        """
+        self._take_lock()
         before = self.run.status()
+        if (before.attempt if before else 0) != after:
+            raise AlreadyStarted
         self.run.exit_file.unlink(missing_ok=True)
         self.status = RunStatus(
             state=State.STARTING,
-            attempt=before.attempt + 1 if before else 1,
+            attempt=after + 1,
             started=time.time(),
             time=time.time(),
             host=host_name(),
@@ -62,6 +73,14 @@ class Shim:
         worker = self._start_worker()
         self._watch(worker)
         self._give_verdict(worker.returncode)
+
+    def _take_lock(self) -> None:
+        """Waits a little: the shim of the attempt before may be on its way out."""
+        for _ in range(LOCK_ATTEMPTS):
+            with suppress(BlockingIOError):
+                return fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            time.sleep(0.05)
+        raise AlreadyStarted
 
     def _start_worker(self) -> subprocess.Popen[bytes]:
         command = [sys.executable, "-P", "-m", "rlhf_sdk.worker", str(self.run.path)]
@@ -87,9 +106,11 @@ class Shim:
         self.machine = Machine(self.run.path, worker.pid, self.status.attempt)
         samples = LineFile(self.run.machine_file)
         events = Tail(self.run.events_file, _state_of)
-        while not self._ended.wait(SAMPLE_SECONDS):
+        while True:
             _append_if_possible(samples, msgspec.json.encode(self.machine.sample()) + b"\n")
             self._follow(events)
+            if self._ended.wait(SAMPLE_SECONDS):
+                return
 
     def _follow(self, events: Tail[StateChanged | None]) -> None:
         """Repeats in `status.json` what the worker says about itself."""
@@ -176,9 +197,9 @@ def main() -> None:
     os.umask(0o077)
     run = RunDir(Path(sys.argv[1]).absolute())
     try:
-        Shim(run).main()
-    except BlockingIOError:
-        print(f"run {run.id} has a shim already", file=sys.stderr)
+        Shim(run).main(after=int(sys.argv[2]))
+    except AlreadyStarted:
+        print(f"run {run.id} was started by somebody else just now", file=sys.stderr)
         raise SystemExit(1) from None
 
 
