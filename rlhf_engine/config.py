@@ -72,15 +72,15 @@ class TokenizerConfig(Section, frozen=True, kw_only=True):
 class ColumnConfig(Section, frozen=True, kw_only=True):
     """Names of the columns in the data; the defaults are tried in order where a value is empty."""
 
-    prompt: str = ""
-    subreddit: str = ""
-    title: str = ""
-    post: str = ""
-    summary: str = ""
-    chosen: str = ""
-    rejected: str = ""
-    text: str = ""
-    id: str = ""
+    prompt: Annotated[str, Meta(description="the whole prompt, ready made")] = ""
+    subreddit: Annotated[str, Meta(description="where a post was made, without r/")] = ""
+    title: Annotated[str, Meta(description="title of a post")] = ""
+    post: Annotated[str, Meta(description="body of a post")] = ""
+    summary: Annotated[str, Meta(description="the response to learn, or the reference")] = ""
+    chosen: Annotated[str, Meta(description="the preferred response, or the transcript that ends in it")] = ""
+    rejected: Annotated[str, Meta(description="the other response, or the transcript that ends in it")] = ""
+    text: Annotated[str, Meta(description="a document (pretrain)")] = ""
+    id: Annotated[str, Meta(description="identifies a row in reports")] = ""
 
 
 class CleaningConfig(Section, frozen=True, kw_only=True):
