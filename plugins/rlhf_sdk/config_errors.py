@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 from msgspec import inspect
 
-from rlhf_sdk.config_types import allowed, default_of, fields_of, unwrapped
+from rlhf_sdk.config_types import allowed, default_of, fields_of, options, unwrapped
 from rlhf_sdk.spelling import nearest
 from rlhf_sdk.trainer import UserError
 
@@ -61,7 +61,7 @@ def explain(text: str, config: Any, kind: type) -> ConfigError:
     segments = [name or index for name, index in _SEGMENT.findall(match["path"] or "")]
     info, value, walked = _follow(inspect.type_info(kind), config, segments)
     if unknown := _UNKNOWN.match(match["text"]):
-        return _unknown_key(walked, unknown[1], list(fields_of(info)))
+        return _unknown_key(walked, unknown[1], list(fields_of(info)), kind)
     if missing := _MISSING.match(match["text"]):
         key = ".".join([*walked, missing[1]])
         return ConfigError(key, f"{key} must be set: {allowed(fields_of(info)[missing[1]].type)}")
@@ -71,9 +71,12 @@ def explain(text: str, config: Any, kind: type) -> ConfigError:
     return ConfigError(key, f"{key}: {match['text']}" if key else match["text"])
 
 
-def _unknown_key(section: list[str], name: str, names: list[str]) -> ConfigError:
+def _unknown_key(section: list[str], name: str, names: list[str], kind: type) -> ConfigError:
+    """Suggests a like name in the same section, else the same name in another, else lists what is allowed."""
     key = ".".join([*section, name])
-    help_text = nearest(name, names) or f" Allowed: {', '.join(names)}"
+    near = nearest(key, [".".join([*section, other]) for other in names])
+    elsewhere = [option.key for option in options(kind) if option.key.rpartition(".")[2] == name]
+    help_text = near or (f" Did you mean '{elsewhere[0]}'?" if elsewhere else f" Allowed: {', '.join(names)}")
     return ConfigError(key, f"unknown key {key!r}.{help_text}")
 
 

@@ -1,4 +1,8 @@
-"""References to other runs inside a config: "run:ID" (newest good checkpoint) and "run:ID@step-00000120" (pinned)."""
+"""References to other runs inside a config: "run:ID" (newest good checkpoint) and "run:ID@step-00000120" (pinned).
+
+"stage:NAME" links the stages of a pipeline. It is allowed only within a stage, a table of `plugin` and `config`, whose
+references are left as they are until the stage's own run is made.
+"""
 
 from __future__ import annotations
 
@@ -37,6 +41,8 @@ def pin(root: Path, config: dict[str, Any]) -> tuple[dict[str, Any], dict[str, s
 
 
 def _pin(root: Path, value: Any, key: str, parents: dict[str, str]) -> Any:
+    if is_stage(value):
+        return {**value, "config": _pin_stage(root, value["config"], key, parents)}
     if isinstance(value, dict):
         return {name: _pin(root, item, f"{key}.{name}".lstrip("."), parents) for name, item in value.items()}
     if isinstance(value, list | tuple):
@@ -49,6 +55,18 @@ def _pin(root: Path, value: Any, key: str, parents: dict[str, str]) -> Any:
         parents[key] = pinned.removeprefix(RUN_PREFIX).partition("@")[0]
         return pinned
     return value
+
+
+def is_stage(value: Any) -> bool:
+    """Whether plain data is the config of a pipeline's stage."""
+    return isinstance(value, dict) and value.keys() == {"plugin", "config"}
+
+
+def _pin_stage(root: Path, config: Any, key: str, parents: dict[str, str]) -> Any:
+    def change(value: str) -> str:
+        return _pin(root, value, key, parents) if value.startswith(RUN_PREFIX) else value
+
+    return map_strings(config, change)
 
 
 def pin_reference(root: Path, reference: str, key: str = "reference") -> str:
@@ -88,8 +106,15 @@ def resolve(root: Path, config: dict[str, Any]) -> dict[str, Any]:
 
     Raises `UserError` if a checkpoint is gone, damaged, or has no model.
     """
-    resolved: dict[str, Any] = map_strings(config, lambda value: _resolved(root, value))
-    return resolved
+    return {key: _resolved_value(root, value) for key, value in config.items()}
+
+
+def _resolved_value(root: Path, value: Any) -> Any:
+    if is_stage(value):
+        return value
+    if isinstance(value, dict):
+        return resolve(root, value)
+    return map_strings(value, lambda text: _resolved(root, text))
 
 
 def _resolved(root: Path, value: str) -> str:

@@ -1,7 +1,7 @@
 """One small parent for each run: starts the worker, samples the machine, and gives the verdict on how it ended.
 
-`python -m rlhf_sdk.shim RUN_DIR NEWEST_ATTEMPT`, started by `launch` as the leader of a session of its own. SIGHUP is ignored;
-SIGTERM, SIGINT, SIGUSR1 and SIGUSR2 are passed on to the worker.
+`python -m rlhf_sdk.shim RUN_DIR NEWEST_ATTEMPT`, started by `launch` as the leader of a session of its own. SIGHUP is
+ignored; SIGTERM, SIGINT, SIGUSR1 and SIGUSR2 are passed on to the worker.
 """
 
 from __future__ import annotations

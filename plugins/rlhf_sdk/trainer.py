@@ -58,6 +58,9 @@ class Run(Protocol):
 
     def result(self, name: str, data: dict[str, Any]) -> None: ...
 
+    def child(self, stage: str, run_id: str, state: str) -> None:
+        """A run that this one started is now in `state`."""
+
 
 class Runtime(Protocol):
     """What needs torch, supplied by the trainer, so that the worker stays free of it."""

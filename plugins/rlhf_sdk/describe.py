@@ -1,0 +1,94 @@
+"""What a plugin is and whether a config suits it, in a process of its own: `python -m rlhf_sdk.describe NAME`.
+
+Prints one JSON object. Without a flag: the declaration, with the config's JSON schema and its options in words.
+`--validate` reads a config (JSON) from stdin and prints {"config": the complete config}; `--plan` prints the memory
+plan, {"rows": [...]}. What is wrong comes as {"error": {"key", "message"}} with exit code 2, or 3 if the plugin is
+broken.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from contextlib import redirect_stdout
+from typing import Any
+
+import msgspec
+
+from rlhf_sdk.config_errors import ConfigError, convert_config
+from rlhf_sdk.config_types import options
+from rlhf_sdk.discovery import distribution_of, find_plugin, load_attribute, load_spec
+from rlhf_sdk.events import spell_non_finite
+from rlhf_sdk.exit_codes import ExitCode
+from rlhf_sdk.spec import PluginSpec
+from rlhf_sdk.trainer import UserError
+
+
+def describe(spec: PluginSpec) -> dict[str, Any]:
+    """The declaration as plain data."""
+    return {
+        "name": spec.name,
+        "summary": spec.summary,
+        "contract": spec.contract,
+        "distribution": msgspec.to_builtins(distribution_of(find_plugin(spec.name))),
+        "trainer": spec.trainer,
+        "panels": msgspec.to_builtins(spec.panels),
+        "headline": spec.headline,
+        "capabilities": spec.capabilities,
+        "plan": bool(spec.plan),
+        "schema": msgspec.json.schema(spec.config),
+        "options": msgspec.to_builtins(list(options(spec.config))),
+    }
+
+
+def validate(spec: PluginSpec, config: dict[str, Any]) -> dict[str, Any]:
+    """The config with every default filled in. Raises `ConfigError`."""
+    return {"config": msgspec.to_builtins(convert_config(config, spec.config))}
+
+
+def plan(spec: PluginSpec, config: dict[str, Any]) -> dict[str, Any]:
+    """The plugin's memory plan; no rows if it has none. Raises `ConfigError`."""
+    complete = convert_config(config, spec.config)
+    return {"rows": msgspec.to_builtins(load_attribute(spec.plan)(complete)) if spec.plan else []}
+
+
+def answer(arguments: list[str] | None) -> tuple[dict[str, Any], int]:
+    """What to print, and the exit code."""
+    options = _parse(arguments)
+    try:
+        spec = load_spec(options.name)
+        if not options.action:
+            return describe(spec), ExitCode.DONE
+        config = msgspec.json.decode(sys.stdin.buffer.read(), type=dict[str, Any])
+        return options.action(spec, config), ExitCode.DONE
+    except ConfigError as error:
+        return _error(str(error), key=error.key), ExitCode.USER_ERROR
+    except (UserError, msgspec.DecodeError) as error:
+        return _error(str(error)), ExitCode.USER_ERROR
+    except (Exception, SystemExit) as error:
+        cause = " ".join(str(error).split())
+        return _error(f"plugin {options.name!r} is broken: {type(error).__name__}: {cause}"), ExitCode.PLUGIN_FAILED
+
+
+def _error(message: str, key: str = "") -> dict[str, Any]:
+    return {"error": {"key": key, "message": message}}
+
+
+def _parse(arguments: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="rlhf_sdk.describe", description="Describe a plugin as JSON.")
+    parser.add_argument("name")
+    actions = parser.add_mutually_exclusive_group()
+    actions.add_argument("--validate", dest="action", action="store_const", const=validate)
+    actions.add_argument("--plan", dest="action", action="store_const", const=plan)
+    return parser.parse_args(arguments)
+
+
+def main() -> None:
+    with redirect_stdout(sys.stderr):  # what a plugin prints while it is imported is no part of the answer
+        found, code = answer(None)
+    sys.stdout.buffer.write(msgspec.json.encode(spell_non_finite(found)) + b"\n")
+    sys.exit(code)
+
+
+if __name__ == "__main__":
+    main()
