@@ -64,7 +64,7 @@ def _with_linked_models(config: Any, pipeline: Any) -> Any:
 
 def _with_model_of(config: Any, field: str, model: ModelConfig, name: str, pipeline: Any) -> Any:
     if name in pipeline.reuse:
-        return _with_paths(config, {field: f"{RUN_PREFIX}{pipeline.reuse[name]}"})
+        return _with_paths(config, {field: f"{RUN_PREFIX}{pipeline.reuse[name].removeprefix(RUN_PREFIX)}"})
     stage = pipeline.stages[name]
     origin = _with_linked_models(msgspec.convert(stage.config, _PLANS[stage.plugin][1]), pipeline)
     linked = msgspec.structs.replace(origin.model, gradient_checkpointing=model.gradient_checkpointing)
