@@ -32,4 +32,5 @@ plugin = PluginSpec(
     trainer="rlhf_plugins.pipeline.trainer:PipelineTrainer",
     headline=["pipeline/stages_finished"],
     capabilities=["checkpoint", "interrupt"],
+    plan="rlhf_plugins.plans:plan_pipeline",
 )
