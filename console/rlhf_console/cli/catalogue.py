@@ -1,0 +1,79 @@
+"""Verbs about what there is: plugins, profiles, config, doctor."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Annotated, Any
+
+import typer
+
+from rlhf_console import plugins as plugin_list
+from rlhf_console.cli.options import JsonOption, RunsOption, print_json
+from rlhf_console.cli.render import table
+from rlhf_console.profiles import list_profiles, load_profile
+from rlhf_sdk.exit_codes import ExitCode
+from rlhf_sdk.run_root import run_root
+from rlhf_sdk.trainer import UserError
+
+
+def plugins(as_json: JsonOption = False) -> None:
+    """List installed plugins; a broken one with its cause."""
+    found = plugin_list.list_plugins()
+    if as_json:
+        print_json([asdict(plugin) for plugin in found])
+        return
+    rows = [[p.name, f"{p.distribution} {p.version}", (p.problem and f"broken: {p.problem}") or p.summary] for p in found]
+    typer.echo(table(["plugin", "from", "what it does"], rows))
+
+
+def profiles(as_json: JsonOption = False) -> None:
+    """List profiles."""
+    rows = [(name, file, *_profile_summary(name)) for name, file in list_profiles().items()]
+    if as_json:
+        print_json([{"name": n, "file": str(f), "summary": s, "stages": stages} for n, f, s, stages in rows])
+        return
+    typer.echo(table(["profile", "stages", "summary"], [[n, " ".join(stages), s] for n, _, s, stages in rows]))
+
+
+def _profile_summary(name: str) -> tuple[str, list[str]]:
+    try:
+        profile = load_profile(name)
+    except UserError as error:
+        return f"broken: {error}", []
+    return profile.summary, [stage.name for stage in profile.stages]
+
+
+def config(
+    plugin: Annotated[str, typer.Argument(help="A plugin's name.")],
+    as_json: JsonOption = False,
+) -> None:
+    """Every option of a plugin: type, default, constraint, help, and the paper that it comes from."""
+    described = plugin_list.describe(plugin)
+    options: list[dict[str, Any]] = described["options"]
+    if as_json:
+        print_json(options)
+        return
+    columns = ["key", "allowed", "default", "description", "source"]
+    typer.echo(table(columns, [[_cell(option.get(column)) for column in columns] for option in options]))
+
+
+def _cell(value: Any) -> str:
+    return "" if value is None else str(value)
+
+
+def doctor(runs: RunsOption = "", as_json: JsonOption = False) -> None:
+    """Look at this machine: what works, and what to do about the rest."""
+    from rlhf_console.doctor import examine
+
+    findings = examine(run_root(runs))
+    if as_json:
+        print_json([asdict(finding) for finding in findings])
+    else:
+        typer.echo(
+            table(["", "what", "found", "what to do"], [[f.status, f.what, f.found, f.advice] for f in findings])
+        )
+    if any(finding.status == "fail" for finding in findings):
+        raise typer.Exit(ExitCode.USER_ERROR)
+
+
+VERBS = {"plugins": plugins, "profiles": profiles, "config": config, "doctor": doctor}

@@ -1,0 +1,216 @@
+"""Verbs that look: ls, show, watch, logs, samples."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from typing import Annotated, Any
+
+import msgspec
+import typer
+
+from rlhf_console.cli.options import JsonOption, RunArgument, RunsOption, print_json
+from rlhf_console.cli.render import duration, number, result, size, table
+from rlhf_console.cli.start import exit_code_of
+from rlhf_console.cli.watching import PlainLines, display, follow, headline_of
+from rlhf_console.printable import printable
+from rlhf_console.profiles import flatten
+from rlhf_console.runs.store import LiveRun, children_of, find, open_runs
+from rlhf_sdk.events import Sample
+from rlhf_sdk.run_root import run_root
+from rlhf_sdk.states import ENDED
+
+FOLLOW_SECONDS = 0.3
+
+
+def list_runs(runs: RunsOption = "", as_json: JsonOption = False) -> None:
+    """List runs, the newest last."""
+    found = [run.catch_up() for run in open_runs(run_root(runs))]
+    if as_json:
+        print_json([_overview(run) for run in found])
+        return
+    rows = [
+        [run.record.id, run.record.plugin, run.state, _steps(run), _age(run.record.created), headline_of(run)]
+        for run in found
+    ]
+    typer.echo(table(["run", "plugin", "state", "steps", "age", "headline"], rows))
+
+
+def _steps(run: LiveRun) -> str:
+    return f"{run.summary.step}/{run.summary.total_steps}" if run.summary.total_steps else "-"
+
+
+def _age(created: float) -> str:
+    return duration(time.time() - created)
+
+
+def _overview(run: LiveRun) -> dict[str, Any]:
+    summary = run.summary
+    return {
+        "run": run.record.id,
+        "plugin": run.record.plugin,
+        "profile": run.record.profile,
+        "state": run.state,
+        "reason": summary.reason,
+        "step": summary.step,
+        "total_steps": summary.total_steps,
+        "eta_seconds": summary.eta_seconds,
+        "attempt": summary.attempt,
+        "parents": run.record.parents,
+        "pipeline": run.record.pipeline,
+        "created": run.record.created,
+        "metrics": {name: series.last for name, series in summary.metrics.items()},
+    }
+
+
+def show(run: RunArgument, runs: RunsOption = "", as_json: JsonOption = False) -> None:
+    """Show one run: state, lineage, metrics, phases, checks, checkpoints, results, config."""
+    shown = find(run_root(runs), run).catch_up()
+    children = [child.catch_up() for child in children_of(run_root(runs), shown.record.id)]
+    if as_json:
+        data = _overview(shown) | {
+            "record": msgspec.to_builtins(shown.record),
+            "results": shown.summary.results,
+            "checks": [msgspec.to_builtins(check) for check in shown.summary.checks.values()],
+            "checkpoints": [saved.name for saved in shown.summary.checkpoints],
+            "alerts": [msgspec.to_builtins(alert) for alert in shown.summary.alerts],
+            "notes": shown.summary.notes,
+            "stages": [_overview(child) for child in children],
+        }
+        print_json(data)
+        return
+    for part in (_identity(shown), _stages(children), _figures(shown), _phases(shown), _checks(shown), _results(shown)):
+        if part:
+            typer.echo(part + "\n")
+    typer.echo(_config(shown))
+
+
+def _identity(run: LiveRun) -> str:
+    record, summary = run.record, run.summary
+    lines = {
+        "run": record.id,
+        "plugin": f"{record.plugin} (profile {record.profile})" if record.profile else record.plugin,
+        "state": f"{run.state}" + (f": {summary.reason}" if summary.reason else ""),
+        "steps": f"{_steps(run)}, attempt {summary.attempt}",
+        "created": f"{_age(record.created)} ago",
+        "parents": ", ".join(f"{role} = {parent}" for role, parent in record.parents.items()),
+        "checkpoints": ", ".join(saved.name for saved in summary.checkpoints[-3:]),
+        "directory": str(run.directory.path),
+    }
+    return "\n".join(f"{name:<12}{printable(text)}" for name, text in lines.items() if text)
+
+
+def _stages(children: list[LiveRun]) -> str:
+    rows = [[child.record.stage, child.record.id, child.state, _steps(child), headline_of(child)] for child in children]
+    return table(["stage", "run", "state", "steps", "headline"], rows) if rows else ""
+
+
+def _figures(run: LiveRun) -> str:
+    rows = [
+        [name, series.values[0], series.last] for name, series in sorted(run.summary.metrics.items()) if series.values
+    ]
+    return table(["metric", "first", "last"], rows) if rows else ""
+
+
+def _phases(run: LiveRun) -> str:
+    rows = [
+        [name, phase.total_seconds, phase.last_seconds, size(phase.memory.get("peak", phase.memory.get("rss", 0)))]
+        for name, phase in run.summary.phases.items()
+    ]
+    return table(["phase", "seconds", "last", "memory"], rows) if rows else ""
+
+
+def _checks(run: LiveRun) -> str:
+    rows = [[c.status, c.name, c.figure, c.tolerance, c.explanation] for c in run.summary.checks.values()]
+    return table(["check", "name", "figure", "tolerance", "meaning"], rows) if rows else ""
+
+
+def _results(run: LiveRun) -> str:
+    return "\n\n".join(result(name, data) for name, data in run.summary.results.items())
+
+
+def _config(run: LiveRun) -> str:
+    origins = run.record.provenance
+    rows = [[key, number(value), origins.get(key, "")] for key, value in flatten(run.record.config).items()]
+    return table(["config", "value", "from"], rows)
+
+
+def watch(
+    run: RunArgument = "latest",
+    runs: RunsOption = "",
+    plain: Annotated[bool, typer.Option("--plain", help="Plain lines, on a terminal too.")] = False,
+) -> None:
+    """Watch a run until it ends. Ctrl-C leaves the run alone."""
+    watched = find(run_root(runs), run)
+    try:
+        if plain:
+            follow(run_root(runs), watched, PlainLines())
+        else:
+            with display() as shown:
+                follow(run_root(runs), watched, shown)
+    except KeyboardInterrupt:
+        raise typer.Exit(0) from None
+    raise typer.Exit(exit_code_of(watched))
+
+
+def logs(
+    run: RunArgument = "latest",
+    runs: RunsOption = "",
+    follow_on: Annotated[bool, typer.Option("--follow", "-f", help="Go on as the run writes.")] = False,
+    lines: Annotated[int, typer.Option("--lines", "-n", min=1, help="How many of the last lines.")] = 50,
+) -> None:
+    """What the run printed."""
+    shown = find(run_root(runs), run)
+    if not shown.directory.log.exists():
+        return
+    with shown.directory.log.open(errors="replace") as stream:
+        for line in deque(stream, maxlen=lines):
+            typer.echo(printable(line.rstrip("\n")))
+        while follow_on:
+            line = stream.readline()
+            if line:
+                typer.echo(printable(line.rstrip("\n")))
+            elif shown.state in ENDED:
+                return
+            else:
+                time.sleep(FOLLOW_SECONDS)
+
+
+def samples(
+    run: RunArgument = "latest",
+    runs: RunsOption = "",
+    step: Annotated[int | None, typer.Option("--step", help="Samples of this step; else the newest.")] = None,
+    tag: Annotated[str, typer.Option("--tag", help="Samples whose tag starts so.")] = "",
+    limit: Annotated[int, typer.Option("--limit", "-n", min=1, help="At most so many.")] = 8,
+    as_json: JsonOption = False,
+) -> None:
+    """What the policy wrote, the newest last. A pipeline shows its last stage that has samples."""
+    shown = find(run_root(runs), run)
+    candidates = [shown, *children_of(run_root(runs), shown.record.id)]
+    found: list[Sample] = []
+    for candidate in candidates:
+        kept: deque[Sample] = deque(maxlen=limit)
+        kept.extend(s for s in candidate.directory.samples() if s.tag.startswith(tag) and step in (None, s.step))
+        found = list(kept) or found
+    if as_json:
+        print_json([msgspec.to_builtins(sample) for sample in found])
+        return
+    for sample in found:
+        typer.echo(_sample(sample) + "\n")
+
+
+def _sample(sample: Sample) -> str:
+    figures = "  ".join(f"{printable(name)} {number(value)}" for name, value in sample.metrics.items())
+    end = "" if sample.ended else "  (no EOS)"
+    parts = [f"step {sample.step}  {printable(sample.tag)} #{sample.index}  {figures}{end}"]
+    parts.append(f"  prompt     {_one_line(sample.prompt)}")
+    if sample.reference is not None:
+        parts.append(f"  reference  {_one_line(sample.reference)}")
+    return "\n".join([*parts, f"  response   {_one_line(sample.response)}"])
+
+
+def _one_line(text: str) -> str:
+    return printable(" ".join(text.split()))
+
+
+VERBS = {"ls": list_runs, "show": show, "watch": watch, "logs": logs, "samples": samples}

@@ -1,0 +1,63 @@
+"""`rlhf`: the verbs, each a thin door to the headless core. Nothing heavy is imported before a verb is known."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Annotated
+
+import typer
+
+from rlhf_console.cli import catalogue, control, look, start
+from rlhf_console.printable import printable
+from rlhf_sdk.exit_codes import ExitCode
+from rlhf_sdk.trainer import UserError
+
+EPILOG = (
+    "Exit codes: 0 done; 2 your mistake (config, data, arguments); 3 the plugin failed; 4 diverged; 5 out of memory; "
+    "75 checkpointed, run me again; 128+n ended by signal n."
+)
+
+app = typer.Typer(
+    name="rlhf",
+    help="Launch, watch and control RLHF training. Data on stdout, progress on stderr.",
+    epilog=EPILOG,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        typer.echo(version("rlhf-console"))
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and leave.")
+    ] = False,
+) -> None:
+    pass
+
+
+for verbs in (start.VERBS, look.VERBS, control.VERBS, catalogue.VERBS):
+    for name, function in verbs.items():
+        app.command(name, epilog=EPILOG)(function)
+
+
+def main() -> None:
+    """Runs one command; a user's mistake is one line on stderr and exit code 2."""
+    try:
+        app()
+    except UserError as error:
+        print(f"rlhf: {printable(str(error), keep_newlines=True)}", file=sys.stderr)
+        sys.exit(ExitCode.USER_ERROR)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(128 + 13)

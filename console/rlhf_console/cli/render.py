@@ -1,0 +1,81 @@
+"""Plain data as text: tables, figures, durations. Aligned columns that a pipe keeps; nothing from a run is markup."""
+
+from __future__ import annotations
+
+import math
+import textwrap
+from collections.abc import Sequence
+from typing import Any
+
+from rlhf_console.printable import printable
+
+UNITS = ((86400, "d"), (3600, "h"), (60, "min"), (1, "s"))
+
+
+def duration(seconds: float | None) -> str:
+    """12 s, 3 min 20 s, 2 h 5 min; a dash where it is unknown."""
+    if seconds is None or not math.isfinite(seconds):
+        return "-"
+    whole = max(int(seconds), 0)
+    for index, (size, unit) in enumerate(UNITS):
+        if whole >= size:
+            following = UNITS[index + 1] if index + 1 < len(UNITS) else None
+            rest = whole % size // following[0] if following else 0
+            return f"{whole // size} {unit}" + (f" {rest} {following[1]}" if following and rest else "")
+    return "0 s"
+
+
+def size(count: float) -> str:
+    """Bytes as MiB or GiB."""
+    return f"{count / 2**30:.2f} GiB" if count >= 2**30 else f"{count / 2**20:.1f} MiB"
+
+
+def number(value: Any) -> str:
+    """A figure with four significant digits; text as it is, made printable."""
+    if value is None:
+        return "-"
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return printable(str(value))
+    if isinstance(value, int) or (math.isfinite(value) and value == int(value) and abs(value) < 1e6):
+        return str(int(value))
+    return f"{value:.4g}" if abs(value) < 1e-2 or abs(value) >= 1e4 else f"{value:.3f}"
+
+
+def table(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
+    """Aligned columns, numbers to the right."""
+    cells = [[number(cell) for cell in row] for row in rows]
+    widths = [max(len(column), *(len(row[i]) for row in cells), 0) for i, column in enumerate(columns)]
+    right = [bool(rows) and all(isinstance(row[i], int | float | None) for row in rows) for i in range(len(columns))]
+
+    def line(parts: Sequence[str]) -> str:
+        aligned = [
+            part.rjust(width) if to_right else part.ljust(width)
+            for part, width, to_right in zip(parts, widths, right, strict=True)
+        ]
+        return "  ".join(aligned).rstrip()
+
+    return "\n".join([line(columns), line(["-" * width for width in widths]), *map(line, cells)])
+
+
+def result(name: str, data: dict[str, Any], *, width: int = 100) -> str:
+    """A run's result: its tables and examples where it has them, else one figure a line."""
+    if "tables" not in data:
+        return "\n".join([printable(name), *(f"  {printable(key)}: {number(value)}" for key, value in data.items())])
+    parts = [f"{printable(part['title'])}\n{table(part['columns'], part['rows'])}" for part in data["tables"]]
+    parts += [example(shown, width=width) for shown in data.get("examples", [])]
+    return "\n\n".join(parts)
+
+
+def example(shown: dict[str, Any], *, width: int) -> str:
+    """One prompt with the reference and what each policy wrote."""
+    lines = [_wrapped("prompt", str(shown["prompt"]), width)]
+    if shown.get("reference"):
+        lines.append(_wrapped("reference", str(shown["reference"]), width))
+    lines += [_wrapped(policy, text, width) for policy, text in shown["responses"].items()]
+    return "\n".join(lines)
+
+
+def _wrapped(label: str, text: str, width: int) -> str:
+    one_line = " ".join(printable(text, keep_newlines=True).split())
+    head = f"  {printable(label):<11}"
+    return textwrap.fill(one_line, width, initial_indent=head, subsequent_indent=" " * len(head))

@@ -1,0 +1,196 @@
+"""Verbs that start something: run, demo, resume."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import Annotated, Any
+
+import typer
+
+from rlhf_console import plugins
+from rlhf_console.cli.options import JsonOption, RunArgument, RunsOption, print_json
+from rlhf_console.cli.render import number, result, size, table
+from rlhf_console.cli.watching import display, follow
+from rlhf_console.profiles import PIPELINE, flatten
+from rlhf_console.requests import RunRequest, resolve_request
+from rlhf_console.runs.store import LiveRun, children_of, find
+from rlhf_sdk import launch
+from rlhf_sdk.exit_codes import ExitCode
+from rlhf_sdk.run_root import run_root
+from rlhf_sdk.states import State
+from rlhf_sdk.trainer import UserError
+
+NEXT_STEPS = """What next
+  rlhf samples {run}.ppo             what the policy wrote, update by update
+  rlhf-console                       the same runs, full screen
+  rlhf demo --overoptimise           the same reward model, optimised too hard
+  rlhf run pipeline --profile tldr-local   real posts, real human comparisons"""
+
+
+def run(
+    plugin: Annotated[str, typer.Argument(help="A plugin's name, or pipeline; see `rlhf plugins`.")],
+    profile: Annotated[str, typer.Option("--profile", "-p", help="Profile name or TOML file.")] = "",
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", help="STAGE.KEY=VALUE, such as ppo.kl_coef=0.02; repeatable.")
+    ] = None,
+    from_runs: Annotated[
+        list[str] | None, typer.Option("--from", help="STAGE=RUN: use a finished run for a stage; repeatable.")
+    ] = None,
+    name: Annotated[str, typer.Option("--name", help="Name of the run; part of its id.")] = "",
+    seed: Annotated[int | None, typer.Option("--seed", help="Seed of every stage that has one.")] = None,
+    runs: RunsOption = "",
+    detach: Annotated[bool, typer.Option("--detach", help="Return at once; the run goes on.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print the resolved config, its origins and the memory expected.")
+    ] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Start a run and watch it. Ctrl-C stops it with a checkpoint; twice, at once. Closing the terminal stops nothing."""
+    root = run_root(runs)
+    request = resolve_request(plugin, profile, settings or [], from_runs or [], seed, root)
+    if dry_run:
+        _print_dry_run(request, as_json=as_json)
+        return
+    started = _start(request, runs, name)
+    if detach:
+        _announce(started, as_json=as_json)
+        return
+    state = _attend(runs, started)
+    _print_outcome(runs, started, state, as_json=as_json)
+    raise typer.Exit(exit_code_of(started))
+
+
+def _start(request: RunRequest, runs: str, name: str) -> LiveRun:
+    directory = request.create(run_root(runs), name=name, argv=sys.argv[1:])
+    launch.start(directory)
+    print(f"run {directory.id}", file=sys.stderr, flush=True)
+    return LiveRun.open(directory)
+
+
+def _announce(started: LiveRun, *, as_json: bool) -> None:
+    if as_json:
+        print_json({"run": started.record.id, "directory": str(started.directory.path)})
+    else:
+        typer.echo(started.record.id)
+
+
+@contextmanager
+def _interrupts_go_to(directory: Any) -> Iterator[None]:
+    """Each Ctrl-C reaches the worker: the first stops with a checkpoint, the second at once."""
+
+    def forward(number: int, frame: FrameType | None) -> None:
+        print("stopping with a checkpoint; Ctrl-C again stops at once", file=sys.stderr, flush=True)
+        try:
+            launch.send_signal(directory, signal.SIGINT)
+        except UserError:
+            return
+
+    before = signal.signal(signal.SIGINT, forward)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _attend(runs: str, started: LiveRun) -> State:
+    with _interrupts_go_to(started.directory), display() as shown:
+        return follow(run_root(runs), started, shown)
+
+
+def exit_code_of(run: LiveRun) -> int:
+    """The run's exit code: the shim's verdict."""
+    found = launch.wait(run.directory)
+    return found.exit_code if found else ExitCode.PLUGIN_FAILED
+
+
+def _results(runs: str, finished: LiveRun) -> dict[str, dict[str, Any]]:
+    """Results by stage (by run id for a single run)."""
+    found = {
+        child.record.stage or child.record.id: child.catch_up().summary.results
+        for child in children_of(run_root(runs), finished.record.id)
+    }
+    return found or {finished.record.plugin: finished.catch_up().summary.results}
+
+
+def _print_outcome(runs: str, finished: LiveRun, state: State, *, as_json: bool) -> None:
+    results = _results(runs, finished)
+    if as_json:
+        print_json({"run": finished.record.id, "state": state, "reason": finished.summary.reason, "results": results})
+        return
+    if state is not State.FINISHED:
+        print(f"run {finished.record.id} {state}: {finished.summary.reason}", file=sys.stderr)
+    for named in results.values():
+        for name, data in named.items():
+            typer.echo(result(name, data) + "\n")
+
+
+def _print_dry_run(request: RunRequest, *, as_json: bool) -> None:
+    plans = {name: plugins.plan(stage.plugin, config) for name, (stage, config) in request.stages.items()}
+    if as_json:
+        print_json({"config": request.config, "provenance": request.provenance, "plan": plans})
+        return
+    for key, value in flatten(request.config).items():
+        typer.echo(
+            f"{key} = {number(value) if not isinstance(value, str) else repr(value)}  # {request.provenance.get(key, '')}"
+        )
+    for name, rows in plans.items():
+        if rows:
+            typer.echo(f"\nMemory expected: {name}")
+            typer.echo(
+                table(["what", "phase", "bytes"], [[row["what"], row["phase"], size(row["bytes"])] for row in rows])
+            )
+
+
+def demo(
+    overoptimise: Annotated[
+        bool, typer.Option("--overoptimise", help="kl_coef 0.1 beside 0 at a higher learning rate: hacking, seen.")
+    ] = False,
+    seed: Annotated[int | None, typer.Option("--seed", help="Seed of every stage.")] = None,
+    runs: RunsOption = "",
+    as_json: JsonOption = False,
+) -> None:
+    """Train SFT, reward model and PPO on the built-in task in a few minutes, and show whether PPO is better."""
+    profile = "demo-overoptimise" if overoptimise else "demo"
+    request = resolve_request(PIPELINE, profile, [], [], seed, run_root(runs))
+    started = _start(request, runs, profile)
+    state = _attend(runs, started)
+    _print_outcome(runs, started, state, as_json=as_json)
+    if state is State.FINISHED and not as_json and not overoptimise:
+        typer.echo(_first_update(runs, started))
+        typer.echo(NEXT_STEPS.format(run=started.record.id))
+    raise typer.Exit(exit_code_of(started))
+
+
+def _first_update(runs: str, finished: LiveRun) -> str:
+    """The checks that the runs made of themselves."""
+    lines = []
+    for child in children_of(run_root(runs), finished.record.id):
+        for check in child.catch_up().summary.checks.values():
+            lines.append(
+                f"  {check.status:<5} {check.name}: {number(check.figure)} (tolerance {number(check.tolerance)})"
+            )
+    return "\n".join(["Checks", *lines, ""])
+
+
+def resume(
+    run: RunArgument,
+    runs: RunsOption = "",
+    detach: Annotated[bool, typer.Option("--detach", help="Return at once; the run goes on.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Go on with a run that was stopped or died, from its newest good checkpoint."""
+    resumed = find(run_root(runs), run)
+    launch.resume(resumed.directory)
+    if detach:
+        _announce(resumed, as_json=as_json)
+        return
+    state = _attend(runs, resumed)
+    _print_outcome(runs, resumed, state, as_json=as_json)
+    raise typer.Exit(exit_code_of(resumed))
+
+
+VERBS = {"run": run, "demo": demo, "resume": resume}

@@ -1,0 +1,160 @@
+"""Following a run until it ends: a live bar for each stage on a terminal, plain lines elsewhere. All on stderr."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Protocol
+
+from rlhf_console import plugins
+from rlhf_console.cli.render import duration, number
+from rlhf_console.printable import printable
+from rlhf_console.runs.store import LiveRun, children_of
+from rlhf_sdk.states import ENDED, State
+from rlhf_sdk.trainer import UserError
+
+POLL_SECONDS = 0.5
+LINE_EVERY_SECONDS = 10.0
+
+
+class Display(Protocol):
+    """Shows the state of some runs, again and again."""
+
+    def show(self, runs: list[LiveRun]) -> None: ...
+
+    def say(self, text: str) -> None: ...
+
+
+def headline_of(run: LiveRun) -> str:
+    """The plugin's two or three numbers that matter, as "name value" pairs."""
+    shown = []
+    for name in _headline_names(run.record.plugin):
+        value = run.summary.latest(name)
+        if value is not None:
+            shown.append(f"{name} {number(value)}")
+    return "  ".join(shown)
+
+
+_headlines: dict[str, list[str]] = {}
+
+
+def _headline_names(plugin: str) -> list[str]:
+    if plugin not in _headlines:
+        try:
+            _headlines[plugin] = plugins.describe(plugin)["headline"]
+        except UserError:
+            _headlines[plugin] = []
+    return _headlines[plugin]
+
+
+def doing(run: LiveRun) -> str:
+    """What happens within the step now, where the run says so."""
+    progress = run.summary.progress
+    if progress is None:
+        return ""
+    return printable(f"{progress.what} {progress.done}" + (f"/{progress.total}" if progress.total else ""))
+
+
+class PlainLines:
+    """One line per run about every ten seconds, and at every change of state."""
+
+    def __init__(self) -> None:
+        self._shown: dict[str, tuple[str, int, float]] = {}
+
+    def show(self, runs: list[LiveRun]) -> None:
+        for run in runs:
+            state, step = run.state, run.summary.step
+            before = self._shown.get(run.record.id, ("", -1, 0.0))
+            due = time.monotonic() - before[2] >= LINE_EVERY_SECONDS and step != before[1]
+            if state != before[0] or due:
+                self._shown[run.record.id] = (state, step, time.monotonic())
+                self.say(_line(run, state))
+
+    def say(self, text: str) -> None:
+        print(text, file=sys.stderr, flush=True)
+
+
+def _line(run: LiveRun, state: State) -> str:
+    summary = run.summary
+    steps = f"step {summary.step}/{summary.total_steps}" if summary.total_steps else doing(run)
+    left = f"ETA {duration(summary.eta_seconds)}" if state is State.RUNNING and summary.eta_seconds else ""
+    return "  ".join(part for part in (run.record.stage or run.record.id, state, steps, left, headline_of(run)) if part)
+
+
+class LiveBars:
+    """A bar for each run, redrawn in place by rich."""
+
+    def __init__(self, progress: Any) -> None:
+        self._progress = progress
+        self._tasks: dict[str, Any] = {}
+
+    def show(self, runs: list[LiveRun]) -> None:
+        for run in runs:
+            if run.record.id not in self._tasks:
+                name = run.record.stage or run.record.name or run.record.plugin
+                self._tasks[run.record.id] = self._progress.add_task(name, total=None, state="", headline="", left="")
+            summary, state = run.summary, run.state
+            self._progress.update(
+                self._tasks[run.record.id],
+                total=summary.total_steps or None,
+                completed=summary.step,
+                state=state,
+                left=duration(summary.eta_seconds) if state is State.RUNNING else "",
+                headline=headline_of(run) or doing(run),
+            )
+
+    def say(self, text: str) -> None:
+        self._progress.console.print(text, markup=False, highlight=False)
+
+
+@contextmanager
+def display() -> Iterator[Display]:
+    """Live bars where stderr is a capable terminal, plain lines elsewhere."""
+    from rich.console import Console
+
+    console = Console(stderr=True)
+    if not console.is_terminal or console.is_dumb_terminal:
+        yield PlainLines()
+        return
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+    columns = (
+        TextColumn("{task.description}", markup=False),
+        BarColumn(bar_width=16),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[state]}", markup=False),
+        TextColumn("{task.fields[left]}", markup=False),
+        TextColumn("{task.fields[headline]}", markup=False),
+    )
+    with Progress(*columns, console=console, refresh_per_second=4) as progress:
+        yield LiveBars(progress)
+
+
+def follow(root: Path, run: LiveRun, shown: Display) -> State:
+    """Shows the run, and a pipeline's stages, until it has ended; returns how."""
+    stages: dict[str, LiveRun] = {}
+    alerts_told: dict[str, int] = {}
+    while True:
+        state = run.state
+        run.catch_up()
+        if run.summary.children:
+            stages |= {
+                child.record.id: child for child in children_of(root, run.record.id) if child.record.id not in stages
+            }
+        watched = [stage.catch_up() for stage in stages.values()] or [run]
+        shown.show(watched)
+        for each in watched:
+            _tell_alerts(each, alerts_told, shown)
+        if state in ENDED or state is State.LOST:
+            return state
+        time.sleep(POLL_SECONDS)
+
+
+def _tell_alerts(run: LiveRun, told: dict[str, int], shown: Display) -> None:
+    known = told.get(run.record.id, 0)
+    for alert in run.summary.alerts[known:]:
+        shown.say(printable(f"{alert.severity}: {alert.message}" + (f" ({alert.advice})" if alert.advice else "")))
+    told[run.record.id] = len(run.summary.alerts)

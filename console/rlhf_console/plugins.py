@@ -1,0 +1,126 @@
+"""Installed plugins, listed without importing them; what they declare is asked of a `describe` process."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from importlib.metadata import EntryPoint
+from pathlib import Path
+from typing import Any
+
+from rlhf_sdk.discovery import distribution_of, find_plugin, installed_plugins
+from rlhf_sdk.trainer import UserError
+
+TIMEOUT_SECONDS = 30.0
+
+
+@dataclass(frozen=True)
+class Plugin:
+    """A row of the plugin list: `problem` says why a broken one can't be used."""
+
+    name: str
+    distribution: str
+    version: str
+    summary: str = ""
+    problem: str = ""
+
+
+def describe(name: str) -> dict[str, Any]:
+    """What the plugin declares: summary, config schema, panels, headline, capabilities; cached.
+
+    Raises `UserError` for an unknown or broken plugin, with the cause.
+    """
+    point = find_plugin(name)
+    cached = _cache_file(point)
+    if cached is not None and cached.exists():
+        stored: dict[str, Any] = json.loads(cached.read_text())
+        return stored
+    described = _ask(name)
+    if cached is not None:
+        _store(cached, described)
+    return described
+
+
+def validate(name: str, config: dict[str, Any]) -> dict[str, Any]:
+    """The complete config with every default. Raises `UserError` naming the key that is wrong."""
+    answer = _ask(name, "--validate", stdin=config)
+    resolved: dict[str, Any] = answer["config"]
+    return resolved
+
+
+def plan(name: str, config: dict[str, Any]) -> list[dict[str, Any]]:
+    """Rows of the memory that a run would need: what, phase, bytes; none if the plugin has no plan."""
+    rows: list[dict[str, Any]] = _ask(name, "--plan", stdin=config).get("rows", [])
+    return rows
+
+
+def list_plugins() -> list[Plugin]:
+    """Every installed plugin; a broken one is a row with its cause."""
+    return [_row(point) for _, point in sorted(installed_plugins().items())]
+
+
+def _row(point: EntryPoint) -> Plugin:
+    distribution = distribution_of(point)
+    origin = (distribution.name, distribution.version) if distribution else ("", "")
+    try:
+        return Plugin(point.name, *origin, summary=describe(point.name)["summary"])
+    except UserError as error:
+        return Plugin(point.name, *origin, problem=str(error))
+
+
+def _ask(name: str, *arguments: str, stdin: dict[str, Any] | None = None) -> dict[str, Any]:
+    command = [sys.executable, "-P", "-m", "rlhf_sdk.describe", name, *arguments]
+    try:
+        done = subprocess.run(
+            command,
+            input=json.dumps(stdin or {}),
+            capture_output=True,
+            text=True,
+            timeout=TIMEOUT_SECONDS,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        raise UserError(f"plugin {name!r}: no answer to `describe` within {TIMEOUT_SECONDS:.0f} s") from None
+    try:
+        answer = json.loads(done.stdout.strip().splitlines()[-1])
+    except (json.JSONDecodeError, IndexError):
+        last_words = (done.stderr.strip().splitlines() or ["nothing on stderr"])[-1]
+        raise UserError(f"plugin {name!r} is broken: `describe` ended with {done.returncode}: {last_words}") from None
+    if "error" in answer:
+        raise UserError(_message(answer["error"]))
+    described: dict[str, Any] = answer
+    return described
+
+
+def _message(error: Any) -> str:
+    if isinstance(error, dict):
+        return " ".join(str(error[part]) for part in ("key", "message") if error.get(part)).strip()
+    return str(error)
+
+
+def _cache_file(point: EntryPoint) -> Path | None:
+    """Named by the distribution's version and the contents of the module that declares the plugin."""
+    files = [file.locate() for file in (point.dist.files or [])] if point.dist else []
+    module = point.value.partition(":")[0].replace(".", "/")
+    sources = [Path(str(file)) for file in files if module in str(file) and str(file).endswith(".py")]
+    if not sources or point.dist is None:
+        return None
+    digest = hashlib.sha256(f"{point.dist.name} {point.dist.version} {point.value}".encode())
+    for source in sorted(sources):
+        digest.update(source.read_bytes() if source.exists() else b"")
+    base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    return base / "rlhf" / "describe" / f"{point.name}-{digest.hexdigest()[:24]}.json"
+
+
+def _store(file: Path, described: dict[str, Any]) -> None:
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        aside = file.with_suffix(f".{os.getpid()}.tmp")
+        aside.write_text(json.dumps(described))
+        aside.rename(file)
+    except OSError:
+        return
