@@ -81,6 +81,12 @@ def _rows(plan: Callable[[Any], Sequence[memory_plan.MemoryRow]], config: Any) -
 
 def _with_run_directories(config: Any) -> Any:
     models = {name: getattr(config, name) for name in MODEL_FIELDS if hasattr(config, name)}
+    for name, model in models.items():
+        if model.path.startswith(STAGE_PREFIX):
+            stage = model.path.removeprefix(STAGE_PREFIX)
+            raise UserError(
+                f"{name}.path = {model.path!r} is a link within a pipeline: --from {stage}=RUN names the run"
+            )
     named = {name: model for name, model in models.items() if model.path.startswith(RUN_PREFIX)}
     found = {name: resolve(run_root(), {"path": model.path})["path"] for name, model in named.items()}
     return _with_paths(config, found)

@@ -49,7 +49,7 @@ def run(
     ] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Start a run and watch it. Ctrl-C stops it with a checkpoint; twice, at once. Closing the terminal stops nothing."""
+    """Start a run and watch it. Ctrl-C stops it with a checkpoint; twice, at once. A closed terminal stops nothing."""
     root = run_root(runs)
     request = resolve_request(plugin, profile, settings or [], from_runs or [], seed, root)
     if dry_run:
@@ -129,20 +129,27 @@ def _print_outcome(runs: str, finished: LiveRun, state: State, *, as_json: bool)
 
 
 def _print_dry_run(request: RunRequest, *, as_json: bool) -> None:
-    plans = {name: plugins.plan(stage.plugin, config) for name, (stage, config) in request.stages.items()}
+    rows, problem = _memory_plan(request)
     if as_json:
-        print_json({"config": request.config, "provenance": request.provenance, "plan": plans})
+        plan = {"rows": rows, "problem": problem}
+        print_json({"config": request.config, "provenance": request.provenance, "plan": plan})
         return
     for key, value in flatten(request.config).items():
-        typer.echo(
-            f"{key} = {number(value) if not isinstance(value, str) else repr(value)}  # {request.provenance.get(key, '')}"
-        )
-    for name, rows in plans.items():
-        if rows:
-            typer.echo(f"\nMemory expected: {name}")
-            typer.echo(
-                table(["what", "phase", "bytes"], [[row["what"], row["phase"], size(row["bytes"])] for row in rows])
-            )
+        shown = number(value) if not isinstance(value, str) else repr(value)
+        typer.echo(f"{key} = {shown}  # {request.provenance.get(key, '')}")
+    if rows:
+        typer.echo("\nMemory expected")
+        typer.echo(table(["phase", "what", "bytes"], [[row["phase"], row["what"], size(row["bytes"])] for row in rows]))
+    if problem:
+        print(f"no memory plan: {problem}", file=sys.stderr)
+
+
+def _memory_plan(request: RunRequest) -> tuple[list[dict[str, Any]], str]:
+    """Rows of the memory that the run would need, or why they can't be known."""
+    try:
+        return plugins.plan(request.plugin, request.config), ""
+    except UserError as error:
+        return [], str(error)
 
 
 def demo(
