@@ -141,7 +141,7 @@ def damage(checkpoint: Path, *, contents: bool = True) -> str | None:
         manifest = msgspec.json.decode((checkpoint / MANIFEST).read_bytes(), type=Manifest)
     except FileNotFoundError:
         return f"{MANIFEST} is missing"
-    except msgspec.DecodeError as error:
+    except ValueError as error:
         return f"{MANIFEST} is damaged: {error}"
     for name, entry in manifest.files.items():
         path = checkpoint / name

@@ -74,6 +74,6 @@ def pending_files(directory: Path) -> list[Path]:
 
 
 def read_command(path: Path) -> AnyCommand:
-    """The command in a file. Raises `msgspec.DecodeError` if it is none."""
+    """The command in a file. Raises `ValueError` if it is none."""
     command: AnyCommand = msgspec.json.decode(path.read_bytes(), type=AnyCommand)
     return command

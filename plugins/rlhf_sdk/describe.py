@@ -63,7 +63,7 @@ def answer(arguments: list[str] | None) -> tuple[dict[str, Any], int]:
         return options.action(spec, config), ExitCode.DONE
     except ConfigError as error:
         return _error(str(error), key=error.key), ExitCode.USER_ERROR
-    except (UserError, msgspec.DecodeError) as error:
+    except (UserError, ValueError) as error:
         return _error(str(error)), ExitCode.USER_ERROR
     except (Exception, SystemExit) as error:
         cause = " ".join(str(error).split())

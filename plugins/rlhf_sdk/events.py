@@ -217,7 +217,7 @@ def _restore_numbers(fields: dict[str, Any]) -> dict[str, Any]:
 def decode_event(line: bytes | str) -> Event:
     """The event of one line.
 
-    Raises `msgspec.DecodeError` if the line is not a JSON object; unknown kinds and ill-typed fields of known kinds
+    Raises `ValueError` if the line is not a JSON object; unknown kinds and ill-typed fields of known kinds
     come back as `UnknownEvent`.
     """
     fields = msgspec.json.decode(line, type=dict[str, Any])
@@ -245,6 +245,6 @@ def _unknown_event(fields: dict[str, Any]) -> UnknownEvent:
 
 
 def decode_sample(line: bytes | str) -> Sample:
-    """The sample of one line. Raises `msgspec.DecodeError` or `msgspec.ValidationError` on a damaged one."""
+    """The sample of one line. Raises `ValueError` on a damaged one."""
     fields = msgspec.json.decode(line, type=dict[str, Any])
     return msgspec.convert(_restore_numbers(fields), type=Sample)

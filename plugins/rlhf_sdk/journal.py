@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import os
 import time
-from contextlib import suppress
 from pathlib import Path
 
 import msgspec
 
 from rlhf_sdk.events import Event, Sample, encode_line
 from rlhf_sdk.files import PRIVATE_FILE
-from rlhf_sdk.tail import last_lines
+from rlhf_sdk.tail import decoded, last_lines
 
 _LOOK_BACK = 20
 _BLOCK = 64 << 10
@@ -92,8 +91,5 @@ def _last_seq(path: Path) -> int:
 
 def _newest(path: Path) -> list[_Numbered]:
     """The newest lines, without those that are damaged."""
-    found = []
-    for line in last_lines(path, _LOOK_BACK):
-        with suppress(msgspec.MsgspecError):
-            found.append(msgspec.json.decode(line, type=_Numbered))
-    return found
+    decoder = msgspec.json.Decoder(_Numbered)
+    return list(decoded(last_lines(path, _LOOK_BACK), decoder.decode))

@@ -9,7 +9,7 @@ from rlhf_sdk.events import Event, Finished, Sample, StateChanged, decode_event,
 from rlhf_sdk.liveness import STALLED_AFTER_SECONDS, has_process, heartbeat_age
 from rlhf_sdk.run_record import ExitRecord, Record, RunRecord, RunStatus, decode_record
 from rlhf_sdk.states import ENDED, State
-from rlhf_sdk.tail import Tail, last_lines
+from rlhf_sdk.tail import Tail, decoded, last_lines
 from rlhf_sdk.trainer import UserError
 
 FINAL_WORDS = 50
@@ -108,7 +108,7 @@ class RunDir:
 
     def last_events(self, count: int) -> list[Event]:
         """The newest `count` events, oldest first, without reading the whole file."""
-        return [decode_event(line) for line in last_lines(self.events_file, count)]
+        return list(decoded(last_lines(self.events_file, count), decode_event))
 
     def state(self) -> State:
         """The state now: the shim's word, unless the processes tell otherwise (`stalled`, `lost`)."""

@@ -105,5 +105,5 @@ def decode_record(data: bytes, kind: type[Record], source: str) -> Record:
         if isinstance(schema, int) and schema > SCHEMA:
             raise UserError(f"{source} has schema {schema}; this version reads up to {SCHEMA}: upgrade rlhf-console")
         return msgspec.json.decode(data, type=kind)
-    except msgspec.DecodeError as error:
+    except ValueError as error:
         raise UserError(f"{source} is damaged: {error}") from error

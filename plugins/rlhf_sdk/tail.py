@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Generic, TypeVar
-
-import msgspec
 
 CHUNK = 4 << 20
 BLOCK = 64 << 10
@@ -32,9 +31,12 @@ class Tail(Generic[Item]):
         """New items, at most about 4 MiB of them at a time; empty when there is nothing new, or no file yet."""
         try:
             with self.path.open("rb") as stream:
-                return list(self._decoded(self._new_lines(stream.fileno())))
+                lines = self._new_lines(stream.fileno())
         except FileNotFoundError:
             return []
+        items = list(decoded(lines, self._decode))
+        self.damaged += len(lines) - len(items)
+        return items
 
     def __iter__(self) -> Iterator[Item]:
         """All items up to the end of the file as it is now."""
@@ -53,12 +55,12 @@ class Tail(Generic[Item]):
         self._offset += len(complete)
         return complete.split(b"\n")[:-1]
 
-    def _decoded(self, lines: list[bytes]) -> Iterator[Item]:
-        for line in lines:
-            try:
-                yield self._decode(line)
-            except msgspec.MsgspecError:
-                self.damaged += 1
+
+def decoded(lines: Iterable[bytes], decode: Callable[[bytes], Item]) -> Iterator[Item]:
+    """What `decode` makes of each line, without those that it refuses with a `ValueError` (damaged ones)."""
+    for line in lines:
+        with suppress(ValueError):
+            yield decode(line)
 
 
 def last_lines(path: Path, count: int) -> list[bytes]:

@@ -9,8 +9,6 @@ from pathlib import Path
 from types import FrameType
 from typing import Literal
 
-import msgspec
-
 from rlhf_sdk.commands import AnyCommand, Checkpoint, Pause, Resume, Stop, pending_files, read_command
 from rlhf_sdk.events import CommandAcknowledged
 from rlhf_sdk.exit_codes import ExitCode
@@ -69,7 +67,7 @@ class Control:
     def _take(self, path: Path) -> None:
         try:
             command = read_command(path)
-        except msgspec.DecodeError as error:
+        except ValueError as error:
             self._say(path.stem.rpartition("-")[2], "unknown", "refused", f"not a command: {error}")
         else:
             if command.time < self._since:
@@ -130,7 +128,7 @@ class Control:
         for path in pending_files(self._commands):
             try:
                 self._answer(read_command(path), "ignored", reason)
-            except msgspec.DecodeError as error:
+            except ValueError as error:
                 self._say(path.stem, "unknown", "refused", f"not a command: {error}")
             path.unlink(missing_ok=True)
 
