@@ -58,3 +58,9 @@ def test_a_run_that_is_not_there_is_the_users_mistake(tmp_path: Path, monkeypatc
 def test_a_model_of_unknown_size_is_the_users_mistake() -> None:
     with pytest.raises(UserError, match=r"model\.path: the sizes of 'nobody/nothing'"):
         plan_sft(SFTConfig(model=ModelConfig(path="nobody/nothing")))
+
+
+def test_a_link_outside_a_pipeline_is_answered_with_the_option_to_use() -> None:
+    config = SFTConfig(model=ModelConfig(path="stage:pretrain"))
+    with pytest.raises(UserError, match="--from pretrain=RUN"):
+        plan_sft(config)
