@@ -1,0 +1,66 @@
+"""How sure a mean is: bootstrap over clusters, so that several rows on one post count as one observation."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A mean with its confidence interval."""
+
+    mean: float
+    low: float
+    high: float
+
+    def scaled(self, factor: float) -> Interval:
+        """In other units; `factor` is above 0."""
+        return Interval(self.mean * factor, self.low * factor, self.high * factor)
+
+    def __str__(self) -> str:
+        return f"{self.mean:.3f} [{self.low:.3f}, {self.high:.3f}]"
+
+
+def mean_interval(
+    values: Sequence[float] | Floats,
+    clusters: Sequence[Hashable],
+    *,
+    resamples: int,
+    seed: int,
+    confidence: float = 0.95,
+) -> Interval:
+    """Mean of `values` [N] and its percentile interval; whole clusters are drawn with replacement (Efron 1979).
+
+    `clusters` [N] names the post of each value. For paired comparisons the values are each pair's difference.
+    A pure function of its arguments. Raises ValueError without values.
+    """
+    if len(values) == 0:
+        raise ValueError("no values to take the mean of")
+    sums, sizes = _cluster_sums(np.asarray(values, dtype=np.float64), clusters)
+    rng = np.random.default_rng(seed)
+    means = np.empty(resamples)
+    for i in range(resamples):
+        drawn = rng.integers(len(sums), size=len(sums))
+        means[i] = sums[drawn].sum() / sizes[drawn].sum()
+    tail = (1.0 - confidence) / 2.0
+    low, high = np.quantile(means, [tail, 1.0 - tail])
+    return Interval(float(sums.sum() / sizes.sum()), float(low), float(high))
+
+
+def _cluster_sums(values: Floats, clusters: Sequence[Hashable]) -> tuple[Floats, Floats]:
+    """Sum of values and number of values of each cluster, in order of first appearance."""
+    index: dict[Hashable, int] = {}
+    rows = np.array([index.setdefault(cluster, len(index)) for cluster in clusters])
+    return np.bincount(rows, weights=values).astype(np.float64), np.bincount(rows).astype(np.float64)
+
+
+def wins(scores: Sequence[float], other_scores: Sequence[float]) -> Floats:
+    """1 where a score [N] is above its counterpart, 0 where below, one half for a tie. Their mean is the win rate."""
+    difference = np.asarray(scores, dtype=np.float64) - np.asarray(other_scores, dtype=np.float64)
+    return (np.sign(difference) + 1.0) / 2.0
