@@ -1,0 +1,24 @@
+"""`python -m benchmarks [NAME ...]`: all measurements, or those named."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+
+from benchmarks import demo_seeds, start_up
+
+BENCHMARKS: dict[str, Callable[[], None]] = {"start-up": start_up.main, "demo-seeds": demo_seeds.main}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="benchmarks", description="Measure; results go to benchmarks/results.")
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"{', '.join(BENCHMARKS)}; default: all")
+    names = parser.parse_args().names or list(BENCHMARKS)
+    for name in names:
+        if name not in BENCHMARKS:
+            parser.error(f"unknown benchmark {name!r}; there is {', '.join(BENCHMARKS)}")
+        BENCHMARKS[name]()
+
+
+if __name__ == "__main__":
+    main()
