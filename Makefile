@@ -37,8 +37,8 @@ check: $(INSTALLED)  ## style, types, import direction, documents
 	$(BIN)/lint-imports
 	$(BIN)/pytest --durations=0 tests/house/docs
 
-docs: $(INSTALLED)  ## write docs/options.md anew from the configs
-	$(BIN)/python docs/make_options.py
+docs: $(INSTALLED)  ## write docs/options.md and docs/commands.md anew
+	$(BIN)/python docs/generate.py
 
 bench: $(INSTALLED)  ## measure; results go to benchmarks/results
 	$(BIN)/python -m benchmarks
