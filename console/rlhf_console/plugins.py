@@ -98,7 +98,7 @@ def _ask(name: str, *arguments: str, stdin: dict[str, Any] | None = None) -> dic
 
 def _message(error: Any) -> str:
     if isinstance(error, dict):
-        return " ".join(str(error[part]) for part in ("key", "message") if error.get(part)).strip()
+        return str(error["message"])
     return str(error)
 
 

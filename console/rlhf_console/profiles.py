@@ -86,7 +86,10 @@ def list_profiles() -> dict[str, Path]:
 
 
 def load_profile(name: str) -> Profile:
-    """The profile called `name`, or in the file `name`. Raises `UserError` if it is unknown, damaged or goes in circles."""
+    """The profile called `name`, or in the file `name`.
+
+    Raises `UserError` if it is unknown, damaged or goes in circles.
+    """
     layers: list[Layer] = []
     summary, following, seen = "", name, []
     while following:

@@ -9,8 +9,8 @@ import typer
 
 from rlhf_console import plugins as plugin_list
 from rlhf_console.cli.options import JsonOption, RunsOption, print_json
-from rlhf_console.cli.render import table
 from rlhf_console.profiles import list_profiles, load_profile
+from rlhf_console.render import table
 from rlhf_sdk.exit_codes import ExitCode
 from rlhf_sdk.run_root import run_root
 from rlhf_sdk.trainer import UserError
@@ -22,7 +22,9 @@ def plugins(as_json: JsonOption = False) -> None:
     if as_json:
         print_json([asdict(plugin) for plugin in found])
         return
-    rows = [[p.name, f"{p.distribution} {p.version}", (p.problem and f"broken: {p.problem}") or p.summary] for p in found]
+    rows = [
+        [p.name, f"{p.distribution} {p.version}", (p.problem and f"broken: {p.problem}") or p.summary] for p in found
+    ]
     typer.echo(table(["plugin", "from", "what it does"], rows))
 
 

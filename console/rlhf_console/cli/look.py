@@ -10,11 +10,11 @@ import msgspec
 import typer
 
 from rlhf_console.cli.options import JsonOption, RunArgument, RunsOption, print_json
-from rlhf_console.cli.render import duration, number, result, size, table
 from rlhf_console.cli.start import exit_code_of
 from rlhf_console.cli.watching import PlainLines, display, follow, headline_of
 from rlhf_console.printable import printable
 from rlhf_console.profiles import flatten
+from rlhf_console.render import duration, number, result, size, table
 from rlhf_console.runs.store import LiveRun, children_of, find, open_runs
 from rlhf_sdk.events import Sample
 from rlhf_sdk.run_root import run_root

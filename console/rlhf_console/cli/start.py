@@ -13,9 +13,9 @@ import typer
 
 from rlhf_console import plugins
 from rlhf_console.cli.options import JsonOption, RunArgument, RunsOption, print_json
-from rlhf_console.cli.render import number, result, size, table
 from rlhf_console.cli.watching import display, follow
 from rlhf_console.profiles import PIPELINE, flatten
+from rlhf_console.render import number, result, size, table
 from rlhf_console.requests import RunRequest, resolve_request
 from rlhf_console.runs.store import LiveRun, children_of, find
 from rlhf_sdk import launch

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from rlhf_console import plugins
-from rlhf_console.cli.render import duration, number
 from rlhf_console.printable import printable
+from rlhf_console.render import duration, number
 from rlhf_console.runs.store import LiveRun, children_of
 from rlhf_sdk.states import ENDED, State
 from rlhf_sdk.trainer import UserError

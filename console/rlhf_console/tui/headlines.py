@@ -1,0 +1,42 @@
+"""What a plugin declares for showing, fetched once: its headline figures and its panels."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+from rlhf_console import plugins
+from rlhf_console.printable import printable
+from rlhf_console.render import number
+from rlhf_console.runs.store import LiveRun
+from rlhf_sdk.spec import Panel
+from rlhf_sdk.trainer import UserError
+
+
+@lru_cache(maxsize=64)
+def _declared(plugin: str) -> tuple[tuple[str, ...], tuple[Panel, ...]]:
+    try:
+        described = plugins.describe(plugin)
+    except UserError:
+        return (), ()
+    panels = tuple(Panel(panel["title"], panel["metrics"], panel.get("unit", "")) for panel in described["panels"])
+    return tuple(described["headline"]), panels
+
+
+def headline(run: LiveRun) -> str:
+    """The plugin's figures that matter, short names."""
+    names = _declared(run.record.plugin)[0]
+    known = [(name, run.summary.latest(name)) for name in names]
+    return "  ".join(
+        f"{printable(name.rpartition('/')[2])} {number(value)}" for name, value in known if value is not None
+    )
+
+
+def panels(run: LiveRun) -> list[Panel]:
+    """The plugin's panels; for a plugin that is gone, one for each group of metric names."""
+    declared = _declared(run.record.plugin)[1]
+    if declared:
+        return list(declared)
+    groups: dict[str, list[str]] = {}
+    for name in run.summary.metrics:
+        groups.setdefault(name.partition("/")[0], []).append(name)
+    return [Panel(group, names) for group, names in sorted(groups.items())]
