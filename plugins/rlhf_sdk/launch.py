@@ -21,7 +21,7 @@ from rlhf_sdk.references import pin
 from rlhf_sdk.run_dir import RunDir
 from rlhf_sdk.run_record import ExitRecord, RunRecord, RunStatus, encode_record
 from rlhf_sdk.run_root import check_name, new_run_id
-from rlhf_sdk.states import RESUMABLE, State
+from rlhf_sdk.states import LIVE, RESUMABLE, State
 from rlhf_sdk.trainer import UserError
 
 START_TIMEOUT_SECONDS = 30.0
@@ -154,9 +154,9 @@ def request(run: RunDir, command: AnyCommand) -> str:
 
     Raises `UserError` if the run has no process that could obey.
     """
-    status = run.status()
-    if status is None or not has_process(status, run.heartbeat):
-        raise UserError(f"run {run.id} is {run.state()}: there is no process to obey")
+    state = run.state()
+    if state not in LIVE | {State.STALLED}:
+        raise UserError(f"run {run.id} is {state}: there is no process to obey")
     return send_command(run.commands, command)
 
 
