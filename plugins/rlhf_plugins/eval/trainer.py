@@ -1,0 +1,150 @@
+"""Evaluation as a run: one step for each policy and temperature, tables at the end."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from transformers import PreTrainedModel
+
+from rlhf_engine.config import EvalConfig, ModelConfig
+from rlhf_engine.data.api import load_prompts
+from rlhf_engine.data.tokenizers import load_tokenizer
+from rlhf_engine.errors import ConfigError, DataError
+from rlhf_engine.eval.policies import Evaluator, Responses, post_of
+from rlhf_engine.eval.table import REFERENCE, Comparison, Resampling, examples, means
+from rlhf_engine.models import ScalarModel, load_policy, load_scalar_model
+from rlhf_plugins.engine_trainer import EngineTrainer, translated_errors
+
+STATE_FILE = "evaluation.json"
+
+
+def pair_name(policy: str, temperature: float) -> str:
+    """A (policy, temperature) pair in tags and in the checkpoint."""
+    return f"{policy}/temperature_{temperature:g}"
+
+
+class EvalTrainer(EngineTrainer):
+    """Samples of every policy to the same prompts with the same noise; a stopped evaluation goes on where it was."""
+
+    config: EvalConfig
+
+    def prepare(self) -> None:
+        config = self.config
+        _check(config)
+        self.baseline_name = next(iter(config.policies))
+        baseline_path = config.policies[self.baseline_name]
+        self.tokenizer = load_tokenizer(config.tokenizer, baseline_path, tuple)
+        self.prompts = self.keep_skipped(load_prompts(config.data, self.tokenizer, hooks=self.run), "prompts")
+        if not len(self.prompts):
+            raise DataError(f"eval.data: {config.data.source} has no prompt that can be used")
+        self.loaded: dict[str, PreTrainedModel] = {}
+        self.evaluator = Evaluator(
+            prompts=self.prompts,
+            tokenizer=self.tokenizer,
+            baseline=self.load_policy(self.baseline_name),
+            reward_model=self.load_reward_model(),
+            response_tokens=config.response_tokens,
+            batch_size=config.batch_size,
+            compute=config.precision.compute,
+            seed=config.seed,
+            hooks=self.run,
+        )
+        self.pairs = [(policy, temperature) for policy in config.policies for temperature in config.temperatures]
+        self.total_steps = len(self.pairs)
+        self.finished: dict[str, Responses] = {}
+
+    def load_policy(self, name: str) -> PreTrainedModel:
+        model = ModelConfig(path=self.config.policies[name])
+        policy = load_policy(model, self.tokenizer, self.device, key=f"policies.{name}")
+        return policy.eval().requires_grad_(False)
+
+    def load_reward_model(self) -> ScalarModel | None:
+        if not self.config.reward_model:
+            return None
+        model = ModelConfig(path=self.config.reward_model)
+        reward_model = load_scalar_model(model, self.tokenizer, self.device, key="reward_model")
+        return reward_model.eval().requires_grad_(False)
+
+    def policy(self, name: str) -> PreTrainedModel:
+        """The policy `name`; only the baseline and one other are in memory at a time."""
+        if name == self.baseline_name:
+            return self.evaluator.baseline
+        if name not in self.loaded:
+            self.loaded.clear()
+            self.loaded[name] = self.load_policy(name)
+        return self.loaded[name]
+
+    def update(self) -> dict[str, float]:
+        policy, temperature = self.pairs[self.steps_done]
+        responses = self.evaluator.responses(self.policy(policy), temperature)
+        self.finished[pair_name(policy, temperature)] = responses
+        self.record_samples(f"eval/{pair_name(policy, temperature)}", responses)
+        return {f"eval/{name}": value for name, value in means(responses).items()}
+
+    def record_samples(self, tag: str, responses: Responses) -> None:
+        scores = {"score": responses.proxy, "gold": responses.gold, "kl/sequence_nats": responses.kl_nats}
+        for row, prompt in enumerate(self.prompts):
+            metrics = {name: values[row] for name, values in scores.items() if values}
+            self.run.sample(
+                tag=tag,
+                index=row,
+                prompt=prompt.text,
+                response=responses.texts[row],
+                reference=prompt.reference,
+                ended=responses.ended[row],
+                metrics=metrics | {"response_tokens": float(responses.tokens[row])},
+            )
+
+    def save(self, directory: Path) -> None:
+        super().save(directory)
+        state = {name: asdict(responses) for name, responses in self.finished.items()}
+        (directory / STATE_FILE).write_text(json.dumps(state))
+
+    def load(self, directory: Path) -> None:
+        super().load(directory)
+        state = json.loads((directory / STATE_FILE).read_text())
+        self.finished = {name: Responses(**fields) for name, fields in state.items()}
+
+    def finish(self) -> None:
+        with translated_errors():
+            self.run.result("evaluation", self.evaluation())
+
+    def evaluation(self) -> dict[str, Any]:
+        """Tables, examples and figures by name."""
+        comparisons = self.comparisons()
+        return {
+            "tables": [comparison.table() for comparison in comparisons],
+            "examples": examples(self.prompts, comparisons[0].policies, self.config.example_count),
+            "figures": {name: value for comparison in comparisons for name, value in comparison.figures().items()},
+        }
+
+    def comparisons(self) -> list[Comparison]:
+        """One for each temperature."""
+        references = self.evaluator.references() if self.evaluator.has_references else None
+        if references is None:
+            self.run.note("prompts: not all of them have a reference, so nothing is compared with references")
+        posts = [post_of(prompt) for prompt in self.prompts]
+        resampling = Resampling(posts, self.config.bootstrap, self.config.seed)
+        return [
+            Comparison(temperature, self.responses_at(temperature), references, resampling)
+            for temperature in self.config.temperatures
+        ]
+
+    def responses_at(self, temperature: float) -> dict[str, Responses]:
+        return {policy: self.finished[pair_name(policy, temperature)] for policy in self.config.policies}
+
+
+def _check(config: EvalConfig) -> None:
+    if not config.policies:
+        raise ConfigError("eval.policies: none given; name at least one, the first is the baseline")
+    if REFERENCE in config.policies:
+        raise ConfigError(f"eval.policies: {REFERENCE!r} stands for the references; give that policy another name")
+    if (
+        not config.temperatures
+        or min(config.temperatures) < 0
+        or len(set(config.temperatures)) < len(config.temperatures)
+    ):
+        raise ConfigError(f"eval.temperatures: {config.temperatures}; allowed: different numbers, 0 (greedy) or above")

@@ -1,0 +1,161 @@
+"""What policies write to the same prompts, and what is measured on it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from rlhf_engine.data.examples import Prompt
+from rlhf_engine.data.formatting import response_tokens
+from rlhf_engine.data.world import Post, gold_score
+from rlhf_engine.eval.text_metrics import rouge_l, title_copying
+from rlhf_engine.generation import generate_rollout, response_texts
+from rlhf_engine.hooks import Hooks
+from rlhf_engine.logprobs import response_logprobs
+from rlhf_engine.models import ScalarModel, compute_precision, response_scores
+from rlhf_engine.rewards import sequence_kl
+from rlhf_engine.rollout import Rollout, in_micro_batches
+
+
+@dataclass(frozen=True, kw_only=True)
+class Responses:
+    """One response to each of N prompts; an empty list is a measure that there is none of.
+
+    `tokens` counts EOS; `kl_nats` is log pi - log pi_baseline of the whole response; ROUGE-L is against the reference.
+    """
+
+    texts: list[str]
+    ended: list[bool]
+    tokens: list[int]
+    gold: list[float]
+    proxy: list[float]
+    kl_nats: list[float]
+    rouge_l: list[float]
+    title_copying: list[float]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluator:
+    """Everything that is the same for every policy: prompts, noise, and what responses are held against."""
+
+    prompts: Sequence[Prompt]
+    tokenizer: PreTrainedTokenizerBase
+    baseline: PreTrainedModel
+    reward_model: ScalarModel | None
+    response_tokens: int
+    batch_size: int
+    compute: Literal["float32", "bfloat16"]
+    seed: int
+    hooks: Hooks
+
+    @property
+    def has_references(self) -> bool:
+        """Whether every prompt has one."""
+        return all(prompt.reference for prompt in self.prompts)
+
+    def references(self) -> Responses:
+        """The references as if a policy had written them: cut to `response_tokens`, all ended."""
+        texts = [prompt.reference or "" for prompt in self.prompts]
+        rollout = Rollout.of_texts(
+            [prompt.tokens for prompt in self.prompts],
+            [response_tokens(text, self.tokenizer, self.response_tokens) for text in texts],
+            eos_id=self.eos_id,
+            pad_id=self.pad_id,
+            device=self.baseline.device,
+        )
+        return self._measured(rollout, texts, ended=[True] * len(texts), kl_nats=[], rouge=[])
+
+    def responses(self, policy: PreTrainedModel, temperature: float) -> Responses:
+        """Samples of `policy`; temperature 0 is greedy and has no KL."""
+        rollout = self.sampled(policy, temperature)
+        texts = response_texts(rollout, self.tokenizer)
+        kl_nats = self.kl_nats(policy, rollout).tolist() if temperature > 0 else []
+        rouge: list[float] = []
+        if self.has_references:
+            rouge = [rouge_l(prompt.reference or "", text) for prompt, text in zip(self.prompts, texts, strict=True)]
+        return self._measured(rollout, texts, ended=rollout.ended.tolist(), kl_nats=kl_nats, rouge=rouge)
+
+    def sampled(self, policy: PreTrainedModel, temperature: float) -> Rollout:
+        """One response to each prompt; prompt i has the same noise whatever the policy."""
+        with self.hooks.phase("sample"), compute_precision(policy.device, self.compute):
+            return generate_rollout(
+                policy,
+                [prompt.tokens for prompt in self.prompts],
+                episodes=range(len(self.prompts)),
+                seed=self.seed,
+                response_tokens=self.response_tokens,
+                temperature=temperature,
+                eos_id=self.eos_id,
+                pad_id=self.pad_id,
+                batch_size=self.batch_size,
+                hooks=self.hooks,
+            )
+
+    @torch.no_grad()
+    def kl_nats(self, policy: PreTrainedModel, rollout: Rollout) -> Tensor:
+        """log pi - log pi_baseline of each response in nats, fp32 [B], both at temperature 1.
+
+        Its mean over samples at temperature 1 is an unbiased estimate of KL(pi, pi_baseline) of the sequences.
+        """
+
+        def of_rows(rows: Rollout) -> tuple[Tensor]:
+            logprobs, baseline = response_logprobs(policy, rows), response_logprobs(self.baseline, rows)
+            return (sequence_kl(logprobs, baseline, rows.response_mask),)
+
+        with self.hooks.phase("KL"), compute_precision(policy.device, self.compute):
+            return in_micro_batches(of_rows, rollout, self.batch_size, self.hooks)[0]
+
+    @torch.no_grad()
+    def proxy_scores(self, rollout: Rollout) -> list[float]:
+        """The reward model's score at each last token; empty without a reward model."""
+        reward_model = self.reward_model
+        if reward_model is None:
+            return []
+        with self.hooks.phase("score"), compute_precision(rollout.tokens.device, self.compute):
+            (scores,) = in_micro_batches(
+                lambda rows: (response_scores(reward_model, rows),), rollout, self.batch_size, self.hooks
+            )
+        return [float(score) for score in scores]
+
+    @property
+    def eos_id(self) -> int:
+        return int(self.tokenizer.eos_token_id)
+
+    @property
+    def pad_id(self) -> int:
+        return int(self.tokenizer.pad_token_id)
+
+    def _measured(
+        self, rollout: Rollout, texts: list[str], *, ended: list[bool], kl_nats: list[float], rouge: list[float]
+    ) -> Responses:
+        titles = [str(prompt.record.get("title") or "") for prompt in self.prompts]
+        copied = [title_copying(title, text) for title, text in zip(titles, texts, strict=True)]
+        return Responses(
+            texts=texts,
+            ended=ended,
+            tokens=[int(length) for length in rollout.response_lengths],
+            gold=gold_scores(self.prompts, texts, ended),
+            proxy=self.proxy_scores(rollout),
+            kl_nats=kl_nats,
+            rouge_l=rouge,
+            title_copying=copied if any(titles) else [],
+        )
+
+
+def gold_scores(prompts: Sequence[Prompt], texts: Sequence[str], ended: Sequence[bool]) -> list[float]:
+    """Gold of each response in the built-in world; empty elsewhere."""
+    if not all("latents" in prompt.record for prompt in prompts):
+        return []
+    rows = zip(prompts, texts, ended, strict=True)
+    return [gold_score(Post.from_record(prompt.record), text, ended=end) for prompt, text, end in rows]
+
+
+def post_of(prompt: Prompt) -> str:
+    """What tells a prompt's post from others: rows with the same one are not independent."""
+    record = prompt.record
+    return str(record.get("post_id") or record.get("post") or prompt.text)
