@@ -1,0 +1,1 @@
+"""The headless core: reading, folding, launching and controlling runs. Draws nothing."""

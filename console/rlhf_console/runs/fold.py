@@ -1,0 +1,174 @@
+"""From events to what a reader wants to know of a run: the same events always give the same summary."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from rlhf_sdk.events import (
+    Alert,
+    Check,
+    CheckpointSaved,
+    ChildRun,
+    CommandAcknowledged,
+    Event,
+    Finished,
+    MetricsLogged,
+    Note,
+    PhaseEnded,
+    Progress,
+    Result,
+    Started,
+    StateChanged,
+)
+
+RECENT_STEPS = 20
+
+
+@dataclass
+class Series:
+    """One metric over the run: strictly increasing `steps`, with the value and the Unix time of each."""
+
+    steps: list[int] = field(default_factory=list)
+    values: list[float] = field(default_factory=list)
+    times: list[float] = field(default_factory=list)
+
+    def forget_after(self, step: int) -> None:
+        keep = bisect_right(self.steps, step)
+        del self.steps[keep:], self.values[keep:], self.times[keep:]
+
+    def add(self, step: int, value: float, time: float) -> None:
+        """Adds the value at `step`; what stood there or later is superseded."""
+        if self.steps and self.steps[-1] >= step:
+            self.forget_after(step - 1)
+        self.steps.append(step)
+        self.values.append(value)
+        self.times.append(time)
+
+    @property
+    def last(self) -> float | None:
+        return self.values[-1] if self.values else None
+
+
+@dataclass
+class Phase:
+    """Seconds spent in a phase, over all steps and the last time, and the memory in bytes at its last end."""
+
+    total_seconds: float = 0.0
+    last_seconds: float = 0.0
+    memory: dict[str, int] = field(default_factory=dict)
+
+
+@dataclass
+class RunSummary:
+    """Everything that the events of one run say, in memory. Fed by `fold`."""
+
+    plugin: str = ""
+    state: str = ""
+    reason: str = ""
+    attempt: int = 0
+    step: int = 0
+    total_steps: int = 0
+    first_time: float = 0.0
+    last_time: float = 0.0
+    exit_code: int | None = None
+    metrics: dict[str, Series] = field(default_factory=dict)
+    step_seconds: list[float] = field(default_factory=list)
+    memory: Series = field(default_factory=Series)
+    phases: dict[str, Phase] = field(default_factory=dict)
+    phase: str = ""
+    progress: Progress | None = None
+    alerts: list[Alert] = field(default_factory=list)
+    checks: dict[str, Check] = field(default_factory=dict)
+    checkpoints: list[CheckpointSaved] = field(default_factory=list)
+    children: dict[str, ChildRun] = field(default_factory=dict)
+    results: dict[str, Any] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+    acknowledged: list[CommandAcknowledged] = field(default_factory=list)
+    unknown: int = 0
+
+    def latest(self, name: str) -> float | None:
+        """The newest value of a metric."""
+        series = self.metrics.get(name)
+        return series.last if series else None
+
+    @property
+    def eta_seconds(self) -> float | None:
+        """Time left at the pace of the recent steps; None before the first."""
+        if not self.step_seconds or not self.total_steps:
+            return None
+        recent = self.step_seconds[-RECENT_STEPS:]
+        return (self.total_steps - self.step) * sum(recent) / len(recent)
+
+
+def fold(summary: RunSummary, events: Iterable[Event]) -> RunSummary:
+    """Takes `events` in, in their order, and returns the same summary.
+
+    A new attempt supersedes what was written after the step that it went on from.
+    """
+    for event in events:
+        summary.first_time = summary.first_time or event.time
+        summary.last_time = max(summary.last_time, event.time)
+        _take(summary, event)
+    return summary
+
+
+def _take(summary: RunSummary, event: Event) -> None:  # noqa: C901
+    match event:
+        case Started():
+            _start(summary, event)
+        case StateChanged():
+            summary.state, summary.reason = event.state, event.reason
+        case MetricsLogged():
+            _log(summary, event)
+        case PhaseEnded():
+            _end_phase(summary, event)
+        case Progress():
+            summary.progress = event
+        case Alert():
+            summary.alerts.append(event)
+        case Check():
+            summary.checks[event.name] = event
+        case CheckpointSaved():
+            summary.checkpoints.append(event)
+        case ChildRun():
+            summary.children[event.stage] = event
+        case Result():
+            summary.results[event.name] = event.data
+        case Note():
+            summary.notes.append(event.text)
+        case CommandAcknowledged():
+            summary.acknowledged.append(event)
+        case Finished():
+            summary.exit_code, summary.reason = event.exit_code, event.reason or summary.reason
+        case _:
+            summary.unknown += 1
+
+
+def _start(summary: RunSummary, event: Started) -> None:
+    summary.plugin, summary.total_steps, summary.attempt = event.plugin, event.total_steps, event.attempt
+    summary.step, summary.exit_code, summary.progress = event.step, None, None
+    for series in [*summary.metrics.values(), summary.memory]:
+        series.forget_after(event.step)
+    summary.checkpoints = [saved for saved in summary.checkpoints if saved.step <= event.step]
+
+
+def _log(summary: RunSummary, event: MetricsLogged) -> None:
+    summary.step, summary.progress = event.step, None
+    summary.step_seconds.append(event.seconds)
+    del summary.step_seconds[:-RECENT_STEPS]
+    for name, value in event.values.items():
+        summary.metrics.setdefault(name, Series()).add(event.step, value, event.time)
+
+
+def _end_phase(summary: RunSummary, event: PhaseEnded) -> None:
+    phase = summary.phases.setdefault(event.name, Phase())
+    phase.total_seconds += event.seconds
+    phase.last_seconds, phase.memory = event.seconds, event.memory
+    summary.phase = event.name
+    used = event.memory.get("peak") or event.memory.get("rss")
+    if used:
+        highest = max(used, summary.memory.values[-1]) if summary.memory.steps[-1:] == [event.step] else used
+        summary.memory.add(event.step, float(highest), event.time)

@@ -1,0 +1,73 @@
+"""Runs of a run root, read for people: records, states and summaries."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from rlhf_console.runs.fold import RunSummary, fold
+from rlhf_sdk.run_dir import RunDir
+from rlhf_sdk.run_record import RunRecord
+from rlhf_sdk.run_root import find_run, list_runs
+from rlhf_sdk.states import State
+from rlhf_sdk.trainer import UserError
+
+LATEST = "latest"
+
+
+@dataclass
+class LiveRun:
+    """One run that is followed: its record, and a summary that grows as its files do."""
+
+    directory: RunDir
+    record: RunRecord
+    summary: RunSummary = field(default_factory=RunSummary)
+
+    def __post_init__(self) -> None:
+        self._events = self.directory.events()
+
+    @classmethod
+    def open(cls, directory: RunDir) -> LiveRun:
+        """Raises `UserError` if run.json is damaged."""
+        return cls(directory, directory.record())
+
+    def refresh(self) -> bool:
+        """Reads about 4 MiB of what is new; True if there was anything."""
+        events = self._events.read()
+        fold(self.summary, events)
+        return bool(events)
+
+    def catch_up(self) -> LiveRun:
+        """Reads everything up to now."""
+        while self.refresh():
+            pass
+        return self
+
+    @property
+    def state(self) -> State:
+        return self.directory.state()
+
+
+def open_runs(root: Path) -> list[LiveRun]:
+    """Every readable run of the root, newest last, not yet read."""
+    runs = []
+    for directory in list_runs(root):
+        try:
+            runs.append(LiveRun.open(directory))
+        except UserError:
+            continue
+    return sorted(runs, key=lambda run: (run.record.created, run.record.id))
+
+
+def find(root: Path, text: str) -> LiveRun:
+    """The run called `text` (id, unique beginning, name, or "latest"). Raises `UserError` if there is none such."""
+    runs = open_runs(root)
+    if text == LATEST and runs:
+        return [run for run in runs if run.record.pipeline is None][-1]
+    named = [run for run in runs if run.record.name == text]
+    return named[-1] if named else LiveRun.open(find_run(root, text))
+
+
+def children_of(root: Path, pipeline_id: str) -> list[LiveRun]:
+    """The runs of a pipeline's stages, in the order of their creation."""
+    return [run for run in open_runs(root) if run.record.pipeline == pipeline_id]
