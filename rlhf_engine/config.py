@@ -279,6 +279,18 @@ class EvalConfig(Section, frozen=True, kw_only=True):
     ] = {}
     reward_model: Annotated[str, Meta(description="directory, hub id or run:ID; empty means no proxy score")] = ""
     data: Annotated[DataConfig, Meta(description="held-out prompts with references")] = DataConfig(split="validation")
+    comparisons: Annotated[
+        DataConfig, Meta(description="held-out comparisons for the reward model's accuracy; no source means none")
+    ] = DataConfig(split="validation", max_response_tokens=169)
+    train_comparisons: Annotated[
+        DataConfig, Meta(description="what a linear baseline is fitted to; no source means no such baseline")
+    ] = DataConfig(max_response_tokens=169)
+    world: Annotated[
+        WorldComparisonConfig, Meta(description="how the world's comparisons are made, of samples of the baseline")
+    ] = WorldComparisonConfig()
+    curves: Annotated[
+        dict[str, str], Meta(description="name -> run:ID of a PPO run whose proxy and gold are followed over updates")
+    ] = {}
     tokenizer: Annotated[TokenizerConfig, Meta(description="the tokenizer")] = TokenizerConfig()
     precision: Annotated[PrecisionConfig, Meta(description="numbers")] = PrecisionConfig()
     temperatures: Annotated[list[float], Meta(description="sampling temperatures; 0 is greedy")] = field(

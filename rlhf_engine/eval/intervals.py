@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -64,3 +64,12 @@ def wins(scores: Sequence[float], other_scores: Sequence[float]) -> Floats:
     """1 where a score [N] is above its counterpart, 0 where below, one half for a tie. Their mean is the win rate."""
     difference = np.asarray(scores, dtype=np.float64) - np.asarray(other_scores, dtype=np.float64)
     return (np.sign(difference) + 1.0) / 2.0
+
+
+def flat_figures(intervals: Mapping[str, Interval | None]) -> dict[str, float]:
+    """Each interval as three figures: its name, and with _low and _high; those that are None are left out."""
+    flat: dict[str, float] = {}
+    for name, interval in intervals.items():
+        if interval is not None:
+            flat |= {name: interval.mean, f"{name}_low": interval.low, f"{name}_high": interval.high}
+    return flat

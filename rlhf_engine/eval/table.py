@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from rlhf_engine.eval.intervals import Interval, mean_interval, wins
+from rlhf_engine.eval.intervals import Interval, flat_figures, mean_interval, wins
 from rlhf_engine.eval.policies import Responses
 
 REFERENCE = "reference"
@@ -79,7 +79,7 @@ class Comparison:
     def baseline(self) -> str:
         return next(iter(self.policies))
 
-    def intervals(self, name: str) -> dict[str, Interval]:
+    def intervals(self, name: str) -> dict[str, Interval | None]:
         """Win rates, and the paired gain of the proxy over the baseline, of the row `name`."""
         responses = self._rows()[name]
         found: dict[str, Interval | None] = {}
@@ -88,15 +88,13 @@ class Comparison:
             found["paired_gain_in_score_std"] = gain_in_score_std(responses, self._of_baseline, self.resampling)
         if name != REFERENCE and self.references is not None:
             found["win_rate_vs_reference"] = win_rate(responses, self.references, self.resampling)
-        return {key: interval for key, interval in found.items() if interval is not None}
+        return found
 
     def figures(self) -> dict[str, float]:
         """Every number of every row, as "policy/temperature_1/gold_mean"; intervals with _low and _high."""
         flat: dict[str, float] = {}
         for name, responses in self._rows().items():
-            figures = means(responses)
-            for key, interval in self.intervals(name).items():
-                figures |= {key: interval.mean, f"{key}_low": interval.low, f"{key}_high": interval.high}
+            figures = means(responses) | flat_figures(self.intervals(name))
             flat |= {f"{name}/temperature_{self.temperature:g}/{key}": value for key, value in figures.items()}
         return flat
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from transformers import PreTrainedModel
 
@@ -13,12 +13,17 @@ from rlhf_engine.config import EvalConfig, ModelConfig
 from rlhf_engine.data.api import load_prompts
 from rlhf_engine.data.tokenizers import load_tokenizer
 from rlhf_engine.errors import ConfigError, DataError
+from rlhf_engine.eval.overoptimisation import curves_figures, curves_table
 from rlhf_engine.eval.policies import Evaluator, Responses, post_of
 from rlhf_engine.eval.table import REFERENCE, Comparison, Resampling, examples, means
 from rlhf_engine.models import ScalarModel, load_policy, load_scalar_model
 from rlhf_plugins.engine_trainer import EngineTrainer, translated_errors
+from rlhf_plugins.eval.accuracy import accuracy_report
+from rlhf_plugins.eval.curves import read_curve
 
 STATE_FILE = "evaluation.json"
+
+Report = dict[str, Any]
 
 
 def pair_name(policy: str, temperature: float) -> str:
@@ -53,8 +58,10 @@ class EvalTrainer(EngineTrainer):
             hooks=self.run,
         )
         self.pairs = [(policy, temperature) for policy in config.policies for temperature in config.temperatures]
-        self.total_steps = len(self.pairs)
+        self.total_steps = len(self.pairs) + bool(config.comparisons.source)
         self.finished: dict[str, Responses] = {}
+        self.accuracy: Report | None = None
+        self.curves = {name: read_curve(name, model) for name, model in config.curves.items()}
 
     def load_policy(self, name: str) -> PreTrainedModel:
         model = ModelConfig(path=self.config.policies[name])
@@ -78,11 +85,20 @@ class EvalTrainer(EngineTrainer):
         return self.loaded[name]
 
     def update(self) -> dict[str, float]:
+        """One (policy, temperature) pair; at last the reward model's accuracy."""
+        if self.steps_done == len(self.pairs):
+            return self.measure_reward_model()
         policy, temperature = self.pairs[self.steps_done]
         responses = self.evaluator.responses(self.policy(policy), temperature)
         self.finished[pair_name(policy, temperature)] = responses
         self.record_samples(f"eval/{pair_name(policy, temperature)}", responses)
         return {f"eval/{name}": value for name, value in means(responses).items()}
+
+    def measure_reward_model(self) -> dict[str, float]:
+        reward_model = cast(ScalarModel, self.evaluator.reward_model)
+        report = accuracy_report(reward_model, self.evaluator, self.config)
+        self.accuracy = {"table": report.table(), "figures": report.figures()}
+        return {"eval/reward_model_accuracy": report.figures()["reward_model/accuracy"]}
 
     def record_samples(self, tag: str, responses: Responses) -> None:
         scores = {"score": responses.proxy, "gold": responses.gold, "kl/sequence_nats": responses.kl_nats}
@@ -100,13 +116,15 @@ class EvalTrainer(EngineTrainer):
 
     def save(self, directory: Path) -> None:
         super().save(directory)
-        state = {name: asdict(responses) for name, responses in self.finished.items()}
+        finished = {name: asdict(responses) for name, responses in self.finished.items()}
+        state = {"finished": finished, "accuracy": self.accuracy}
         (directory / STATE_FILE).write_text(json.dumps(state))
 
     def load(self, directory: Path) -> None:
         super().load(directory)
         state = json.loads((directory / STATE_FILE).read_text())
-        self.finished = {name: Responses(**fields) for name, fields in state.items()}
+        self.finished = {name: Responses(**fields) for name, fields in state["finished"].items()}
+        self.accuracy = state["accuracy"]
 
     def finish(self) -> None:
         with translated_errors():
@@ -115,11 +133,16 @@ class EvalTrainer(EngineTrainer):
     def evaluation(self) -> dict[str, Any]:
         """Tables, examples and figures by name."""
         comparisons = self.comparisons()
-        return {
-            "tables": [comparison.table() for comparison in comparisons],
-            "examples": examples(self.prompts, comparisons[0].policies, self.config.example_count),
-            "figures": {name: value for comparison in comparisons for name, value in comparison.figures().items()},
-        }
+        tables = [comparison.table() for comparison in comparisons]
+        figures = {name: value for comparison in comparisons for name, value in comparison.figures().items()}
+        if self.accuracy is not None:
+            tables.append(self.accuracy["table"])
+            figures |= self.accuracy["figures"]
+        if self.curves:
+            tables.append(curves_table(self.curves))
+            figures |= curves_figures(self.curves)
+        shown = examples(self.prompts, comparisons[0].policies, self.config.example_count)
+        return {"tables": tables, "examples": shown, "figures": figures}
 
     def comparisons(self) -> list[Comparison]:
         """One for each temperature."""
@@ -140,6 +163,8 @@ class EvalTrainer(EngineTrainer):
 def _check(config: EvalConfig) -> None:
     if not config.policies:
         raise ConfigError("eval.policies: none given; name at least one, the first is the baseline")
+    if config.comparisons.source and not config.reward_model:
+        raise ConfigError("eval.comparisons: they measure a reward model; set eval.reward_model too")
     if REFERENCE in config.policies:
         raise ConfigError(f"eval.policies: {REFERENCE!r} stands for the references; give that policy another name")
     if (
