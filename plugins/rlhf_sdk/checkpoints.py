@@ -65,7 +65,7 @@ def list_checkpoints(directory: Path) -> list[Path]:
     return sorted(named, key=lambda path: checkpoint_step(path.name))
 
 
-def write_checkpoint(directory: Path, step: int, fill: Callable[[Path], None]) -> Path:
+def write_checkpoint(directory: Path, step: int, fill: Callable[[Path], object]) -> Path:
     """A new checkpoint below `directory` with what `fill` writes into the folder that it is given.
 
     It appears under its name only when complete; one of the same step is replaced. Raises what `fill` raises.

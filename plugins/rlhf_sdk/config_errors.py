@@ -74,7 +74,7 @@ def explain(text: str, config: Any, kind: type) -> ConfigError:
 def _unknown_key(section: list[str], name: str, names: list[str], kind: type) -> ConfigError:
     """Suggests a like name in the same section, else the same name in another, else lists what is allowed."""
     key = ".".join([*section, name])
-    near = nearest(key, [".".join([*section, other]) for other in names])
+    near = nearest(name, names, prefix="".join(f"{part}." for part in section))
     elsewhere = [option.key for option in options(kind) if option.key.rpartition(".")[2] == name]
     help_text = near or (f" Did you mean '{elsewhere[0]}'?" if elsewhere else f" Allowed: {', '.join(names)}")
     return ConfigError(key, f"unknown key {key!r}.{help_text}")

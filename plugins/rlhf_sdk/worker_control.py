@@ -31,6 +31,7 @@ class Control:
         self._commands, self._acknowledge, self._since = commands, acknowledge, since
         self._polled = 0.0
         self._open: list[AnyCommand] = []
+        self._closed = ""
         self.ending: Verdict | None = None
         self.paused = False
         self.checkpoint_reason = ""
@@ -72,6 +73,8 @@ class Control:
         else:
             if command.time < self._since:
                 self._answer(command, "ignored", "given before this attempt began")
+            elif self._closed:
+                self._answer(command, "ignored", self._closed)
             else:
                 self._obey(command)
         path.unlink(missing_ok=True)
@@ -125,12 +128,9 @@ class Control:
         for command in self._open:
             self._answer(command, "ignored", reason)
         self._open.clear()
+        self._closed = reason
         for path in pending_files(self._commands):
-            try:
-                self._answer(read_command(path), "ignored", reason)
-            except ValueError as error:
-                self._say(path.stem, "unknown", "refused", f"not a command: {error}")
-            path.unlink(missing_ok=True)
+            self._take(path)
 
     def _answer(self, command: AnyCommand, outcome: Outcome, message: str = "") -> None:
         self._say(command.id, str(command.__struct_config__.tag), outcome, message)

@@ -29,8 +29,8 @@ from rlhf_sdk.trainer import UserError
 Begin = Callable[..., RunDir]
 Folded = Callable[[RunDir], dict[int, dict[str, float]]]
 
-STEPS = 30
-SLOW = 0.05
+STEPS = 20
+SLOW = 0.04
 
 
 def ended(run: RunDir) -> ExitRecord:
