@@ -91,7 +91,8 @@ def load_profile(name: str) -> Profile:
     Raises `UserError` if it is unknown, damaged or goes in circles.
     """
     layers: list[Layer] = []
-    summary, following, seen = "", name, []
+    summary, following = "", name
+    seen: list[str] = []
     while following:
         if following in seen:
             raise UserError(f"profile {name!r} extends itself: {' -> '.join([*seen, following])}")

@@ -20,6 +20,7 @@ from rlhf_console.profiles import (
     resolve_stage,
 )
 from rlhf_console.runs.store import find
+from rlhf_sdk.discovery import find_plugin
 from rlhf_sdk.launch import create_run
 from rlhf_sdk.run_dir import RunDir
 from rlhf_sdk.spelling import nearest
@@ -53,7 +54,7 @@ def resolve_request(
     plugin: str, profile_name: str, settings: Sequence[str], from_runs: Sequence[str], seed: int | None, root: Path
 ) -> RunRequest:
     """Raises `UserError` naming whatever is wrong, before anything is written."""
-    plugins.find_plugin(plugin)
+    find_plugin(plugin)
     profile = load_profile(profile_name) if profile_name else None
     stages = _stages_of(plugin, profile)
     reuse = _reused_runs(from_runs, root)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import asdict
 from typing import Annotated, Any
 
@@ -78,4 +79,4 @@ def doctor(runs: RunsOption = "", as_json: JsonOption = False) -> None:
         raise typer.Exit(ExitCode.USER_ERROR)
 
 
-VERBS = {"plugins": plugins, "profiles": profiles, "config": config, "doctor": doctor}
+VERBS: dict[str, Callable[..., None]] = {"plugins": plugins, "profiles": profiles, "config": config, "doctor": doctor}

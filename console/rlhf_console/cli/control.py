@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from typing import Annotated
 
 import typer
@@ -33,4 +34,4 @@ def stop(
         typer.echo(f"{stopped.record.id} {stopped.state}")
 
 
-VERBS = {"stop": stop}
+VERBS: dict[str, Callable[..., None]] = {"stop": stop}

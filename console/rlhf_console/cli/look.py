@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
+from collections.abc import Callable
 from typing import Annotated, Any
 
 import msgspec
@@ -213,4 +214,10 @@ def _one_line(text: str) -> str:
     return printable(" ".join(text.split()))
 
 
-VERBS = {"ls": list_runs, "show": show, "watch": watch, "logs": logs, "samples": samples}
+VERBS: dict[str, Callable[..., None]] = {
+    "ls": list_runs,
+    "show": show,
+    "watch": watch,
+    "logs": logs,
+    "samples": samples,
+}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Callable
 from typing import Annotated
 
 import typer
@@ -46,9 +47,9 @@ def _options(
     pass
 
 
-for verbs in (start.VERBS, look.VERBS, control.VERBS, catalogue.VERBS):
-    for name, function in verbs.items():
-        app.command(name, epilog=EPILOG)(function)
+VERBS: dict[str, Callable[..., None]] = {**start.VERBS, **look.VERBS, **control.VERBS, **catalogue.VERBS}
+for name, function in VERBS.items():
+    app.command(name, epilog=EPILOG)(function)
 
 
 def main() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 from typing import Annotated, Any
@@ -200,4 +200,4 @@ def resume(
     raise typer.Exit(exit_code_of(resumed))
 
 
-VERBS = {"run": run, "demo": demo, "resume": resume}
+VERBS: dict[str, Callable[..., None]] = {"run": run, "demo": demo, "resume": resume}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import lru_cache
 
 from rlhf_console import plugins
@@ -25,10 +26,14 @@ def _declared(plugin: str) -> tuple[tuple[str, ...], tuple[Panel, ...]]:
 def headline(run: LiveRun) -> str:
     """The plugin's figures that matter, short names."""
     names = _declared(run.record.plugin)[0]
-    known = [(name, run.summary.latest(name)) for name in names]
-    return "  ".join(
-        f"{printable(name.rpartition('/')[2])} {number(value)}" for name, value in known if value is not None
-    )
+    shown = zip(short_names(names), (run.summary.latest(name) for name in names), strict=True)
+    return "  ".join(f"{printable(name)} {number(value)}" for name, value in shown if value is not None)
+
+
+def short_names(names: Sequence[str]) -> list[str]:
+    """The last part of each metric's name, or the whole where two would look alike."""
+    last = [name.rpartition("/")[2] for name in names]
+    return [short if last.count(short) == 1 else name for name, short in zip(names, last, strict=True)]
 
 
 def panels(run: LiveRun) -> list[Panel]:

@@ -1,0 +1,38 @@
+"""Small models of the three families, and a rollout of unequal lengths."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from rlhf_engine.config import Architecture, InitConfig, ModelConfig
+from rlhf_engine.models import load_policy, load_scalar_model
+from rlhf_engine.rollout import Rollout
+
+ARCHITECTURES: list[Architecture] = ["llama", "gpt_neox", "gpt2"]
+
+
+def small_model(architecture: Architecture = "llama", **changes: Any) -> ModelConfig:
+    sizes = {"hidden_size": 32, "layers": 2, "heads": 4, "max_positions": 64, "initializer_range": 0.3}
+    return ModelConfig(init=InitConfig(architecture=architecture, **sizes), **changes)
+
+
+def policy_of(tokenizer: Any, architecture: Architecture = "llama", **changes: Any) -> Any:
+    return load_policy(small_model(architecture, **changes), tokenizer, torch.device("cpu"))
+
+
+def scalar_model_of(tokenizer: Any, architecture: Architecture = "llama", **changes: Any) -> Any:
+    return load_scalar_model(small_model(architecture, **changes), tokenizer, torch.device("cpu"))
+
+
+def random_rollout(rows: int = 5, *, seed: int = 0) -> Rollout:
+    """Prompts of 1 to 7 and responses of 1 to 6 tokens; the even rows end with EOS."""
+    generator = torch.Generator().manual_seed(seed)
+
+    def words(count: int) -> list[int]:
+        return (torch.randint(3, 33, (count,), generator=generator)).tolist()
+
+    prompts = [words(1 + (3 * row) % 7) for row in range(rows)]
+    responses = [words(1 + (2 * row) % 5) + ([0] if row % 2 == 0 else []) for row in range(rows)]
+    return Rollout.of_texts(prompts, responses, eos_id=0, pad_id=1, device=torch.device("cpu"))
