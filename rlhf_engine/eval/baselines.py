@@ -15,6 +15,7 @@ from sklearn.preprocessing import FunctionTransformer
 from rlhf_engine.data.examples import ComparisonGroup
 from rlhf_engine.eval.intervals import Floats, Interval, flat_figures, mean_interval, wins
 from rlhf_engine.eval.policies import post_of
+from rlhf_engine.eval.text_metrics import words
 
 REWARD_MODEL = "reward model"
 SIMILAR_LENGTH = 0.1
@@ -65,7 +66,9 @@ class LinearPreference:
 
     def __init__(self, pairs: Sequence[LabelledPair], *, max_features: int = 20_000) -> None:
         """Fits to at least two pairs."""
-        tfidf = TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True, max_features=max_features)
+        tfidf = TfidfVectorizer(
+            tokenizer=words, token_pattern=None, ngram_range=(1, 2), sublinear_tf=True, max_features=max_features
+        )
         self._features = FeatureUnion([("tfidf", tfidf), ("length", FunctionTransformer(_log_lengths))])
         self._features.fit([text for pair in pairs for text in (pair.chosen, pair.rejected)])
         # Every other pair is turned round, so that there are two classes; without intercept that changes nothing else.

@@ -1,0 +1,200 @@
+"""The whole evaluation with tiny models from scratch in the built-in world."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from transformers import AutoModelForCausalLM
+
+from rlhf_engine.config import DataConfig, EvalConfig, InitConfig, ModelConfig, TokenizerConfig
+from rlhf_engine.data.formatting import format_prompt
+from rlhf_engine.data.tokenizers import load_tokenizer
+from rlhf_engine.data.world import demonstrations
+from rlhf_engine.models import load_policy, load_scalar_model, save_model
+from rlhf_plugins.eval.trainer import EvalTrainer
+from rlhf_sdk.trainer import UserError
+
+ROWS = 12
+
+
+class FakeRun:
+    """Remembers what it is told."""
+
+    def __init__(self, config: EvalConfig, directory: Path) -> None:
+        self.config, self.directory, self.seed, self.step = config, directory, config.seed, 0
+        self.samples: list[dict[str, Any]] = []
+        self.results: dict[str, dict[str, Any]] = {}
+        self.notes: list[str] = []
+
+    def safe_point(self) -> None:
+        return None
+
+    def phase(self, name: str) -> AbstractContextManager[None]:
+        return nullcontext()
+
+    def progress(self, what: str, done: int, total: int | None = None) -> None:
+        return None
+
+    def sample(self, **fields: Any) -> None:
+        self.samples.append(fields)
+
+    def note(self, text: str) -> None:
+        self.notes.append(text)
+
+    def result(self, name: str, data: dict[str, Any]) -> None:
+        self.results[name] = data
+
+
+def world_data(seed: int, rows: int = ROWS) -> DataConfig:
+    return DataConfig(source=["world"], world_seed=seed, max_rows=rows, max_prompt_tokens=200, max_response_tokens=24)
+
+
+def world_texts() -> Iterator[str]:
+    for record in demonstrations(200, seed=0):
+        yield f"{format_prompt(record, 'tldr')} {record['summary']}"
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folders `first`, `second` (policies) and `rm`, with one tokenizer."""
+    folder, cpu = tmp_path_factory.mktemp("models"), torch.device("cpu")
+    tokenizer = load_tokenizer(TokenizerConfig(train_vocab_size=400, word_level_split=True), "", world_texts)
+    init = InitConfig(hidden_size=32, layers=1, heads=2, max_positions=256, initializer_range=0.3)
+    for seed, name in enumerate(["first", "second"]):
+        torch.manual_seed(seed)
+        save_model(load_policy(ModelConfig(init=init), tokenizer, cpu), tokenizer, folder / name)
+    torch.manual_seed(2)
+    save_model(load_scalar_model(ModelConfig(init=init), tokenizer, cpu), tokenizer, folder / "rm")
+    return folder
+
+
+def config_of(models: Path, **changes: Any) -> EvalConfig:
+    settings: dict[str, Any] = {
+        "policies": {"base": str(models / "first"), "twin": str(models / "first"), "other": str(models / "second")},
+        "reward_model": str(models / "rm"),
+        "data": world_data(7),
+        "response_tokens": 12,
+        "batch_size": 5,
+        "bootstrap": 100,
+        "device": "cpu",
+    }
+    return EvalConfig(**(settings | changes))
+
+
+def evaluated(config: EvalConfig, directory: Path) -> tuple[EvalTrainer, FakeRun]:
+    trainer, run = EvalTrainer(), FakeRun(config, directory)
+    trainer.setup(run)  # type: ignore[arg-type]
+    while trainer.step() is not None:
+        pass
+    trainer.finish()
+    return trainer, run
+
+
+@pytest.fixture(scope="module")
+def finished(models: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[EvalTrainer, FakeRun]:
+    config = config_of(models, comparisons=world_data(8, 6), train_comparisons=world_data(9, 6))
+    return evaluated(config, tmp_path_factory.mktemp("run"))
+
+
+def test_identical_policies_tie_everywhere(finished: tuple[EvalTrainer, FakeRun]) -> None:
+    figures = finished[1].results["evaluation"]["figures"]
+    for temperature in ("temperature_1", "temperature_0"):
+        rates = [figures[f"twin/{temperature}/win_rate_vs_base{end}"] for end in ("", "_low", "_high")]
+        assert rates == [0.5, 0.5, 0.5]
+        assert figures[f"twin/{temperature}/paired_gain_in_score_std"] == 0.0
+    assert figures["twin/temperature_1/kl_sequence_nats"] == 0.0
+    assert figures["other/temperature_1/kl_sequence_nats"] > 0.0
+    assert "other/temperature_0/kl_sequence_nats" not in figures
+
+
+def test_win_rate_and_gain_follow_from_the_recorded_samples(finished: tuple[EvalTrainer, FakeRun]) -> None:
+    _, run = finished
+    metrics = {
+        name: [sample["metrics"] for sample in run.samples if sample["tag"] == f"eval/{name}/temperature_1"]
+        for name in ("base", "other")
+    }
+    points = [
+        1.0 if other["gold"] > base["gold"] else 0.5 if other["gold"] == base["gold"] else 0.0
+        for base, other in zip(metrics["base"], metrics["other"], strict=True)
+    ]
+    base_scores = torch.tensor([row["score"] for row in metrics["base"]], dtype=torch.float64)
+    other_scores = torch.tensor([row["score"] for row in metrics["other"]], dtype=torch.float64)
+    gain = float((other_scores - base_scores).mean() / base_scores.std(correction=0))
+    figures = run.results["evaluation"]["figures"]
+    assert figures["other/temperature_1/win_rate_vs_base"] == pytest.approx(sum(points) / ROWS)
+    assert figures["other/temperature_1/paired_gain_in_score_std"] == pytest.approx(gain)
+
+
+def test_kl_agrees_with_plain_transformers(finished: tuple[EvalTrainer, FakeRun], models: Path) -> None:
+    trainer, run = finished
+    rollout = trainer.evaluator.sampled(trainer.policy("other"), 1.0)
+    prompt, mask = rollout.prompt_tokens[0][rollout.prompt_mask[0]], rollout.response_mask[0]
+    tokens = torch.cat([prompt, rollout.response_tokens[0][mask]])
+    totals = []
+    for name in ("second", "first"):
+        with torch.no_grad():
+            logits = AutoModelForCausalLM.from_pretrained(models / name)(tokens[None]).logits[0, len(prompt) - 1 : -1]
+        totals.append(float(logits.log_softmax(-1).gather(1, tokens[len(prompt) :, None]).sum()))
+    sample = next(sample for sample in run.samples if sample["tag"] == "eval/other/temperature_1")
+    assert sample["metrics"]["kl/sequence_nats"] == pytest.approx(totals[0] - totals[1], abs=1e-3)
+
+
+def test_tables_have_a_row_for_each_policy_and_the_references(finished: tuple[EvalTrainer, FakeRun]) -> None:
+    data = finished[1].results["evaluation"]
+    assert [table["title"] for table in data["tables"][:2]] == ["Temperature 1", "Temperature 0, greedy"]
+    first, greedy, accuracy = data["tables"]
+    assert [row[0] for row in first["rows"]] == ["base", "twin", "other", "reference"]
+    assert all(len(row) == len(table["columns"]) for table in data["tables"] for row in table["rows"])
+    assert "KL (nats/seq)" in first["columns"]
+    assert "KL (nats/seq)" not in greedy["columns"]
+    assert first["rows"][3][first["columns"].index("ROUGE-L")] is None
+    assert [row[0] for row in accuracy["rows"]] == ["reward model", "longer wins", "shorter wins", "TF-IDF"]
+    assert set(data["examples"][0]["responses"]) == {"base", "twin", "other"}
+
+
+def test_a_stopped_evaluation_goes_on_to_the_same_result(models: Path, tmp_path: Path) -> None:
+    config = config_of(models, temperatures=[1.0], comparisons=world_data(8, 4))
+    _, whole = evaluated(config, tmp_path)
+    stopped, resumed = EvalTrainer(), EvalTrainer()
+    stopped.setup(FakeRun(config, tmp_path))  # type: ignore[arg-type]
+    stopped.step()
+    stopped.step()
+    stopped.save(tmp_path)
+    run = FakeRun(config, tmp_path)
+    resumed.setup(run)  # type: ignore[arg-type]
+    resumed.load(tmp_path)
+    while resumed.step() is not None:
+        pass
+    resumed.finish()
+    assert {sample["tag"] for sample in run.samples} == {"eval/other/temperature_1"}
+    assert run.results == whole.results
+
+
+def test_without_a_reward_model_gold_is_reported_alone(models: Path, tmp_path: Path) -> None:
+    policies = {"base": str(models / "first")}
+    _, run = evaluated(config_of(models, policies=policies, reward_model="", temperatures=[0.7]), tmp_path)
+    columns = run.results["evaluation"]["tables"][0]["columns"]
+    assert "gold" in columns
+    assert "proxy" not in columns
+    assert "gold win rate vs base" in columns
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"policies": {}}, "at least one"),
+        ({"temperatures": [1.0, 1.0]}, "different numbers"),
+        ({"temperatures": [-1.0]}, "0 \\(greedy\\) or above"),
+        ({"reward_model": "", "comparisons": world_data(8)}, "set eval.reward_model"),
+    ],
+)
+def test_mistakes_are_named_before_anything_is_loaded(
+    models: Path, tmp_path: Path, changes: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(UserError, match=message):
+        EvalTrainer().setup(FakeRun(config_of(models, **changes), tmp_path))  # type: ignore[arg-type]
