@@ -274,9 +274,7 @@ class PPOConfig(TrainerConfig, frozen=True, kw_only=True):
 class EvalConfig(Section, frozen=True, kw_only=True):
     """Compares policies on held-out prompts."""
 
-    policies: Annotated[
-        dict[str, str], Meta(description="name -> directory, hub id or run:ID; the first is the baseline")
-    ] = {}
+    policies: Annotated[dict[str, str], Meta(description="name -> directory, hub id or run:ID; first: baseline")] = {}
     reward_model: Annotated[str, Meta(description="directory, hub id or run:ID; empty means no proxy score")] = ""
     data: Annotated[DataConfig, Meta(description="held-out prompts with references")] = DataConfig(split="validation")
     comparisons: Annotated[
@@ -285,12 +283,8 @@ class EvalConfig(Section, frozen=True, kw_only=True):
     train_comparisons: Annotated[
         DataConfig, Meta(description="what a linear baseline is fitted to; no source means no such baseline")
     ] = DataConfig(max_response_tokens=169)
-    world: Annotated[
-        WorldComparisonConfig, Meta(description="how the world's comparisons are made, of samples of the baseline")
-    ] = WorldComparisonConfig()
-    curves: Annotated[
-        dict[str, str], Meta(description="name -> run:ID of a PPO run whose proxy and gold are followed over updates")
-    ] = {}
+    world: Annotated[WorldComparisonConfig, Meta(description="annotators of the world")] = WorldComparisonConfig()
+    curves: Annotated[dict[str, str], Meta(description="name -> run:ID of a PPO run: proxy and gold by update")] = {}
     tokenizer: Annotated[TokenizerConfig, Meta(description="the tokenizer")] = TokenizerConfig()
     precision: Annotated[PrecisionConfig, Meta(description="numbers")] = PrecisionConfig()
     temperatures: Annotated[list[float], Meta(description="sampling temperatures; 0 is greedy")] = field(
