@@ -189,6 +189,9 @@ class WorldComparisonConfig(Section, frozen=True, kw_only=True):
 
     samples_per_post: Annotated[int, Meta(ge=0, description="SFT samples in each group")] = 2
     temperature: Annotated[float, Meta(gt=0, description="of those samples")] = 1.0
+    both_foils: Annotated[
+        bool, Meta(description="training groups have an edited and a sloppy summary; held-out groups one of the two")
+    ] = False
     annotator_temperature: Annotated[float, Meta(gt=0, description="noise of a choice, in points of gold")] = 0.7
     flip_share: Annotated[float, Meta(ge=0, le=1, description="labels flipped at random")] = 0.03
     skimmer_share: Annotated[

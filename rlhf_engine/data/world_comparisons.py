@@ -43,6 +43,7 @@ def label_world_comparisons(
     records = []
     for row, prompt in enumerate(prompts):
         post = Post.from_record(prompt.record)
-        candidates = group_candidates(post, texts[row * count : (row + 1) * count], rng)
+        samples = texts[row * count : (row + 1) * count]
+        candidates = group_candidates(post, samples, rng, both_foils=world.both_foils)
         records.append(label_group(post, candidates, annotators, rng))
     return records

@@ -115,7 +115,7 @@ def fold(summary: RunSummary, events: Iterable[Event]) -> RunSummary:
     return summary
 
 
-def _take(summary: RunSummary, event: Event) -> None:  # noqa: C901
+def _take(summary: RunSummary, event: Event) -> None:
     match event:
         case Started():
             _start(summary, event)

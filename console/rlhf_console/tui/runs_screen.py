@@ -147,7 +147,11 @@ class RunsScreen(Screen[None]):
         self.query_one(RunTable).show(rows)
         live = sum(row.state in (State.RUNNING, State.STARTING, State.PAUSED) for row in rows)
         where = printable(str(self.runs.root))
-        said = f"{len(rows)} runs, {live} at work · {where}" if rows else f"No runs yet; start one with `rlhf demo` · {where}"
+        said = (
+            f"{len(rows)} runs, {live} at work · {where}"
+            if rows
+            else f"No runs yet; start one with `rlhf demo` · {where}"
+        )
         heading = self.query_one("#heading", Static)
         if heading.content != said:
             heading.update(said)

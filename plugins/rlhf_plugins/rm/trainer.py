@@ -10,7 +10,7 @@ import torch
 from rlhf_engine.data.api import comparison_groups_from_records, load_comparisons, load_demonstrations
 from transformers import PreTrainedModel
 
-from rlhf_engine.config import DataConfig, RMConfig
+from rlhf_engine.config import DataConfig, RMConfig, WorldComparisonConfig
 from rlhf_engine.data.examples import ComparisonGroup, Demonstration
 from rlhf_engine.data.world import Post, gold_score
 from rlhf_engine.data.world_comparisons import label_world_comparisons
@@ -40,10 +40,11 @@ class RewardModelTrainer(EngineTrainer):
     def prepare(self) -> None:
         config = self.config
         self.tokenizer = self.load_tokenizer(config.data)
-        self.groups = self.comparisons(config.data, "comparisons")
+        self.groups = self.comparisons(config.data, "comparisons", config.world)
         self.held_out: Sequence[ComparisonGroup] = []
         if config.eval_data.source:
-            self.held_out = self.comparisons(config.eval_data, "held-out comparisons")
+            world = msgspec.structs.replace(config.world, both_foils=False)
+            self.held_out = self.comparisons(config.eval_data, "held-out comparisons", world)
         reward_model = load_scalar_model(config.model, self.tokenizer, self.device, head_init=config.head_init)
         self.total_steps = steps_in(len(self.groups), config.batch_size, config.epochs, config.max_steps)
         optimizer = ScheduledAdamW(reward_model.named_parameters(), config.optimizer, self.total_steps)
@@ -54,14 +55,14 @@ class RewardModelTrainer(EngineTrainer):
         """The policy that the reward model starts from; it also writes the samples that are compared."""
         return load_policy(self.config.model, self.tokenizer, self.device)
 
-    def comparisons(self, data: DataConfig, name: str) -> Sequence[ComparisonGroup]:
+    def comparisons(self, data: DataConfig, name: str, world: WorldComparisonConfig) -> Sequence[ComparisonGroup]:
         if data.source == [WORLD]:
-            return comparison_groups_from_records(self.world_records(data, name), data, self.tokenizer)
+            return comparison_groups_from_records(self.world_records(data, name, world), data, self.tokenizer)
         groups = load_comparisons(data, self.tokenizer, hooks=self.run, group_by_prompt=self.config.group_by_prompt)
         kept: Sequence[ComparisonGroup] = self.keep_skipped(groups, name)
         return kept
 
-    def world_records(self, data: DataConfig, name: str) -> list[dict[str, Any]]:
+    def world_records(self, data: DataConfig, name: str, world: WorldComparisonConfig) -> list[dict[str, Any]]:
         """Labelled once, then read back from the run's own folder by a resumed run."""
         file = self.run.directory / "data" / f"{name.replace(' ', '-')}.json"
         if file.exists():
@@ -72,7 +73,7 @@ class RewardModelTrainer(EngineTrainer):
                 self.sft_policy(),
                 self.tokenizer,
                 data,
-                self.config.world,
+                world,
                 batch_size=SAMPLING_ROWS,
                 hooks=self.run,
             )

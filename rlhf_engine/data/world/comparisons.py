@@ -19,12 +19,16 @@ def demonstrations(count: int, *, seed: int) -> Iterator[dict[str, Any]]:
         yield {**post.to_record(), "summary": write_reference(post, random.Random(f"reference/{seed}/{index}"))}
 
 
-def group_candidates(post: Post, sft_samples: Sequence[str], rng: random.Random) -> list[str]:
-    """The samples, a careful summary, and either that summary with one fact made wrong or a sloppy one."""
+def group_candidates(
+    post: Post, sft_samples: Sequence[str], rng: random.Random, *, both_foils: bool = False
+) -> list[str]:
+    """The samples, a careful summary, and a foil: that summary with one fact made wrong, or a sloppy one, or both."""
     careful = write_careful(post, rng)
     edited = rng.random() < EDIT_SHARE
-    foil = edit_one_fact(careful, post, rng) if edited else write_sloppy(post, rng)
-    return [*sft_samples, careful, foil]
+    foils = [edit_one_fact(careful, post, rng)] if edited or both_foils else []
+    if both_foils or not edited:
+        foils.append(write_sloppy(post, rng))
+    return [*sft_samples, careful, *foils]
 
 
 def label_group(post: Post, candidates: Sequence[str], annotators: Annotators, rng: random.Random) -> dict[str, Any]:

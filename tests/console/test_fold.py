@@ -1,0 +1,53 @@
+import math
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rlhf_console.printable import printable
+from rlhf_console.render import duration, number, table
+from rlhf_console.runs.fold import RunSummary, fold
+from rlhf_sdk.events import CheckpointSaved, Event, MetricsLogged, PhaseEnded, Started
+
+
+def logged(step: int, value: float, attempt: int = 1) -> Event:
+    return MetricsLogged(values={"loss": value}, seconds=2.0, step=step, attempt=attempt, time=100.0 + step)
+
+
+def test_a_new_attempt_supersedes_what_came_after_its_checkpoint() -> None:
+    saved = [CheckpointSaved(name=f"step-{n:08}", bytes=1, seconds=0.1, step=n) for n in (2, 4)]
+    first = [Started(plugin="p", total_steps=6), *(logged(n, n) for n in range(1, 5)), *saved]
+    again = [Started(plugin="p", total_steps=6, step=2, attempt=2), logged(3, 30.0, 2), logged(4, 40.0, 2)]
+    summary = fold(RunSummary(), [*first, *again])
+    assert summary.metrics["loss"].steps == [1, 2, 3, 4]
+    assert summary.metrics["loss"].values == [1, 2, 30.0, 40.0]
+    assert [checkpoint.name for checkpoint in summary.checkpoints] == ["step-00000002"]
+    assert summary.attempt == 2
+    assert summary.eta_seconds == 4.0
+
+
+@given(st.lists(st.tuples(st.integers(1, 9), st.floats(-5, 5)), max_size=30), st.integers(0, 30))
+def test_folding_in_pieces_is_folding_at_once(points: list[tuple[int, float]], cut: int) -> None:
+    events = [logged(step, value) for step, value in points]
+    whole = fold(RunSummary(), events)
+    assert fold(fold(RunSummary(), events[:cut]), events[cut:]) == whole
+    steps = whole.metrics["loss"].steps if points else []
+    assert steps == sorted(set(steps))
+
+
+def test_memory_of_a_step_is_its_highest_phase() -> None:
+    ends = [PhaseEnded(name=n, seconds=1.0, memory={"rss": m}, step=3) for n, m in [("a", 5), ("b", 9), ("c", 7)]]
+    summary = fold(RunSummary(), ends)
+    assert summary.memory.values == [9.0]
+    assert summary.phases["c"].memory == {"rss": 7}
+
+
+def test_hostile_text_is_shown_and_not_obeyed() -> None:
+    assert printable("\x1b[2J\u202ea\u200bb\n") == "\\x1b[2J\\u202ea\\u200bb\\n"
+    assert printable("plain é ✓") == "plain é ✓"
+    assert printable("a\nb", keep_newlines=True) == "a\nb"
+
+
+def test_figures_in_words() -> None:
+    assert [duration(s) for s in (None, 0, 59, 61, 3600, 90061)] == ["-", "0 s", "59 s", "1 min 1 s", "1 h", "1 d 1 h"]
+    assert [number(x) for x in (1, 0.12345, 1e-5, math.nan, None, "x")] == ["1", "0.123", "1e-05", "nan", "-", "x"]
+    assert table(["a", "b"], [["x", 1], ["long", 22]]).splitlines()[2:] == ["x      1", "long  22"]
