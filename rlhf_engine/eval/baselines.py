@@ -20,6 +20,8 @@ from rlhf_engine.eval.text_metrics import words
 REWARD_MODEL = "reward model"
 SIMILAR_LENGTH = 0.1
 """Pairs count as equally long when their lengths differ by less than this share of the longer one."""
+INVERSE_PENALTY = 0.1
+"""Of the linear baseline: what cross-validation by post chose among 0.001 to 10 on 10,048 TL;DR training pairs."""
 
 
 @dataclass(frozen=True)
@@ -74,7 +76,7 @@ class LinearPreference:
         # Every other pair is turned round, so that there are two classes; without intercept that changes nothing else.
         signs = np.where(np.arange(len(pairs)) % 2, -1, 1)
         turned = self._differences(pairs).multiply(signs[:, None])
-        self._regression = LogisticRegression(fit_intercept=False, max_iter=1000).fit(turned, signs)
+        self._regression = LogisticRegression(C=INVERSE_PENALTY, fit_intercept=False, max_iter=1000).fit(turned, signs)
 
     def correctness(self, pairs: Sequence[LabelledPair]) -> Floats:
         """1 for each pair whose chosen response has the higher score, one half for a tie, else 0."""

@@ -48,6 +48,7 @@ class Evaluator:
     baseline: PreTrainedModel
     reward_model: ScalarModel | None
     response_tokens: int
+    reference_tokens: int
     batch_size: int
     compute: Literal["float32", "bfloat16"]
     seed: int
@@ -59,16 +60,16 @@ class Evaluator:
         return all(prompt.reference for prompt in self.prompts)
 
     def references(self) -> Responses:
-        """The references as if a policy had written them: cut to `response_tokens`, all ended."""
+        """The references as if a policy had written them, cut to `reference_tokens`."""
         texts = [prompt.reference or "" for prompt in self.prompts]
         rollout = Rollout.of_texts(
             [prompt.tokens for prompt in self.prompts],
-            [response_tokens(text, self.tokenizer, self.response_tokens) for text in texts],
+            [response_tokens(text, self.tokenizer, self.reference_tokens) for text in texts],
             eos_id=self.eos_id,
             pad_id=self.pad_id,
             device=self.baseline.device,
         )
-        return self._measured(rollout, texts, ended=[True] * len(texts), kl_nats=[], rouge=[])
+        return self._measured(rollout, texts, kl_nats=[], rouge=[])
 
     def responses(self, policy: PreTrainedModel, temperature: float) -> Responses:
         """Samples of `policy`; temperature 0 is greedy and has no KL."""
@@ -78,7 +79,7 @@ class Evaluator:
         rouge: list[float] = []
         if self.has_references:
             rouge = [rouge_l(prompt.reference or "", text) for prompt, text in zip(self.prompts, texts, strict=True)]
-        return self._measured(rollout, texts, ended=rollout.ended.tolist(), kl_nats=kl_nats, rouge=rouge)
+        return self._measured(rollout, texts, kl_nats=kl_nats, rouge=rouge)
 
     def sampled(self, policy: PreTrainedModel, temperature: float) -> Rollout:
         """One response to each prompt; prompt i has the same noise whatever the policy."""
@@ -130,9 +131,8 @@ class Evaluator:
     def pad_id(self) -> int:
         return int(self.tokenizer.pad_token_id)
 
-    def _measured(
-        self, rollout: Rollout, texts: list[str], *, ended: list[bool], kl_nats: list[float], rouge: list[float]
-    ) -> Responses:
+    def _measured(self, rollout: Rollout, texts: list[str], *, kl_nats: list[float], rouge: list[float]) -> Responses:
+        ended = rollout.ended.tolist()
         titles = [str(prompt.record.get("title") or "") for prompt in self.prompts]
         copied = [title_copying(title, text) for title, text in zip(titles, texts, strict=True)]
         return Responses(

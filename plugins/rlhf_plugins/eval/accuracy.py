@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 from rlhf_engine.config import DataConfig, EvalConfig
 from rlhf_engine.data.api import comparison_groups_from_records, load_comparisons
@@ -18,13 +19,28 @@ WORLD = ["world"]
 SCORED_GROUPS = 8
 
 
-def accuracy_report(reward_model: ScalarModel, evaluator: Evaluator, config: EvalConfig) -> AccuracyReport:
+KeepSkipped = Callable[[Any, str], Any]
+"""`EngineTrainer.keep_skipped`: notes what was left out, and returns the examples."""
+
+
+def accuracy_report(
+    reward_model: ScalarModel, evaluator: Evaluator, config: EvalConfig, keep_skipped: KeepSkipped
+) -> AccuracyReport:
     """Scores `config.comparisons`, and fits the linear baseline to `config.train_comparisons` where given.
 
     Raises DataError without a pair.
     """
-    groups = load_groups(config.comparisons, evaluator, config)
-    train_groups = load_groups(config.train_comparisons, evaluator, config) if config.train_comparisons.source else []
+
+    def groups_of(data: DataConfig, name: str) -> Sequence[ComparisonGroup]:
+        if data.source == WORLD:
+            return world_groups(data, evaluator, config)
+        kept: Sequence[ComparisonGroup] = keep_skipped(
+            load_comparisons(data, evaluator.tokenizer, hooks=evaluator.hooks), name
+        )
+        return kept
+
+    groups = groups_of(config.comparisons, "held-out comparisons")
+    train_groups = groups_of(config.train_comparisons, "train comparisons") if config.train_comparisons.source else []
     with evaluator.hooks.phase("held-out accuracy"):
         scores = score_groups(
             reward_model,
@@ -40,11 +56,8 @@ def accuracy_report(reward_model: ScalarModel, evaluator: Evaluator, config: Eva
     return AccuracyReport(pairs, correctness, config.bootstrap, config.seed)
 
 
-def load_groups(data: DataConfig, evaluator: Evaluator, config: EvalConfig) -> Sequence[ComparisonGroup]:
-    """Comparisons from data, or labelled by the built-in world's annotators on samples of the baseline."""
-    if data.source != WORLD:
-        groups: Sequence[ComparisonGroup] = load_comparisons(data, evaluator.tokenizer, hooks=evaluator.hooks)
-        return groups
+def world_groups(data: DataConfig, evaluator: Evaluator, config: EvalConfig) -> Sequence[ComparisonGroup]:
+    """Comparisons that the built-in world's annotators label on samples of the baseline."""
     records = label_world_comparisons(
         evaluator.baseline,
         evaluator.tokenizer,

@@ -52,6 +52,7 @@ class EvalTrainer(EngineTrainer):
             baseline=self.load_policy(self.baseline_name),
             reward_model=self.load_reward_model(),
             response_tokens=config.response_tokens,
+            reference_tokens=config.data.max_response_tokens,
             batch_size=config.batch_size,
             compute=config.precision.compute,
             seed=config.seed,
@@ -96,7 +97,7 @@ class EvalTrainer(EngineTrainer):
 
     def measure_reward_model(self) -> dict[str, float]:
         reward_model = cast(ScalarModel, self.evaluator.reward_model)
-        report = accuracy_report(reward_model, self.evaluator, self.config)
+        report = accuracy_report(reward_model, self.evaluator, self.config, self.keep_skipped)
         self.accuracy = {"table": report.table(), "figures": report.figures()}
         return {"eval/reward_model_accuracy": report.figures()["reward_model/accuracy"]}
 
