@@ -121,6 +121,9 @@ class DataConfig(Section, frozen=True, kw_only=True):
     ] = 0.05
 
 
+COMPARISONS = DataConfig(max_response_tokens=169)
+
+
 class OptimizerConfig(Section, frozen=True, kw_only=True):
     """AdamW and its learning-rate schedule."""
 
@@ -202,10 +205,8 @@ class WorldComparisonConfig(Section, frozen=True, kw_only=True):
 class RMConfig(TrainerConfig, frozen=True, kw_only=True):
     """Bradley-Terry reward model on comparisons, pairwise or K-wise."""
 
-    data: Annotated[DataConfig, Meta(description="comparisons")] = DataConfig(max_response_tokens=169)
-    eval_data: Annotated[DataConfig, Meta(description="held-out comparisons; no source means none")] = DataConfig(
-        max_response_tokens=169
-    )
+    data: Annotated[DataConfig, Meta(description="comparisons")] = COMPARISONS
+    eval_data: Annotated[DataConfig, Meta(description="held-out comparisons; no source means none")] = COMPARISONS
     norm_data: Annotated[
         DataConfig, Meta(description="demonstrations whose references score 0 after normalisation; none: no shift")
     ] = DataConfig()
@@ -280,12 +281,8 @@ class EvalConfig(Section, frozen=True, kw_only=True):
     policies: Annotated[dict[str, str], Meta(description="name -> directory, hub id or run:ID; first: baseline")] = {}
     reward_model: Annotated[str, Meta(description="directory, hub id or run:ID; empty means no proxy score")] = ""
     data: Annotated[DataConfig, Meta(description="held-out prompts with references")] = DataConfig(split="validation")
-    comparisons: Annotated[
-        DataConfig, Meta(description="held-out comparisons for the reward model's accuracy; no source means none")
-    ] = DataConfig(split="validation", max_response_tokens=169)
-    train_comparisons: Annotated[
-        DataConfig, Meta(description="what a linear baseline is fitted to; no source means no such baseline")
-    ] = DataConfig(max_response_tokens=169)
+    comparisons: Annotated[DataConfig, Meta(description="measure the reward model; no source: none")] = COMPARISONS
+    train_comparisons: Annotated[DataConfig, Meta(description="fit a linear baseline; no source: none")] = COMPARISONS
     world: Annotated[WorldComparisonConfig, Meta(description="annotators of the world")] = WorldComparisonConfig()
     curves: Annotated[dict[str, str], Meta(description="name -> run:ID of a PPO run: proxy and gold by update")] = {}
     tokenizer: Annotated[TokenizerConfig, Meta(description="the tokenizer")] = TokenizerConfig()
