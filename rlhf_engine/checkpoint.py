@@ -1,4 +1,4 @@
-"""Weights back into a live model, bit for bit, from a `save_pretrained` directory. Safetensors only: nothing is unpickled."""
+"""Weights back into a live model, bit for bit, from safetensors files: nothing is unpickled."""
 
 from __future__ import annotations
 

@@ -15,6 +15,7 @@ STIENNON = {"source": "Stiennon et al. 2020"}
 ZIEGLER = {"source": "Ziegler et al. 2019"}
 
 Architecture = Literal["llama", "gpt_neox", "gpt2"]
+Precision = Literal["float32", "bfloat16"]
 
 
 class Section(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -142,7 +143,7 @@ class OptimizerConfig(Section, frozen=True, kw_only=True):
 class PrecisionConfig(Section, frozen=True, kw_only=True):
     """Numbers: weights stay float32; `bfloat16` runs the forward and backward in bf16 with fp32 log-probabilities."""
 
-    compute: Annotated[Literal["float32", "bfloat16"], Meta(description="dtype of matrix products")] = "float32"
+    compute: Annotated[Precision, Meta(description="dtype of matrix products")] = "float32"
 
 
 class TrainerConfig(Section, frozen=True, kw_only=True):
@@ -192,9 +193,9 @@ class WorldComparisonConfig(Section, frozen=True, kw_only=True):
 
     samples_per_post: Annotated[int, Meta(ge=0, description="SFT samples in each group")] = 2
     temperature: Annotated[float, Meta(gt=0, description="of those samples")] = 1.0
-    both_foils: Annotated[
-        bool, Meta(description="training groups have an edited and a sloppy summary; held-out groups one of the two")
-    ] = False
+    careful: Annotated[int, Meta(ge=1, description="careful writers' summaries in each training group")] = 1
+    edited: Annotated[int, Meta(ge=0, description="copies of a careful one with one wrong fact, in training")] = 0
+    sloppy: Annotated[int, Meta(ge=0, description="sloppy ones; edited = sloppy = 0: one of the two by chance")] = 0
     annotator_temperature: Annotated[float, Meta(gt=0, description="noise of a choice, in points of gold")] = 0.7
     flip_share: Annotated[float, Meta(ge=0, le=1, description="labels flipped at random")] = 0.03
     skimmer_share: Annotated[

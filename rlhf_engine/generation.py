@@ -25,7 +25,8 @@ def _splitmix64(state: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
         state = state + np.uint64(0x9E3779B97F4A7C15)
         state = (state ^ (state >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
         state = (state ^ (state >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return state ^ (state >> np.uint64(31))
+    mixed: np.ndarray[Any, Any] = state ^ (state >> np.uint64(31))
+    return mixed
 
 
 def keyed_uniforms(seed: int, episodes: Sequence[int], length: int) -> Tensor:
@@ -37,7 +38,7 @@ def keyed_uniforms(seed: int, episodes: Sequence[int], length: int) -> Tensor:
 
 
 def choose_tokens(logits: Tensor, uniforms: Tensor, temperature: float) -> Tensor:
-    """Inverse-CDF sampling over the whole vocabulary: logits [B, V], uniforms [B] -> tokens [B]. Temperature 0: argmax."""
+    """Inverse-CDF sampling over the whole vocabulary, logits [B, V] and uniforms [B] -> tokens [B]; greedy at 0."""
     if temperature == 0.0:
         return logits.argmax(dim=-1)
     cumulative = (logits.float() / temperature).softmax(dim=-1).cumsum(dim=-1)
@@ -66,7 +67,8 @@ class _Decoding:
             use_cache=True,
         )
         last = output.last_hidden_state[:, -1]
-        return last @ lm_head_weight(self.model).to(last.dtype).T
+        logits: Tensor = last @ lm_head_weight(self.model).to(last.dtype).T
+        return logits
 
     def append(self, tokens: Tensor, keep: Tensor) -> None:
         """Adds one token to each row; rows where `keep` is False leave the batch once they are an eighth of it."""
@@ -120,7 +122,7 @@ def generate_rollout(
     batch_size: int,
     hooks: Hooks,
 ) -> Rollout:
-    """Responses of `model` to `prompts` (token lists), sampled `batch_size` rows at a time, prompts of like length together.
+    """Responses of `model` to `prompts` (token lists), `batch_size` rows at a time, prompts of like length together.
 
     `episodes` [B] keys the sampling noise. The rollout keeps the order of `prompts`.
     """

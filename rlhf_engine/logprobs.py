@@ -40,7 +40,7 @@ class _SelectedLogProbs(torch.autograd.Function):
         return torch.cat([hidden.new_zeros(0, dtype=torch.float32), *selected])
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, None, None]:  # type: ignore[override]
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, None, None]:
         hidden, weight, targets, normalisers = ctx.saved_tensors
         grad_hidden, grad_weight = torch.empty_like(hidden), torch.zeros_like(weight)
         for rows in torch.arange(len(targets), device=hidden.device).split(_chunk_rows(len(weight))):
@@ -55,7 +55,7 @@ class _SelectedLogProbs(torch.autograd.Function):
 
 
 def selected_logprobs(hidden: Tensor, weight: Tensor, targets: Tensor, temperature: float = 1.0) -> Tensor:
-    """Log-probabilities in nats, fp32 [N], of `targets` [N] under softmax(hidden [N, H] weight [V, H]^T / temperature)."""
+    """log softmax(hidden [N, H] weight [V, H]^T / temperature) at `targets` [N], in nats, fp32 [N]."""
     result: Tensor = _SelectedLogProbs.apply(hidden, weight, targets, temperature)  # type: ignore[no-untyped-call]
     return result
 

@@ -1,7 +1,7 @@
 """Losses as pure functions: tensors in, one scalar out.
 
-Token losses are sums over valid tokens divided by `token_count`, so that micro-batches of one minibatch add up to exactly
-its mean; leave it out for the mean over the tokens given.
+Token losses are sums over valid tokens divided by `token_count`, so that micro-batches of one minibatch add up to
+exactly its mean; leave it out for the mean over the tokens given.
 """
 
 from __future__ import annotations
@@ -61,6 +61,6 @@ def clipped_value_loss(
 
 
 def pairwise_loss(chosen_scores: Tensor, rejected_scores: Tensor, pair_count: Tensor | int | None = None) -> Tensor:
-    """Bradley-Terry: mean of -log sigmoid(chosen - rejected) over pairs, [N] each (Stiennon et al. 2020, section 3.4)."""
+    """Bradley-Terry: mean of -log sigmoid(chosen - rejected), [N] each (Stiennon et al. 2020, section 3.4)."""
     losses = -F.logsigmoid(chosen_scores - rejected_scores)
     return losses.sum() / (max(len(losses), 1) if pair_count is None else pair_count)

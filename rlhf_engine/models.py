@@ -18,20 +18,28 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
-from rlhf_engine.config import InitConfig, ModelConfig
+from rlhf_engine.config import InitConfig, ModelConfig, Precision
 from rlhf_engine.data.tokenizers import check_vocabulary
 from rlhf_engine.errors import ConfigError
 from rlhf_engine.rollout import Rollout
 
 DROPOUT_KEYS = (
-    "attn_pdrop", "embd_pdrop", "resid_pdrop", "summary_first_dropout", "attention_dropout", "hidden_dropout",
-    "hidden_dropout_prob", "attention_probs_dropout_prob", "classifier_dropout", "dropout", "activation_dropout",
-)  # fmt: skip
+    "attn_pdrop",
+    "embd_pdrop",
+    "resid_pdrop",
+    "attention_dropout",
+    "hidden_dropout",
+    "hidden_dropout_prob",
+    "attention_probs_dropout_prob",
+    "classifier_dropout",
+    "dropout",
+    "activation_dropout",
+)
 UNSUPPORTED_LOGITS = ("final_logit_softcapping", "logit_scale", "logits_scaling")
 
 
 def choose_device(name: str) -> torch.device:
-    """The device that `name` asks for; auto is the first GPU, else the CPU. Raises ConfigError if there is none such."""
+    """The device that `name` asks for; auto: the first GPU, else the CPU. Raises ConfigError if there is none."""
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
@@ -43,7 +51,7 @@ def choose_device(name: str) -> torch.device:
     return device
 
 
-def compute_precision(device: torch.device, compute: Literal["float32", "bfloat16"]) -> AbstractContextManager[Any]:
+def compute_precision(device: torch.device, compute: Precision) -> AbstractContextManager[Any]:
     """Runs matrix products in bf16 where asked; weights, log-probabilities and losses stay fp32."""
     return torch.autocast(device.type, dtype=torch.bfloat16) if compute == "bfloat16" else nullcontext()
 
@@ -107,7 +115,8 @@ def _prepare(hf_config: Any, config: ModelConfig, tokenizer: PreTrainedTokenizer
     for name in UNSUPPORTED_LOGITS:
         if getattr(hf_config, name, None) not in (None, 1.0):
             raise ConfigError(f"{key}.path: {config.path!r} changes its logits ({name}), which is not supported")
-    hf_config.pad_token_id = tokenizer.pad_token_id
+    # Llama's embedding refuses a padding id beyond its rows; PAD is never embedded, so none is as good.
+    hf_config.pad_token_id = tokenizer.pad_token_id if tokenizer.pad_token_id < hf_config.vocab_size else None
     hf_config.eos_token_id = tokenizer.eos_token_id
     return hf_config
 
@@ -163,7 +172,7 @@ class ScalarModel(nn.Module):
     """A transformer with a scalar head: a reward model, or a value model (critic).
 
     `network` is transformers' `AutoModelForSequenceClassification` with one label, so that the saved directory loads
-    there as well; the affine normalisation score = gain * raw + bias is kept in its config as `score_gain`, `score_bias`.
+    there as well; the affine normalisation score = gain * raw + bias is in its config as `score_gain`, `score_bias`.
     """
 
     def __init__(self, network: PreTrainedModel) -> None:
@@ -184,7 +193,8 @@ class ScalarModel(nn.Module):
         """Normalised scalars, fp32 [...], of hidden states [..., H]."""
         gain, bias = self.affine
         weight = self.network.score.weight
-        return (states.float() @ weight.float().T).squeeze(-1) * gain + bias
+        scores: Tensor = (states.float() @ weight.float().T).squeeze(-1) * gain + bias
+        return scores
 
     def save_pretrained(self, directory: Path) -> None:
         self.network.save_pretrained(directory)

@@ -9,6 +9,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from rlhf_engine.config import Precision
 from rlhf_engine.data.examples import ComparisonGroup
 from rlhf_engine.hooks import Hooks
 from rlhf_engine.losses import pairwise_loss
@@ -54,7 +55,12 @@ def pair_accuracy(chosen_scores: Tensor, rejected_scores: Tensor) -> float:
 
 
 def reward_model_update(
-    state: RewardModelState, groups: Sequence[ComparisonGroup], *, micro_batch_size: int, compute: str, hooks: Hooks
+    state: RewardModelState,
+    groups: Sequence[ComparisonGroup],
+    *,
+    micro_batch_size: int,
+    compute: Precision,
+    hooks: Hooks,
 ) -> RewardModelMetrics:
     """One optimizer step on the mean loss over all pairs of the groups, whatever the micro-batch size."""
     pair_count = sum(len(group.pairs) for group in groups)
@@ -84,7 +90,7 @@ def reward_model_update(
     )
 
 
-def scores_of_groups(reward_model: ScalarModel, groups: Sequence[ComparisonGroup], *, compute: str) -> Tensor:
+def scores_of_groups(reward_model: ScalarModel, groups: Sequence[ComparisonGroup], *, compute: Precision) -> Tensor:
     """Scores of all the groups' responses, end to end, fp32 [N]."""
     device = reward_model.network.device
     with compute_precision(device, compute):
@@ -93,7 +99,12 @@ def scores_of_groups(reward_model: ScalarModel, groups: Sequence[ComparisonGroup
 
 @torch.no_grad()
 def score_groups(
-    reward_model: ScalarModel, groups: Sequence[ComparisonGroup], *, micro_batch_size: int, compute: str, hooks: Hooks
+    reward_model: ScalarModel,
+    groups: Sequence[ComparisonGroup],
+    *,
+    micro_batch_size: int,
+    compute: Precision,
+    hooks: Hooks,
 ) -> list[list[float]]:
     """Scores of each group's responses, without gradient."""
     scores: list[list[float]] = []

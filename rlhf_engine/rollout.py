@@ -1,4 +1,4 @@
-"""A batch of prompts with the responses that a policy gave. The only place where prompt and response columns are sliced.
+"""Prompts with the responses that a policy gave. The only place where prompt and response columns are sliced.
 
     states           [prompt, t1, t2, EOS, PAD]     values  V0 V1 V2 V3 V4
     actions                  [t1, t2, EOS, PAD]     logprob of action i comes from the logits at state i
@@ -108,7 +108,7 @@ class Rollout:
 def in_micro_batches(
     function: Callable[[Rollout], tuple[Tensor, ...]], rollout: Rollout, size: int, hooks: Hooks
 ) -> tuple[Tensor, ...]:
-    """`function` over consecutive pieces of at most `size` rows; results [b] or [b, r] joined to [B] or [B, R] (0 beyond r)."""
+    """`function` over pieces of at most `size` rows; its results, [b] or [b, r], joined to [B] or [B, R], 0 beyond r."""
     width = rollout.response_tokens.shape[1]
     pieces = []
     for rows in torch.arange(len(rollout), device=rollout.tokens.device).split(size):

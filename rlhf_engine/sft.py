@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
+from rlhf_engine.config import Precision
 from rlhf_engine.hooks import Hooks
 from rlhf_engine.logprobs import response_logprobs
 from rlhf_engine.losses import next_token_loss
@@ -36,7 +37,9 @@ class SFTMetrics:
     tokens: int
 
 
-def sft_update(state: SFTState, batch: Rollout, *, micro_batch_size: int, compute: str, hooks: Hooks) -> SFTMetrics:
+def sft_update(
+    state: SFTState, batch: Rollout, *, micro_batch_size: int, compute: Precision, hooks: Hooks
+) -> SFTMetrics:
     """One optimizer step on the mean loss over the batch's response tokens, whatever the micro-batch size."""
     token_count = batch.response_mask.sum()
     losses = []
@@ -55,7 +58,7 @@ def sft_update(state: SFTState, batch: Rollout, *, micro_batch_size: int, comput
 
 
 @torch.no_grad()
-def held_out_loss(policy: PreTrainedModel, batches: Iterable[Rollout], *, compute: str, hooks: Hooks) -> float:
+def held_out_loss(policy: PreTrainedModel, batches: Iterable[Rollout], *, compute: Precision, hooks: Hooks) -> float:
     """Cross-entropy in nats per response token over all batches."""
     total, tokens = torch.zeros((), dtype=torch.float64), 0
     for batch in batches:

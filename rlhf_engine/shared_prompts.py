@@ -20,8 +20,10 @@ PROMPT, PADDING = 0, -1
 
 @dataclass(frozen=True)
 class SharedPromptBatch:
-    """G rows of T tokens. `branches` [G, T]: 0 prompt, k the k-th response, -1 padding. `last` [N]: flat index (row * T +
-    column) of each response's last token, in order of groups and responses."""
+    """G rows of T tokens. `branches` [G, T]: 0 prompt, k the k-th response, -1 padding.
+
+    `last` [N]: flat index (row * T + column) of each response's last token, in order of groups and responses.
+    """
 
     tokens: Tensor
     positions: Tensor
@@ -52,7 +54,7 @@ def shared_prompt_batch(groups: Sequence[ComparisonGroup], device: torch.device)
 
 
 def tree_mask(branches: Tensor) -> Tensor:
-    """[G, T] -> additive attention mask [G, 1, T, T]: 0 where column j may be seen from row i, else the lowest number."""
+    """[G, T] -> additive attention mask [G, 1, T, T]: 0 where row i may see column j, else the lowest number."""
     length = branches.shape[1]
     causal = torch.ones(length, length, dtype=torch.bool, device=branches.device).tril()
     seen = (branches[:, None, :] == PROMPT) | (branches[:, None, :] == branches[:, :, None])

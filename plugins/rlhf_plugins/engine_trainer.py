@@ -1,4 +1,4 @@
-"""What every trainer on the engine shares: error translation, devices, tokenizer, checkpoints of models and optimizers."""
+"""What every trainer on the engine shares: errors, device, tokenizer, checkpoints of models and optimizers."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from rlhf_engine.data.api import raw_texts
-from rlhf_engine.data.tokenizers import load_tokenizer
-from rlhf_sdk.trainer import DivergedError, Metrics, Run, UserError
 from safetensors.torch import load_file, save_file
 from transformers import PreTrainedTokenizerBase
 from transformers.utils import logging as transformers_logging
 
 from rlhf_engine.checkpoint import load_weights
 from rlhf_engine.config import DataConfig
+from rlhf_engine.data.api import raw_texts
+from rlhf_engine.data.tokenizers import load_tokenizer
 from rlhf_engine.errors import ConfigError, DataError, NonFiniteError
 from rlhf_engine.models import choose_device, save_model
 from rlhf_engine.optim import ScheduledAdamW
 from rlhf_plugins.torch_runtime import TorchRuntime
+from rlhf_sdk.trainer import DivergedError, Metrics, Run, UserError
 
 
 @contextmanager
@@ -38,7 +38,10 @@ def translated_errors() -> Iterator[None]:
 
 
 class EngineTrainer:
-    """Base of the built-in trainers. A subclass fills in `prepare` and `update`, and names its models and optimizers."""
+    """Base of the built-in trainers. A subclass fills in `prepare` and `update`.
+
+    A metric called `NAME|rate` is an amount, and reported as `NAME` per second of the step.
+    """
 
     run: Run
     config: Any

@@ -1,68 +1,313 @@
-"""stopgap"""
+"""Sources to examples: read, mend, check, cut, tokenise; what can't be used is counted and listed."""
+
 from __future__ import annotations
-import gzip, json
-from collections.abc import Iterator
-from typing import Any
-from rlhf_engine.data.examples import *
-from rlhf_engine.data.formatting import encode, fit_prompt, response_tokens, format_prompt
-from rlhf_engine.data.world import demonstrations
 
-class Report:
-    skipped: list = []
-    def summary(self): return "stopgap"
-    def write_skipped(self, p): pass
-class Examples(list):
-    report = Report()
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any, Generic, TypeVar, overload
 
-def rows(config):
-    n = 0
-    for s in config.source:
-        if s == "world":
-            it = demonstrations(config.max_rows, seed=config.world_seed)
-        else:
-            it = (json.loads(l) for l in (gzip.open(s, "rt") if s.endswith(".gz") else open(s)))
-        for r in it:
-            if config.max_rows and n >= config.max_rows: return
-            n += 1
-            yield r
-def _prompt(r, i, config, tok):
-    text, toks = fit_prompt(r, config.template, tok, config.max_prompt_tokens)
-    return Prompt(str(r.get("id", i)), text, toks, r.get("summary"), r) if toks else None
-def load_prompts(config, tokenizer, *, hooks, cache_dir=None):
-    return Examples(p for i, r in enumerate(rows(config)) if (p := _prompt(r, i, config, tokenizer)))
-def load_demonstrations(config, tokenizer, *, hooks, cache_dir=None):
-    out = Examples()
-    for i, r in enumerate(rows(config)):
-        p = _prompt(r, i, config, tokenizer)
-        s = r.get("summary") or r.get("chosen")
-        if p and s: out.append(Demonstration(p, s, response_tokens(s, tokenizer, config.max_response_tokens)))
-    return out
-def load_comparisons(config, tokenizer, *, hooks, group_by_prompt=False, cache_dir=None):
-    recs = {}
-    for i, r in enumerate(rows(config)):
-        k = r.get("post", r.get("prompt")) if group_by_prompt else i
-        g = recs.setdefault(k, {**r, "responses": [], "pairs": []})
-        ix = []
-        for x in (r["chosen"], r["rejected"]):
-            if x not in g["responses"]: g["responses"].append(x)
-            ix.append(g["responses"].index(x))
-        if ix[0] != ix[1]: g["pairs"].append(ix)
-    return comparison_groups_from_records(list(recs.values()), config, tokenizer)
-def comparison_groups_from_records(records, config, tokenizer):
-    out = Examples()
-    for i, r in enumerate(records):
-        p = _prompt(r, i, config, tokenizer)
-        if p and r["pairs"]: out.append(ComparisonGroup(p, r["responses"], [response_tokens(x, tokenizer, config.max_response_tokens) for x in r["responses"]], [tuple(x) for x in r["pairs"]]))
-    return out
-def raw_texts(config, hooks):
-    for r in rows(config):
-        if "text" in r: yield f"TITLE: {r.get('title','')}\n\nPOST: {r['text']}"
-        else: yield format_prompt(r, config.template) + " " + (r.get("summary") or r.get("chosen") or "")
-def load_documents(config, tokenizer, sequence_tokens, *, hooks, cache_dir=None):
-    buf = []; out = Examples()
-    for r in rows(config):
-        text = f"SUBREDDIT: r/{r.get('subreddit','')}\n\nTITLE: {r.get('title','')}\n\nPOST: {r.get('text') or r.get('post')}"
-        buf += encode(tokenizer, text) + [tokenizer.eos_token_id]
-        while len(buf) >= sequence_tokens:
-            out.append(buf[:sequence_tokens]); buf = buf[sequence_tokens:]
-    return out
+from transformers import PreTrainedTokenizerBase
+
+from rlhf_engine.config import DataConfig
+from rlhf_engine.data.cache import cache_key, cached, default_cache
+from rlhf_engine.data.cleaning import Repetitions, clean_record
+from rlhf_engine.data.columns import needs, unify
+from rlhf_engine.data.examples import ComparisonGroup, Demonstration, Prompt
+from rlhf_engine.data.formatting import encode, fit_prompt, format_prompt, response_tokens
+from rlhf_engine.data.report import DataReport
+from rlhf_engine.data.sources import read_rows
+from rlhf_engine.errors import DataError
+from rlhf_engine.hooks import Hooks
+
+Example = TypeVar("Example")
+Plain = dict[str, Any]
+REPORT_EVERY = 1000
+
+
+class Examples(Sequence[Example], Generic[Example]):
+    """Examples made on access from a table on disk (or a list), with the report of how they came to be."""
+
+    def __init__(self, table: Any, make: Callable[[Plain], Example], report: DataReport) -> None:
+        self._table, self._make, self.report = table, make, report
+
+    def __len__(self) -> int:
+        return len(self._table)
+
+    @overload
+    def __getitem__(self, index: int) -> Example: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[Example]: ...
+    def __getitem__(self, index: int | slice) -> Example | list[Example]:
+        if isinstance(index, slice):
+            return [self[i] for i in range(*index.indices(len(self)))]
+        return self._make(self._table[index])
+
+
+def records(
+    config: DataConfig, report: DataReport, roles: Sequence[str], what: str
+) -> Iterator[tuple[str, int, Plain]]:
+    """Cleaned records with our column names, as (file, row, record); at most `max_rows`.
+
+    Raises DataError if a column for one of `roles` is missing.
+    """
+    repetitions = Repetitions(config.cleaning, _excluded(config))
+    checked_files: set[str] = set()
+    for row in read_rows(config):
+        if config.max_rows and report.read >= config.max_rows:
+            return
+        report.read += 1
+        if row.record is None:
+            report.skip(row.file, row.number, row.problem, row.text)
+            continue
+        record = unify(row.record, config.columns)
+        if row.file not in checked_files:
+            checked_files.add(row.file)
+            needs(config.columns, record, [*_prompt_roles(record, config, roles), *_response_roles(roles)], what)
+        record = clean_record(record, config.cleaning, report)
+        if not repetitions.leave_out(record, report):
+            yield row.file, row.number, record
+
+
+def _excluded(config: DataConfig) -> Iterator[Mapping[str, Any]]:
+    if not config.exclude or not config.cleaning.overlap:
+        return
+    import msgspec
+
+    other = msgspec.structs.replace(config, source=config.exclude, exclude=[], max_rows=0)
+    for row in read_rows(other):
+        if row.record is not None:
+            yield clean_record(unify(row.record, config.columns), config.cleaning, DataReport())
+
+
+def _prompt_roles(record: Plain, config: DataConfig, roles: Sequence[str]) -> list[str]:
+    if "prompt" not in roles:
+        return []
+    return ["subreddit", "title", "post"] if config.template == "tldr" and "prompt" not in record else ["prompt"]
+
+
+def _response_roles(roles: Sequence[str]) -> list[str]:
+    return [role for role in roles if role != "prompt"]
+
+
+def _problem(record: Plain, roles: Sequence[str]) -> tuple[str, Any] | None:
+    """Why a record can't be used, with the value; None if it can."""
+    for role in roles:
+        value = record.get(role)
+        if role != "prompt" and (not isinstance(value, str) or not value.strip()):
+            return f"{role} is {'null' if value is None else 'empty' if isinstance(value, str) else 'no text'}", value
+    if "prompt" in roles and not str(record.get("post") or record.get("prompt") or "").strip():
+        return "post is empty", record.get("title", "")
+    if "chosen" in roles and record["chosen"].strip() == record["rejected"].strip():
+        return "chosen = rejected", record["chosen"]
+    return None
+
+
+def _prompt_of(
+    record: Plain, config: DataConfig, tokenizer: PreTrainedTokenizerBase, report: DataReport
+) -> Plain | None:
+    text, tokens = fit_prompt(record, config.template, tokenizer, config.max_prompt_tokens)
+    if tokens and text != format_prompt(record, config.template):
+        report.counts["prompts cut"] += 1
+    reference = record.get("summary")
+    return {"id": str(record.get("id", "")), "text": text, "tokens": tokens, "reference": reference} if tokens else None
+
+
+def _tokens_of(text: str, config: DataConfig, tokenizer: PreTrainedTokenizerBase, report: DataReport) -> list[int]:
+    tokens = response_tokens(text, tokenizer, config.max_response_tokens)
+    if tokens[-1] != tokenizer.eos_token_id:
+        report.counts["responses cut"] += 1
+    return tokens
+
+
+def _build(
+    config: DataConfig,
+    tokenizer: PreTrainedTokenizerBase,
+    hooks: Hooks,
+    roles: Sequence[str],
+    what: str,
+    report: DataReport,
+) -> Iterator[Plain]:
+    """Plain examples: prompt, the record as JSON, and tokens for each response role."""
+    for file, number, record in records(config, report, roles, what):
+        if report.read % REPORT_EVERY == 0:
+            hooks.progress(what, report.read)
+            hooks.safe_point()
+        problem = _problem(record, roles)
+        if problem is not None:
+            report.skip(file, number, *problem)
+            continue
+        prompt = _prompt_of(record, config, tokenizer, report)
+        if prompt is None:
+            report.skip(file, number, "nothing is left of the post after truncation", record.get("title", ""))
+            continue
+        responses = [record[role] for role in _response_roles(roles)]
+        report.kept += 1
+        tokens = [_tokens_of(text, config, tokenizer, report) for text in responses]
+        yield {**prompt, "record": json.dumps(record, default=str), "responses": responses, "response_tokens": tokens}
+
+
+def _load(
+    kind: str,
+    config: DataConfig,
+    tokenizer: PreTrainedTokenizerBase,
+    cache_dir: Path | None,
+    build: Callable[[DataReport], Iterable[Plain]],
+    **details: Any,
+) -> tuple[Any, DataReport]:
+    """A memory-mapped table of plain examples and its report, from the cache or built into it."""
+    import datasets
+    from datasets.arrow_writer import ArrowWriter
+
+    def write(path: Path) -> DataReport:
+        report = DataReport()
+        with ArrowWriter(path=str(path)) as writer:
+            for plain in build(report):
+                writer.write(plain)
+            report.check(config.max_bad_share)
+            writer.finalize()
+        return report
+
+    folder = (cache_dir or default_cache()) / f"{kind}-{cache_key(kind, config, tokenizer, **details)}"
+    path, report = cached(folder, write)
+    return datasets.Dataset.from_file(str(path)), report
+
+
+def _make_prompt(plain: Plain) -> Prompt:
+    return Prompt(plain["id"], plain["text"], plain["tokens"], plain["reference"], json.loads(plain["record"]))
+
+
+def load_prompts(
+    config: DataConfig, tokenizer: PreTrainedTokenizerBase, *, hooks: Hooks, cache_dir: Path | None = None
+) -> Examples[Prompt]:
+    """Prompts, with the reference where there is a summary. Raises DataError if the data can't be used."""
+    build = partial(_build, config, tokenizer, hooks, ("prompt",), "prompts")
+    table, report = _load("prompts", config, tokenizer, cache_dir, build)
+    return Examples(table, _make_prompt, report)
+
+
+def load_demonstrations(
+    config: DataConfig, tokenizer: PreTrainedTokenizerBase, *, hooks: Hooks, cache_dir: Path | None = None
+) -> Examples[Demonstration]:
+    """Prompts with the response to learn. Raises DataError if the data can't be used."""
+    build = partial(_build, config, tokenizer, hooks, ("prompt", "summary"), "demonstrations")
+    table, report = _load("demonstrations", config, tokenizer, cache_dir, build)
+
+    def make(plain: Plain) -> Demonstration:
+        return Demonstration(_make_prompt(plain), plain["responses"][0], plain["response_tokens"][0])
+
+    return Examples(table, make, report)
+
+
+def load_comparisons(
+    config: DataConfig,
+    tokenizer: PreTrainedTokenizerBase,
+    *,
+    hooks: Hooks,
+    group_by_prompt: bool = False,
+    cache_dir: Path | None = None,
+) -> Examples[ComparisonGroup]:
+    """Pairs as groups of two; with `group_by_prompt`, all pairs on one post as one group of its different responses."""
+
+    def build(report: DataReport) -> Iterable[Plain]:
+        pairs = _build(config, tokenizer, hooks, ("prompt", "chosen", "rejected"), "comparisons", report)
+        plain = ({**pair, "pairs": [[0, 1]]} for pair in pairs)
+        return _grouped(plain) if group_by_prompt else plain
+
+    table, report = _load("comparisons", config, tokenizer, cache_dir, build, group_by_prompt=group_by_prompt)
+    return Examples(table, _make_group, report)
+
+
+def _make_group(plain: Plain) -> ComparisonGroup:
+    pairs = [(chosen, rejected) for chosen, rejected in plain["pairs"]]
+    return ComparisonGroup(_make_prompt(plain), plain["responses"], plain["response_tokens"], pairs)
+
+
+def _grouped(pairs: Iterable[Plain]) -> Iterable[Plain]:
+    groups: dict[str, Plain] = {}
+    for pair in pairs:
+        group = groups.setdefault(pair["text"], {**pair, "responses": [], "response_tokens": [], "pairs": []})
+        for text, tokens in zip(pair["responses"], pair["response_tokens"], strict=True):
+            if text not in group["responses"]:
+                group["responses"].append(text)
+                group["response_tokens"].append(tokens)
+        group["pairs"].append([group["responses"].index(text) for text in pair["responses"]])
+    return groups.values()
+
+
+def comparison_groups_from_records(
+    groups: Iterable[Plain], config: DataConfig, tokenizer: PreTrainedTokenizerBase
+) -> Examples[ComparisonGroup]:
+    """Groups that are already labelled: records with `responses` and `pairs` of indices (chosen, rejected)."""
+    report, made = DataReport(), list[Plain]()
+    for record in groups:
+        report.read += 1
+        prompt = _prompt_of(record, config, tokenizer, report)
+        if prompt is None or not record["pairs"]:
+            report.skip("groups", report.read, "no post or no pair of different responses", record.get("title", ""))
+            continue
+        report.kept += 1
+        tokens = [_tokens_of(text, config, tokenizer, report) for text in record["responses"]]
+        parts = {"responses": record["responses"], "response_tokens": tokens, "pairs": record["pairs"]}
+        made.append({**prompt, **parts, "record": json.dumps(record)})
+    report.check(config.max_bad_share)
+    return Examples(made, _make_group, report)
+
+
+def load_documents(
+    config: DataConfig,
+    tokenizer: PreTrainedTokenizerBase,
+    sequence_tokens: int,
+    *,
+    hooks: Hooks,
+    cache_dir: Path | None = None,
+) -> Examples[list[int]]:
+    """Documents joined by EOS and cut into sequences of `sequence_tokens`; the last, shorter one is dropped."""
+
+    def build(report: DataReport) -> Iterator[Plain]:
+        waiting: list[int] = []
+        for text in _documents(config, report):
+            if report.read % REPORT_EVERY == 0:
+                hooks.progress("documents", report.read)
+                hooks.safe_point()
+            waiting += [*encode(tokenizer, text), tokenizer.eos_token_id]
+            while len(waiting) >= sequence_tokens:
+                yield {"tokens": waiting[:sequence_tokens]}
+                waiting = waiting[sequence_tokens:]
+
+    table, report = _load("documents", config, tokenizer, cache_dir, build, sequence_tokens=sequence_tokens)
+    return Examples(table, _tokens_alone, report)
+
+
+def _tokens_alone(plain: Plain) -> list[int]:
+    tokens: list[int] = plain["tokens"]
+    return tokens
+
+
+def _documents(config: DataConfig, report: DataReport) -> Iterator[str]:
+    for file, number, record in records(config, report, ("text",), "documents"):
+        problem = _problem(record, ("text",))
+        if problem is not None:
+            report.skip(file, number, *problem)
+            continue
+        report.kept += 1
+        title = record.get("title")
+        yield f"TITLE: {title}\n\nPOST: {record['text']}" if title else record["text"]
+
+
+def raw_texts(config: DataConfig, hooks: Hooks) -> Iterator[str]:
+    """The data's words, for training a tokenizer."""
+    report = DataReport()
+    for _, _, record in records(config, report, (), "texts"):
+        if report.read % REPORT_EVERY == 0:
+            hooks.progress("tokenizer", report.read)
+        if record.get("post") is None and record.get("prompt") is None:
+            yield str(record.get("text", ""))
+            continue
+        try:
+            prompt = format_prompt(record, config.template)
+        except KeyError as error:
+            raise DataError(f"data.source: no column for {error.args[0]}; there is {', '.join(record)}") from None
+        responses = [record[role] for role in ("summary", "chosen", "rejected") if isinstance(record.get(role), str)]
+        yield " ".join([prompt, *dict.fromkeys(responses)])

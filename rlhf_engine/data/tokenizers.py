@@ -88,6 +88,6 @@ def check_vocabulary(tokenizer: PreTrainedTokenizerBase, embedding_rows: int) ->
     largest = max((index, token) for token, index in vocabulary.items() if token != tokenizer.pad_token)
     if largest[0] >= embedding_rows:
         raise ConfigError(
-            f"tokenizer: token {largest[1]!r} has id {largest[0]}, but the model's embedding has {embedding_rows} rows: "
-            "they don't belong together"
+            f"tokenizer: token {largest[1]!r} has id {largest[0]}, but the model embeds {embedding_rows}; "
+            "use the model's own tokenizer"
         )

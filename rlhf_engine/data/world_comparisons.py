@@ -44,6 +44,8 @@ def label_world_comparisons(
     for row, prompt in enumerate(prompts):
         post = Post.from_record(prompt.record)
         samples = texts[row * count : (row + 1) * count]
-        candidates = group_candidates(post, samples, rng, both_foils=world.both_foils)
+        candidates = group_candidates(
+            post, samples, rng, careful=world.careful, edited=world.edited, sloppy=world.sloppy
+        )
         records.append(label_group(post, candidates, annotators, rng))
     return records

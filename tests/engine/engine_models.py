@@ -14,8 +14,10 @@ ARCHITECTURES: list[Architecture] = ["llama", "gpt_neox", "gpt2"]
 
 
 def small_model(architecture: Architecture = "llama", **changes: Any) -> ModelConfig:
-    sizes = {"hidden_size": 32, "layers": 2, "heads": 4, "max_positions": 64, "initializer_range": 0.3}
-    return ModelConfig(init=InitConfig(architecture=architecture, **sizes), **changes)
+    init = InitConfig(
+        architecture=architecture, hidden_size=32, layers=2, heads=4, max_positions=64, initializer_range=0.3
+    )
+    return ModelConfig(init=init, **changes)
 
 
 def policy_of(tokenizer: Any, architecture: Architecture = "llama", **changes: Any) -> Any:

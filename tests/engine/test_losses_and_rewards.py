@@ -16,7 +16,7 @@ ONE = torch.ones(1, 1, dtype=torch.bool)
 def test_gradient_is_cut_exactly_where_the_clip_says(advantage: float, ratio: float, flows: bool) -> None:
     logprobs = torch.tensor([[math.log(ratio)]], requires_grad=True)
     loss = clipped_policy_loss(logprobs, torch.zeros(1, 1), torch.tensor([[advantage]]), ONE, clip_range=0.2)
-    loss.backward()  # type: ignore[no-untyped-call]
+    loss.backward()
     assert logprobs.grad is not None
     expected = -advantage * ratio if flows else 0.0
     assert math.isclose(float(logprobs.grad), expected, abs_tol=1e-6)
@@ -27,7 +27,7 @@ def test_at_ratio_1_the_policy_gradient_is_reinforce() -> None:
     logprobs = torch.randn(2, 3, requires_grad=True)
     advantages = torch.randn(2, 3).masked_fill(~mask, math.nan)
     loss = clipped_policy_loss(logprobs, logprobs.detach(), advantages, mask, clip_range=0.2)
-    loss.backward()  # type: ignore[no-untyped-call]
+    loss.backward()
     assert math.isclose(float(loss.detach()), -float(advantages[mask].mean()), rel_tol=1e-6)
     assert logprobs.grad is not None
     assert torch.allclose(logprobs.grad[mask], -advantages[mask] / 3)

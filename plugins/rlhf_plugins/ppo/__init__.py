@@ -1,9 +1,8 @@
 """PPO with a per-token KL penalty to the SFT policy."""
 
-from rlhf_sdk.spec import Panel, PluginSpec
-
 from rlhf_engine.config import PPOConfig
 from rlhf_plugins.panels import LEARNING_RATE
+from rlhf_sdk.spec import Panel, PluginSpec
 
 plugin = PluginSpec(
     name="ppo",

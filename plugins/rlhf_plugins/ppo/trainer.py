@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from rlhf_engine.data.api import load_prompts
-
 from rlhf_engine.config import PPOConfig
+from rlhf_engine.data.api import load_prompts
 from rlhf_engine.data.examples import Prompt
 from rlhf_engine.data.world import Post, gold_score
 from rlhf_engine.errors import ConfigError

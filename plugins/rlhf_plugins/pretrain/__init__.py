@@ -1,9 +1,8 @@
 """Next-token training on plain text: a small policy from scratch."""
 
-from rlhf_sdk.spec import Panel, PluginSpec
-
 from rlhf_engine.config import PretrainConfig
 from rlhf_plugins.panels import GRADIENT, LEARNING_RATE, TOKENS_PER_SECOND
+from rlhf_sdk.spec import Panel, PluginSpec
 
 plugin = PluginSpec(
     name="pretrain",

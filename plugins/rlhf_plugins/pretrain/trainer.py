@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from rlhf_engine.data.api import load_documents
-
 from rlhf_engine.config import PretrainConfig
+from rlhf_engine.data.api import load_documents
 from rlhf_engine.models import load_policy
 from rlhf_engine.optim import ScheduledAdamW
 from rlhf_engine.order import shuffled_batch, steps_in

@@ -1,9 +1,8 @@
 """Bradley-Terry reward model on comparisons."""
 
-from rlhf_sdk.spec import Panel, PluginSpec
-
 from rlhf_engine.config import RMConfig
 from rlhf_plugins.panels import GRADIENT, LEARNING_RATE
+from rlhf_sdk.spec import Panel, PluginSpec
 
 plugin = PluginSpec(
     name="rm",

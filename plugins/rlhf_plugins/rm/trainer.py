@@ -6,11 +6,12 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
+import msgspec
 import torch
-from rlhf_engine.data.api import comparison_groups_from_records, load_comparisons, load_demonstrations
 from transformers import PreTrainedModel
 
 from rlhf_engine.config import DataConfig, RMConfig, WorldComparisonConfig
+from rlhf_engine.data.api import comparison_groups_from_records, load_comparisons, load_demonstrations
 from rlhf_engine.data.examples import ComparisonGroup, Demonstration
 from rlhf_engine.data.world import Post, gold_score
 from rlhf_engine.data.world_comparisons import label_world_comparisons
@@ -43,7 +44,7 @@ class RewardModelTrainer(EngineTrainer):
         self.groups = self.comparisons(config.data, "comparisons", config.world)
         self.held_out: Sequence[ComparisonGroup] = []
         if config.eval_data.source:
-            world = msgspec.structs.replace(config.world, both_foils=False)
+            world = msgspec.structs.replace(config.world, careful=1, edited=0, sloppy=0)
             self.held_out = self.comparisons(config.eval_data, "held-out comparisons", world)
         reward_model = load_scalar_model(config.model, self.tokenizer, self.device, head_init=config.head_init)
         self.total_steps = steps_in(len(self.groups), config.batch_size, config.epochs, config.max_steps)

@@ -1,9 +1,8 @@
 """Supervised fine-tuning on the response."""
 
-from rlhf_sdk.spec import Panel, PluginSpec
-
 from rlhf_engine.config import SFTConfig
 from rlhf_plugins.panels import GRADIENT, LEARNING_RATE, TOKENS_PER_SECOND
+from rlhf_sdk.spec import Panel, PluginSpec
 
 plugin = PluginSpec(
     name="sft",

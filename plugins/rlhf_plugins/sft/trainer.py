@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from rlhf_engine.data.api import load_demonstrations
-
 from rlhf_engine.config import SFTConfig
+from rlhf_engine.data.api import load_demonstrations
 from rlhf_engine.data.examples import Demonstration
 from rlhf_engine.generation import generate_rollout, response_texts
 from rlhf_engine.models import compute_precision, load_policy

@@ -20,15 +20,17 @@ def demonstrations(count: int, *, seed: int) -> Iterator[dict[str, Any]]:
 
 
 def group_candidates(
-    post: Post, sft_samples: Sequence[str], rng: random.Random, *, both_foils: bool = False
+    post: Post, sft_samples: Sequence[str], rng: random.Random, *, careful: int = 1, edited: int = 0, sloppy: int = 0
 ) -> list[str]:
-    """The samples, a careful summary, and a foil: that summary with one fact made wrong, or a sloppy one, or both."""
-    careful = write_careful(post, rng)
-    edited = rng.random() < EDIT_SHARE
-    foils = [edit_one_fact(careful, post, rng)] if edited or both_foils else []
-    if both_foils or not edited:
-        foils.append(write_sloppy(post, rng))
-    return [*sft_samples, careful, *foils]
+    """The samples, `careful` careful summaries, `edited` copies of the first of them with one fact made wrong, and
+    `sloppy` sloppy ones. With neither edited nor sloppy there is one of the two, by chance.
+    """
+    if not edited and not sloppy:
+        edited = int(rng.random() < EDIT_SHARE)
+        sloppy = 1 - edited
+    good = [write_careful(post, rng) for _ in range(careful)]
+    wrong = [edit_one_fact(good[0], post, rng) for _ in range(edited)]
+    return [*sft_samples, *good, *wrong, *(write_sloppy(post, rng) for _ in range(sloppy))]
 
 
 def label_group(post: Post, candidates: Sequence[str], annotators: Annotators, rng: random.Random) -> dict[str, Any]:
