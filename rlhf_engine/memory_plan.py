@@ -81,9 +81,7 @@ def plan_rm(config: RMConfig) -> list[MemoryRow]:
     """Rows of a reward-model run. Raises ConfigError where the model's sizes can't be known."""
     shape = shape_of(config.model, config.tokenizer)
     in_world = config.data.source == ["world"]
-    grouped = in_world or config.group_by_prompt
-    responses = RESPONSES_IN_GROUP if grouped else 2
-    tokens = config.data.max_prompt_tokens + responses * config.data.max_response_tokens
+    tokens = config.data.max_prompt_tokens + _responses_in_row(config) * config.data.max_response_tokens
     rows = [
         MemoryRow("framework", ALWAYS, FRAMEWORK_BYTES),
         *_trained("reward_model", shape.scalar_parameters),
@@ -101,6 +99,14 @@ def plan_rm(config: RMConfig) -> list[MemoryRow]:
             *_sampling(shape, batch, FLOAT32, "sample"),
         ]
     return with_peak(rows)
+
+
+def _responses_in_row(config: RMConfig) -> int:
+    """K of a comparison row: the prompt once, and so many responses behind it."""
+    world = config.world
+    if config.data.source == ["world"]:
+        return world.samples_per_post + world.careful + max(world.edited + world.sloppy, 1)
+    return RESPONSES_IN_GROUP if config.group_by_prompt else 2
 
 
 def plan_ppo(config: PPOConfig) -> list[MemoryRow]:

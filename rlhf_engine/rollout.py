@@ -108,7 +108,7 @@ class Rollout:
 def in_micro_batches(
     function: Callable[[Rollout], tuple[Tensor, ...]], rollout: Rollout, size: int, hooks: Hooks
 ) -> tuple[Tensor, ...]:
-    """`function` over pieces of at most `size` rows; its results, [b] or [b, r], joined to [B] or [B, R], 0 beyond r."""
+    """`function` over pieces of at most `size` rows; results [b] or [b, r] joined to [B] or [B, R], 0 beyond r."""
     width = rollout.response_tokens.shape[1]
     pieces = []
     for rows in torch.arange(len(rollout), device=rollout.tokens.device).split(size):

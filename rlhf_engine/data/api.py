@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, Generic, TypeVar, overload
@@ -12,17 +12,13 @@ from transformers import PreTrainedTokenizerBase
 
 from rlhf_engine.config import DataConfig
 from rlhf_engine.data.cache import cache_key, cached, default_cache
-from rlhf_engine.data.cleaning import Repetitions, clean_record
-from rlhf_engine.data.columns import needs, unify
 from rlhf_engine.data.examples import ComparisonGroup, Demonstration, Prompt
 from rlhf_engine.data.formatting import encode, fit_prompt, format_prompt, response_tokens
+from rlhf_engine.data.records import Plain, has_prompt, problem_of, records, response_roles
 from rlhf_engine.data.report import DataReport
-from rlhf_engine.data.sources import read_rows
-from rlhf_engine.errors import DataError
 from rlhf_engine.hooks import Hooks
 
 Example = TypeVar("Example")
-Plain = dict[str, Any]
 REPORT_EVERY = 1000
 
 
@@ -43,65 +39,6 @@ class Examples(Sequence[Example], Generic[Example]):
         if isinstance(index, slice):
             return [self[i] for i in range(*index.indices(len(self)))]
         return self._make(self._table[index])
-
-
-def records(
-    config: DataConfig, report: DataReport, roles: Sequence[str], what: str
-) -> Iterator[tuple[str, int, Plain]]:
-    """Cleaned records with our column names, as (file, row, record); at most `max_rows`.
-
-    Raises DataError if a column for one of `roles` is missing.
-    """
-    repetitions = Repetitions(config.cleaning, _excluded(config))
-    checked_files: set[str] = set()
-    for row in read_rows(config):
-        if config.max_rows and report.read >= config.max_rows:
-            return
-        report.read += 1
-        if row.record is None:
-            report.skip(row.file, row.number, row.problem, row.text)
-            continue
-        record = unify(row.record, config.columns)
-        if row.file not in checked_files:
-            checked_files.add(row.file)
-            needs(config.columns, record, [*_prompt_roles(record, config, roles), *_response_roles(roles)], what)
-        record = clean_record(record, config.cleaning, report)
-        if not repetitions.leave_out(record, report):
-            yield row.file, row.number, record
-
-
-def _excluded(config: DataConfig) -> Iterator[Mapping[str, Any]]:
-    if not config.exclude or not config.cleaning.overlap:
-        return
-    import msgspec
-
-    other = msgspec.structs.replace(config, source=config.exclude, exclude=[], max_rows=0)
-    for row in read_rows(other):
-        if row.record is not None:
-            yield clean_record(unify(row.record, config.columns), config.cleaning, DataReport())
-
-
-def _prompt_roles(record: Plain, config: DataConfig, roles: Sequence[str]) -> list[str]:
-    if "prompt" not in roles:
-        return []
-    return ["subreddit", "title", "post"] if config.template == "tldr" and "prompt" not in record else ["prompt"]
-
-
-def _response_roles(roles: Sequence[str]) -> list[str]:
-    return [role for role in roles if role != "prompt"]
-
-
-def _problem(record: Plain, roles: Sequence[str]) -> tuple[str, Any] | None:
-    """Why a record can't be used, with the value; None if it can."""
-    for role in roles:
-        value = record.get(role)
-        if role != "prompt" and (not isinstance(value, str) or not value.strip()):
-            return f"{role} is {'null' if value is None else 'empty' if isinstance(value, str) else 'no text'}", value
-    if "prompt" in roles and not str(record.get("post") or record.get("prompt") or "").strip():
-        return "post is empty", record.get("title", "")
-    if "chosen" in roles and record["chosen"].strip() == record["rejected"].strip():
-        return "chosen = rejected", record["chosen"]
-    return None
 
 
 def _prompt_of(
@@ -134,7 +71,7 @@ def _build(
         if report.read % REPORT_EVERY == 0:
             hooks.progress(what, report.read)
             hooks.safe_point()
-        problem = _problem(record, roles)
+        problem = problem_of(record, roles)
         if problem is not None:
             report.skip(file, number, *problem)
             continue
@@ -142,7 +79,7 @@ def _build(
         if prompt is None:
             report.skip(file, number, "nothing is left of the post after truncation", record.get("title", ""))
             continue
-        responses = [record[role] for role in _response_roles(roles)]
+        responses = [record[role] for role in response_roles(roles)]
         report.kept += 1
         tokens = [_tokens_of(text, config, tokenizer, report) for text in responses]
         yield {**prompt, "record": json.dumps(record, default=str), "responses": responses, "response_tokens": tokens}
@@ -287,7 +224,7 @@ def _tokens_alone(plain: Plain) -> list[int]:
 
 def _documents(config: DataConfig, report: DataReport) -> Iterator[str]:
     for file, number, record in records(config, report, ("text",), "documents"):
-        problem = _problem(record, ("text",))
+        problem = problem_of(record, ("text",))
         if problem is not None:
             report.skip(file, number, *problem)
             continue
@@ -302,12 +239,8 @@ def raw_texts(config: DataConfig, hooks: Hooks) -> Iterator[str]:
     for _, _, record in records(config, report, (), "texts"):
         if report.read % REPORT_EVERY == 0:
             hooks.progress("tokenizer", report.read)
-        if record.get("post") is None and record.get("prompt") is None:
+        if not has_prompt(record, config):
             yield str(record.get("text", ""))
             continue
-        try:
-            prompt = format_prompt(record, config.template)
-        except KeyError as error:
-            raise DataError(f"data.source: no column for {error.args[0]}; there is {', '.join(record)}") from None
         responses = [record[role] for role in ("summary", "chosen", "rejected") if isinstance(record.get(role), str)]
-        yield " ".join([prompt, *dict.fromkeys(responses)])
+        yield " ".join([format_prompt(record, config.template), *dict.fromkeys(responses)])
