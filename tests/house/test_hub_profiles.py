@@ -5,6 +5,7 @@ is computed stays.
 """
 
 import json
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
@@ -108,12 +109,12 @@ def posts() -> list[dict[str, str]]:
 
 
 def write_tldr(folder: Path) -> dict[str, Path]:
-    """Files in the formats of the hub's data sets: posts with summaries, and prompts with two responses."""
+    """Files in the layouts of the hub's data sets: posts with summaries, and OpenAI's comparisons."""
     comparisons = [
         {
-            "prompt": f"SUBREDDIT: r/{post['subreddit']}\n\nTITLE: {post['title']}\n\nPOST: {post['post']}\n\nTL;DR:",
-            "chosen": f" {post['summary']}",
-            "rejected": f" {post['title']}",
+            "info": {key: post[key] for key in ("id", "subreddit", "title", "post")},
+            "summaries": [{"text": f" {post['title']}"}, {"text": f" {post['summary']}"}],
+            "choice": 1,
         }
         for post in posts()
     ]
@@ -133,7 +134,7 @@ def write_dialogues(folder: Path) -> dict[str, Path]:
     return {"posts": file, "comparisons": file}
 
 
-def write_lines(file: Path, rows: list[dict[str, str]]) -> Path:
+def write_lines(file: Path, rows: Sequence[Mapping[str, Any]]) -> Path:
     file.write_text("".join(json.dumps(row) + "\n" for row in rows))
     return file
 
@@ -143,7 +144,7 @@ def localised(value: Any, files: dict[str, Path]) -> Any:
     if isinstance(value, dict):
         return {key: localised(item, files) for key, item in value.items()}
     if isinstance(value, list) and value and all(isinstance(item, str) and "/" in item for item in value):
-        is_comparison = any("preference" in item for item in value)
+        is_comparison = any(item.startswith("cleanrl/") for item in value)
         return [str(files["comparisons" if is_comparison else "posts"])]
     return value
 

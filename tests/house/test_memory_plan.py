@@ -22,6 +22,7 @@ from rlhf_engine.config import (
     RMConfig,
     SFTConfig,
     TokenizerConfig,
+    WorldComparisonConfig,
 )
 from rlhf_engine.known_models import shape_of
 from rlhf_engine.memory_plan import (
@@ -169,6 +170,15 @@ def test_a_reward_model_on_groups_reads_the_prompt_once() -> None:
     shape = shape_of(config.model, TOKENIZER)
     assert rows["activations: reward_model", "update"] == saved_bytes(shape, 8, 140, 4, gradient_checkpointing=False)
     assert not [phase for _, phase in rows if phase == "sample"]
+
+
+def test_a_world_group_has_samples_and_written_summaries() -> None:
+    data = DataConfig(source=["world"], max_rows=10, max_prompt_tokens=100, max_response_tokens=10)
+    world = WorldComparisonConfig(samples_per_post=2, careful=2, edited=2, sloppy=1)
+    config = RMConfig(model=ModelConfig(init=TINY), tokenizer=TOKENIZER, data=data, world=world, micro_batch_size=3)
+    shape = shape_of(config.model, TOKENIZER)
+    rows = by_name(plan_rm(config))
+    assert rows["activations: reward_model", "update"] == saved_bytes(shape, 3, 170, 4, gradient_checkpointing=False)
 
 
 def test_sft_needs_less_than_ppo() -> None:
