@@ -61,7 +61,8 @@ AnyCommand = Stop | Checkpoint | Pause | Resume | SampleNow | SetValue
 def send_command(directory: Path, command: AnyCommand) -> str:
     """Leaves `command` in a run's `commands` folder and returns its id, which the acknowledging event repeats."""
     make_private_directory(directory)
-    write_atomically(directory / f"{int(command.time * 1e9):020d}-{command.id}.json", msgspec.json.encode(command))
+    path = directory / f"{int(command.time * 1e9):020d}-{command.id}.json"
+    write_atomically(path, msgspec.json.encode(command), durable=False)
     return command.id
 
 

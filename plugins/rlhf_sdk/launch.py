@@ -21,7 +21,7 @@ from rlhf_sdk.references import pin
 from rlhf_sdk.run_dir import RunDir
 from rlhf_sdk.run_record import ExitRecord, RunRecord, RunStatus, encode_record
 from rlhf_sdk.run_root import check_name, new_run_id
-from rlhf_sdk.states import LIVE, RESUMABLE, State
+from rlhf_sdk.states import ENDED, LIVE, RESUMABLE, State
 from rlhf_sdk.trainer import UserError
 
 START_TIMEOUT_SECONDS = 30.0
@@ -141,7 +141,7 @@ def _wait_for_report(run: RunDir, shim: subprocess.Popen[bytes], *, after_attemp
     while time.monotonic() < deadline:
         ended = shim.poll() is not None
         status = run.status()
-        if status is not None and status.attempt > after_attempt and status.worker is not None:
+        if status is not None and status.attempt > after_attempt and (status.worker or status.state in ENDED):
             return status
         if ended:
             break
@@ -171,6 +171,11 @@ def send_signal(run: RunDir, number: signal.Signals) -> None:
     os.kill(status.worker.pid, number)
 
 
+def _has_process(run: RunDir) -> bool:
+    status = run.status()
+    return status is not None and has_process(status, run.heartbeat)
+
+
 def verdict(run: RunDir) -> ExitRecord | None:
     """The shim's verdict on the newest attempt, or the worker's own last words if the shim is gone.
 
@@ -178,7 +183,7 @@ def verdict(run: RunDir) -> ExitRecord | None:
     """
     written = run.exit()
     status = run.status()
-    if written is not None or status is None or has_process(status, run.heartbeat):
+    if written is not None or status is None or _has_process(run):
         return written
     said = run.final_words(status.attempt)
     if said is None:
@@ -196,10 +201,9 @@ def verdict(run: RunDir) -> ExitRecord | None:
 def wait(run: RunDir, *, poll_seconds: float = 0.1) -> ExitRecord | None:
     """Blocks until the run has ended; None if it is lost."""
     while True:
-        found = verdict(run)
+        found, state = verdict(run), run.state()
         if found is not None:
             return found
-        if run.state() is State.LOST:
-            time.sleep(poll_seconds)
-            return verdict(run)
         time.sleep(poll_seconds)
+        if state is State.LOST or (state in ENDED and not _has_process(run)):
+            return verdict(run)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import shutil
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import psutil
+import pynvml
 
 _CGROUP_V2 = ("memory.current", "memory.max")
 _CGROUP_V1 = ("memory.usage_in_bytes", "memory.limit_in_bytes")
@@ -23,7 +25,7 @@ class DeviceSample(msgspec.Struct, frozen=True, kw_only=True):
     memory_used: int
     memory_total: int
     process: int = 0
-    utilization: int = 0
+    utilization: int | None = None
 
 
 class MachineSample(msgspec.Struct, frozen=True, kw_only=True):
@@ -62,7 +64,7 @@ class Machine:
             cgroup_used=used,
             cgroup_limit=limit,
             disk_free=shutil.disk_usage(self._directory).free,
-            devices=[self._device(index, handle) for index, handle in enumerate(self._devices)],
+            devices=read_devices(self._devices, self._process.pid),
         )
 
     def kernel_killed(self) -> bool:
@@ -90,34 +92,44 @@ class Machine:
                     return int(line.split()[1])
         return 0
 
-    def _device(self, index: int, handle: Any) -> DeviceSample:
-        import pynvml
-
-        memory = pynvml.nvmlDeviceGetMemoryInfo(handle)
-        own = [
-            process.usedGpuMemory or 0
-            for process in pynvml.nvmlDeviceGetComputeRunningProcesses(handle)
-            if process.pid == self._process.pid
-        ]
-        return DeviceSample(
-            index=index,
-            name=str(pynvml.nvmlDeviceGetName(handle)),
-            memory_used=int(memory.used),
-            memory_total=int(memory.total),
-            process=sum(own),
-            utilization=int(pynvml.nvmlDeviceGetUtilizationRates(handle).gpu),
-        )
-
 
 def open_devices() -> list[Any]:
     """NVML handles of every GPU; empty without a driver."""
     try:
-        import pynvml
-
         pynvml.nvmlInit()
         return [pynvml.nvmlDeviceGetHandleByIndex(index) for index in range(pynvml.nvmlDeviceGetCount())]
-    except (ImportError, pynvml.NVMLError):
+    except pynvml.NVMLError:
         return []
+
+
+def read_devices(handles: list[Any], pid: int) -> list[DeviceSample]:
+    """One sample of each GPU that answers; `pid` is the process whose share is told apart."""
+    found = []
+    for index, handle in enumerate(handles):
+        with suppress(pynvml.NVMLError):
+            found.append(_device(index, handle, pid))
+    return found
+
+
+def _device(index: int, handle: Any, pid: int) -> DeviceSample:
+    memory = pynvml.nvmlDeviceGetMemoryInfo(handle)
+    running = pynvml.nvmlDeviceGetComputeRunningProcesses(handle)
+    return DeviceSample(
+        index=index,
+        name=str(pynvml.nvmlDeviceGetName(handle)),
+        memory_used=int(memory.used),
+        memory_total=int(memory.total),
+        process=sum(process.usedGpuMemory or 0 for process in running if process.pid == pid),
+        utilization=_utilization(handle),
+    )
+
+
+def _utilization(handle: Any) -> int | None:
+    """Percent; None where the device doesn't tell (a slice of one, say)."""
+    try:
+        return int(pynvml.nvmlDeviceGetUtilizationRates(handle).gpu)
+    except pynvml.NVMLError:
+        return None
 
 
 def _cgroup_directory() -> Path:

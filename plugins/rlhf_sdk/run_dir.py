@@ -8,7 +8,7 @@ from pathlib import Path
 from rlhf_sdk.events import Event, Finished, Sample, StateChanged, decode_event, decode_sample
 from rlhf_sdk.liveness import STALLED_AFTER_SECONDS, has_process, heartbeat_age
 from rlhf_sdk.run_record import ExitRecord, Record, RunRecord, RunStatus, decode_record
-from rlhf_sdk.states import ENDED, State
+from rlhf_sdk.states import ENDED, LIVE, State
 from rlhf_sdk.tail import Tail, decoded, last_lines
 from rlhf_sdk.trainer import UserError
 
@@ -117,11 +117,20 @@ class RunDir:
             return State.CREATED
         if verdict is not None:
             return verdict.state
+        if status.state in ENDED:
+            return status.state
         if not has_process(status, self.heartbeat):
             return self._final_state(status.attempt)
+        said = self._said(status)
         age = heartbeat_age(self.heartbeat)
         old = age is not None and age > STALLED_AFTER_SECONDS
-        return State.STALLED if old and status.state is not State.STARTING else status.state
+        return State.STALLED if old and said is not State.STARTING else said
+
+    def _said(self, status: RunStatus) -> State:
+        """What the worker said last, if that is among its newest events, else what the shim has noted of it."""
+        newest = [event for event in self.last_events(FINAL_WORDS) if event.attempt == status.attempt]
+        states = [State(event.state) for event in newest if isinstance(event, StateChanged)]
+        return states[-1] if states and states[-1] in LIVE else status.state
 
     def _final_state(self, attempt: int) -> State:
         """Without a shim's verdict: what the worker itself said last."""

@@ -6,6 +6,7 @@ ignored; SIGTERM, SIGINT, SIGUSR1 and SIGUSR2 are passed on to the worker.
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import signal
@@ -32,6 +33,7 @@ from rlhf_sdk.states import LIVE, State, can_become
 from rlhf_sdk.tail import Tail, last_lines
 
 SAMPLE_SECONDS = 1.0
+FOLLOWS_PER_SAMPLE = 5
 WRITE_ATTEMPTS = 60
 LOCK_ATTEMPTS = 100
 PASSED_ON = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2)
@@ -71,7 +73,7 @@ class Shim:
         )
         self._write_status()
         worker = self._start_worker()
-        self._watch(worker)
+        self._watch()
         self._give_verdict(worker.returncode)
 
     def _take_lock(self) -> None:
@@ -88,6 +90,7 @@ class Shim:
         worker = subprocess.Popen(command, stdin=subprocess.DEVNULL, process_group=0, env=_environment())
         for number in PASSED_ON:
             signal.signal(number, self._pass_on_to(worker))
+        self.machine = Machine(self.run.path, worker.pid, self.status.attempt)
         self._change(worker=identity_of(worker.pid))
         threading.Thread(target=self._reap, args=(worker,), daemon=True).start()
         return worker
@@ -102,15 +105,22 @@ class Shim:
         worker.wait()
         self._ended.set()
 
-    def _watch(self, worker: subprocess.Popen[bytes]) -> None:
-        self.machine = Machine(self.run.path, worker.pid, self.status.attempt)
+    def _watch(self) -> None:
         samples = LineFile(self.run.machine_file)
         events = Tail(self.run.events_file, _state_of)
         while True:
-            _append_if_possible(samples, msgspec.json.encode(self.machine.sample()) + b"\n")
-            self._follow(events)
-            if self._ended.wait(SAMPLE_SECONDS):
-                return
+            self._sample(samples)
+            for _ in range(FOLLOWS_PER_SAMPLE):
+                self._follow(events)
+                if self._ended.wait(SAMPLE_SECONDS / FOLLOWS_PER_SAMPLE):
+                    return
+
+    def _sample(self, samples: LineFile) -> None:
+        """A sample that can't be taken or finds the disk full is lost; the next may fare better."""
+        try:
+            samples.append(msgspec.json.encode(self.machine.sample()) + b"\n")
+        except OSError as error:
+            print(f"a machine sample was lost: {error}", file=sys.stderr)
 
     def _follow(self, events: Tail[StateChanged | None]) -> None:
         """Repeats in `status.json` what the worker says about itself."""
@@ -122,8 +132,8 @@ class Shim:
 
     def _give_verdict(self, returncode: int) -> None:
         verdict = self._verdict(returncode)
-        _write_persistently(self.run.exit_file, encode_record(verdict))
         self._change(state=verdict.state, reason=verdict.reason)
+        _write_persistently(self.run.exit_file, encode_record(verdict))
 
     def _verdict(self, returncode: int) -> ExitRecord:
         state, exit_code, reason = self._judge(returncode)
@@ -172,21 +182,13 @@ def _environment() -> dict[str, str]:
     return {**os.environ, "PYTHONUNBUFFERED": "1"}
 
 
-def _append_if_possible(file: LineFile, line: bytes) -> None:
-    """A sample that finds the disk full is lost; the next may fit."""
-    try:
-        file.append(line)
-    except OSError as error:
-        print(f"a machine sample was lost: {error}", file=sys.stderr)
-
-
 def _write_persistently(path: Path, data: bytes) -> None:
-    """On a full disk tries again once a second for a minute."""
+    """On a full disk tries again once a second for a minute; without its directory there is nothing to try."""
     for left in reversed(range(WRITE_ATTEMPTS)):
         try:
             return write_atomically(path, data)
-        except OSError:
-            if not left:
+        except OSError as error:
+            if not left or error.errno == errno.ENOENT:
                 raise
             time.sleep(1.0)
     return None

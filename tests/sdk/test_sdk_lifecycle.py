@@ -39,7 +39,7 @@ def ended(run: RunDir) -> ExitRecord:
     return verdict
 
 
-def wait_for(run: RunDir, found: Callable[[Event], bool], *, seconds: float = 20.0) -> Event:
+def wait_for(run: RunDir, found: Callable[[Event], bool], *, seconds: float = 60.0) -> Event:
     """The first event that `found` accepts."""
     deadline, events = time.monotonic() + seconds, run.events()
     while time.monotonic() < deadline:

@@ -43,7 +43,7 @@ def child(run: RunDir, stage: str) -> RunDir:
     return RunDir(run.root / f"{run.id}.{stage}")
 
 
-def wait_for_step(run: RunDir, step: int, *, seconds: float = 20.0) -> None:
+def wait_for_step(run: RunDir, step: int, *, seconds: float = 60.0) -> None:
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         if any(isinstance(event, MetricsLogged) and event.step >= step for event in run.events()):

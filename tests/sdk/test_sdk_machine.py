@@ -1,0 +1,61 @@
+"""The shim's samples of the machine."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pynvml
+import pytest
+
+from rlhf_sdk.machine import DeviceSample, Machine, read_devices
+
+
+def test_a_sample_of_this_process(tmp_path: Path) -> None:
+    machine = Machine(tmp_path, os.getpid(), attempt=2)
+    sample = machine.sample()
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    assert sample.attempt == 2 and sample.rss == pytest.approx(pages * os.sysconf("SC_PAGE_SIZE"), rel=0.05)
+    space = os.statvfs(tmp_path)
+    assert sample.disk_free == pytest.approx(space.f_bavail * space.f_frsize, rel=0.05)
+    assert 0 < sample.memory_available < 1 << 50 and not machine.kernel_killed()
+
+
+def test_a_process_that_is_gone_uses_nothing(tmp_path: Path) -> None:
+    pid = os.fork()
+    if pid == 0:
+        os._exit(0)
+    machine = Machine(tmp_path, pid, attempt=1)
+    os.waitpid(pid, 0)
+    assert machine.sample().rss == 0
+
+
+@pytest.fixture
+def nvml(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Three devices as the driver's library shows them: a whole one, a slice, and one that has been lost."""
+
+    def memory(handle: str) -> Any:
+        if handle == "lost":
+            raise pynvml.NVMLError(pynvml.NVML_ERROR_GPU_IS_LOST)
+        return SimpleNamespace(used=30, total=80)
+
+    def utilization(handle: str) -> Any:
+        if handle == "slice":
+            raise pynvml.NVMLError(pynvml.NVML_ERROR_NOT_SUPPORTED)
+        return SimpleNamespace(gpu=97)
+
+    running = [SimpleNamespace(pid=7, usedGpuMemory=20), SimpleNamespace(pid=8, usedGpuMemory=None)]
+    monkeypatch.setattr(pynvml, "nvmlDeviceGetMemoryInfo", memory)
+    monkeypatch.setattr(pynvml, "nvmlDeviceGetUtilizationRates", utilization)
+    monkeypatch.setattr(pynvml, "nvmlDeviceGetComputeRunningProcesses", lambda _handle: running)
+    monkeypatch.setattr(pynvml, "nvmlDeviceGetName", lambda handle: f"GPU {handle}")
+
+
+@pytest.mark.usefixtures("nvml")
+def test_devices_are_sampled_as_far_as_they_tell() -> None:
+    whole = DeviceSample(index=0, name="GPU whole", memory_used=30, memory_total=80, process=20, utilization=97)
+    cut = DeviceSample(index=1, name="GPU slice", memory_used=30, memory_total=80, process=20, utilization=None)
+    assert read_devices(["whole", "slice", "lost"], 7) == [whole, cut]
+    assert read_devices(["whole"], 8)[0].process == 0
