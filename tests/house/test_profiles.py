@@ -1,6 +1,7 @@
 """Every built-in profile resolves to configs that its plugins accept, and fits where its summary says it does."""
 
 import tomllib
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +23,9 @@ LARGEST_SHARE = 0.9
 """The rest is for fragmentation."""
 
 
-def request_of(profile: str, settings: tuple[str, ...] = ()) -> RunRequest:
-    return resolve_request("pipeline", profile, settings, [], None, CHECKOUT / "runs")
+@cache
+def request_of(profile: str) -> RunRequest:
+    return resolve_request("pipeline", profile, [], [], None, CHECKOUT / "runs")
 
 
 def peak_gib(profile: str) -> float:
