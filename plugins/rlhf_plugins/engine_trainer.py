@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -65,7 +64,6 @@ class EngineTrainer:
 
     def setup(self, run: Run) -> None:
         self.run, self.config = run, run.config
-        os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
         transformers_logging.set_verbosity_error()
         transformers_logging.disable_progress_bar()
         if self.config.threads:

@@ -179,7 +179,9 @@ def _state_of(line: bytes) -> StateChanged | None:
 
 
 def _environment() -> dict[str, str]:
-    return {**os.environ, "PYTHONUNBUFFERED": "1"}
+    """The caller's. OpenMP reads its policy once, when it is loaded: threads that spin while they wait would fight over
+    busy cores."""
+    return {"OMP_WAIT_POLICY": "PASSIVE", **os.environ, "PYTHONUNBUFFERED": "1"}
 
 
 def _write_persistently(path: Path, data: bytes) -> None:
