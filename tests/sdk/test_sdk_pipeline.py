@@ -172,7 +172,7 @@ def test_an_unfinished_run_can_not_stand_in(begin: Begin, root: Path) -> None:
 
 
 def test_provenance_goes_with_the_stage(root: Path) -> None:
-    provenance = {"first.steps": "--set", "second.seed": "profile x"}
+    provenance = {"stages.first.config.steps": "--set", "stages.second.config.seed": "profile x"}
     run = launch.create_run(root, plugin="pipeline", config={"stages": stages()}, provenance=provenance)
     launch.start(run)
     ended(run)

@@ -95,7 +95,7 @@ class PipelineTrainer:
         return child if child.record_file.exists() else None
 
     def _create_child(self, stage: str) -> RunDir:
-        own, prefix = self.directory.record(), f"{stage}."
+        own, prefix = self.directory.record(), f"stages.{stage}.config."
         return launch.create_run(
             self.directory.root,
             plugin=self.config.stages[stage].plugin,
