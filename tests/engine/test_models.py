@@ -1,5 +1,6 @@
 """Forward passes of the three families, and what a saved checkpoint means to plain transformers."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -159,14 +160,10 @@ def test_weights_return_bit_for_bit_and_foreign_ones_are_refused(tokenizer: Any,
 
 
 def test_a_checkpoint_of_another_architecture_is_refused(tokenizer: Any, saved: Path) -> None:
-    save_model(policy_of(tokenizer, "gpt2"), tokenizer, saved)
-    config = (
-        (saved / "config.json")
-        .read_text()
-        .replace('"gpt2"', '"gpt_neox"')
-        .replace("GPT2LMHeadModel", "GPTNeoXForCausalLM")
-    )
-    (saved / "config.json").write_text(config)
+    save_model(policy_of(tokenizer, "gpt_neox"), tokenizer, saved)
+    config = json.loads((saved / "config.json").read_text())
+    config |= {"model_type": "llama", "architectures": ["LlamaForCausalLM"], "num_key_value_heads": 4}
+    (saved / "config.json").write_text(json.dumps(config))
     with pytest.raises(ConfigError, match="another architecture"):
         load_policy(ModelConfig(path=str(saved)), tokenizer, CPU)
 
