@@ -12,7 +12,8 @@ import typer
 
 from rlhf_console.cli.options import JsonOption, RunArgument, RunsOption, print_json
 from rlhf_console.cli.start import exit_code_of
-from rlhf_console.cli.watching import PlainLines, display, follow, headline_of
+from rlhf_console.cli.watching import PlainLines, display, follow
+from rlhf_console.headlines import headline
 from rlhf_console.printable import printable
 from rlhf_console.profiles import flatten
 from rlhf_console.render import duration, number, result, size, table
@@ -31,7 +32,7 @@ def list_runs(runs: RunsOption = "", as_json: JsonOption = False) -> None:
         print_json([_overview(run) for run in found])
         return
     rows = [
-        [run.record.id, run.record.plugin, run.state, _steps(run), _age(run.record.created), headline_of(run)]
+        [run.record.id, run.record.plugin, run.state, _steps(run), _age(run.record.created), headline(run)]
         for run in found
     ]
     typer.echo(table(["run", "plugin", "state", "steps", "age", "headline"], rows))
@@ -102,7 +103,7 @@ def _identity(run: LiveRun) -> str:
 
 
 def _stages(children: list[LiveRun]) -> str:
-    rows = [[child.record.stage, child.record.id, child.state, _steps(child), headline_of(child)] for child in children]
+    rows = [[child.record.stage, child.record.id, child.state, _steps(child), headline(child)] for child in children]
     return table(["stage", "run", "state", "steps", "headline"], rows) if rows else ""
 
 

@@ -9,15 +9,16 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
-from rlhf_console import plugins
+from rlhf_console.headlines import headline
 from rlhf_console.printable import printable
-from rlhf_console.render import duration, number
+from rlhf_console.render import duration
 from rlhf_console.runs.store import LiveRun, children_of
 from rlhf_sdk.states import ENDED, State
-from rlhf_sdk.trainer import UserError
 
 POLL_SECONDS = 0.5
 LINE_EVERY_SECONDS = 10.0
+WIDE = 110
+"""Columns of a terminal with room for bars beside the figures."""
 
 
 class Display(Protocol):
@@ -26,28 +27,6 @@ class Display(Protocol):
     def show(self, runs: list[LiveRun]) -> None: ...
 
     def say(self, text: str) -> None: ...
-
-
-def headline_of(run: LiveRun) -> str:
-    """The plugin's two or three numbers that matter, as "name value" pairs."""
-    shown = []
-    for name in _headline_names(run.record.plugin):
-        value = run.summary.latest(name)
-        if value is not None:
-            shown.append(f"{name} {number(value)}")
-    return "  ".join(shown)
-
-
-_headlines: dict[str, list[str]] = {}
-
-
-def _headline_names(plugin: str) -> list[str]:
-    if plugin not in _headlines:
-        try:
-            _headlines[plugin] = plugins.describe(plugin)["headline"]
-        except UserError:
-            _headlines[plugin] = []
-    return _headlines[plugin]
 
 
 def doing(run: LiveRun) -> str:
@@ -81,7 +60,7 @@ def _line(run: LiveRun, state: State) -> str:
     summary = run.summary
     steps = f"step {summary.step}/{summary.total_steps}" if summary.total_steps else doing(run)
     left = f"ETA {duration(summary.eta_seconds)}" if state is State.RUNNING and summary.eta_seconds else ""
-    return "  ".join(part for part in (run.record.stage or run.record.id, state, steps, left, headline_of(run)) if part)
+    return "  ".join(part for part in (run.record.stage or run.record.id, state, steps, left, headline(run)) if part)
 
 
 class LiveBars:
@@ -103,7 +82,7 @@ class LiveBars:
                 completed=summary.step,
                 state=state,
                 left=duration(summary.eta_seconds) if state is State.RUNNING else "",
-                headline=headline_of(run) or doing(run),
+                headline=headline(run) or doing(run),
             )
 
     def say(self, text: str) -> None:
@@ -119,16 +98,16 @@ def display() -> Iterator[Display]:
     if not console.is_terminal or console.is_dumb_terminal:
         yield PlainLines()
         return
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, TextColumn
+    from rich.table import Column
 
-    columns = (
-        TextColumn("{task.description}", markup=False),
-        BarColumn(bar_width=16),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[state]}", markup=False),
-        TextColumn("{task.fields[left]}", markup=False),
-        TextColumn("{task.fields[headline]}", markup=False),
-    )
+    def text(field: str) -> ProgressColumn:
+        return TextColumn(f"{{task.{field}}}", markup=False, table_column=Column(no_wrap=True))
+
+    columns = [text("description"), MofNCompleteColumn(table_column=Column(no_wrap=True))]
+    columns += [text("fields[state]"), text("fields[left]"), text("fields[headline]")]
+    if console.width >= WIDE:
+        columns.insert(1, BarColumn(bar_width=16))
     with Progress(*columns, console=console, refresh_per_second=4) as progress:
         yield LiveBars(progress)
 

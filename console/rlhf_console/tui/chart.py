@@ -11,9 +11,9 @@ from textual.geometry import Region
 from textual.strip import Strip
 from textual.widget import Widget
 
+from rlhf_console.headlines import short_names
 from rlhf_console.printable import printable
 from rlhf_console.tui.canvas import BLANK, NON_FINITE, Cell, Scale, draw, finite_range, nice_scale, short_number
-from rlhf_console.tui.headlines import short_names
 
 AXIS = 8
 SERIES_STYLES = tuple(Style(color=color) for color in ("cyan", "yellow", "green", "magenta", "bright_blue", "white"))

@@ -12,12 +12,12 @@ from textual.containers import Grid, VerticalScroll
 from textual.screen import Screen
 from textual.widgets import Footer, Static, TabbedContent, TabPane
 
+from rlhf_console.headlines import headline, panels
 from rlhf_console.printable import printable
 from rlhf_console.render import duration, number
 from rlhf_console.runs.store import LiveRun, children_of
 from rlhf_console.tui.chart import Line, MetricChart
 from rlhf_console.tui.glyphs import state_label
-from rlhf_console.tui.headlines import headline, panels
 from rlhf_console.tui.watcher import OpenRun
 from rlhf_sdk.events import Sample
 from rlhf_sdk.spec import Panel

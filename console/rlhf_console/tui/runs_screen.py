@@ -18,10 +18,10 @@ from textual.scroll_view import ScrollView
 from textual.strip import Strip
 from textual.widgets import Footer, Static
 
+from rlhf_console.headlines import headline
 from rlhf_console.printable import printable
 from rlhf_console.render import duration
 from rlhf_console.tui.glyphs import state_label
-from rlhf_console.tui.headlines import headline
 from rlhf_console.tui.watcher import RunList, RunRow
 from rlhf_sdk.states import State
 
