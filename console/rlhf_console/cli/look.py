@@ -191,14 +191,18 @@ def samples(
     candidates = [shown, *children_of(run_root(runs), shown.record.id)]
     found: list[Sample] = []
     for candidate in candidates:
-        kept: deque[Sample] = deque(maxlen=limit)
-        kept.extend(s for s in candidate.directory.samples() if s.tag.startswith(tag) and step in (None, s.step))
-        found = list(kept) or found
+        found = _newest(candidate, step, tag)[-limit:] or found
     if as_json:
         print_json([msgspec.to_builtins(sample) for sample in found])
         return
     for sample in found:
         typer.echo(_sample(sample) + "\n")
+
+
+def _newest(run: LiveRun, step: int | None, tag: str) -> list[Sample]:
+    """The samples asked for; one that a later attempt made again is taken from there."""
+    wanted = (s for s in run.directory.samples() if s.tag.startswith(tag) and step in (None, s.step))
+    return list({(sample.step, sample.tag, sample.index): sample for sample in wanted}.values())
 
 
 def _sample(sample: Sample) -> str:
