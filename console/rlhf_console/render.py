@@ -77,5 +77,5 @@ def example(shown: dict[str, Any], *, width: int) -> str:
 
 def _wrapped(label: str, text: str, width: int) -> str:
     one_line = " ".join(printable(text, keep_newlines=True).split())
-    head = f"  {printable(label):<11}"
+    head = f"  {printable(label):<10} "
     return textwrap.fill(one_line, width, initial_indent=head, subsequent_indent=" " * len(head))
