@@ -26,3 +26,15 @@ def nearest(name: str, allowed: Iterable[str]) -> str:
     """`" Did you mean 'kl_coef'?"`, or nothing where no allowed name is near."""
     matches = difflib.get_close_matches(name, list(allowed), n=1)
     return f" Did you mean '{matches[0]}'?" if matches else ""
+
+
+def hub_advice(name: str, error: Exception, *, kind: str = "model") -> str:
+    """What to do where `name` can't be had from the hub: accept its terms and log in, or download it elsewhere."""
+    said = f"{type(error).__name__}: {error}"
+    if any(sign in said for sign in ("401", "403", "gated", "Gated", "authenticated", "Unauthorized", "private")):
+        return "it is gated or private: accept its terms on the hub, then `hf auth login` or set HF_TOKEN"
+    option = "" if kind == "model" else f"--repo-type {kind} "
+    return (
+        "no such file, and the hub can't be reached or has none; download it where there is a connection with "
+        f"`hf download {option}{name}` and give the folder ({type(error).__name__})"
+    )

@@ -20,7 +20,7 @@ from transformers import (
 
 from rlhf_engine.config import InitConfig, ModelConfig, Precision
 from rlhf_engine.data.tokenizers import check_vocabulary
-from rlhf_engine.errors import ConfigError
+from rlhf_engine.errors import ConfigError, hub_advice
 from rlhf_engine.rollout import Rollout
 
 DROPOUT_KEYS = (
@@ -98,14 +98,7 @@ def _load_error(config: ModelConfig, key: str, error: Exception) -> ConfigError:
         return ConfigError(
             f"{key}.path: {config.path!r} is not a model that transformers can load: {text.splitlines()[0]}"
         )
-    if any(sign in text for sign in ("401", "403", "gated", "private", "restricted")):
-        advice = "it is gated or private: accept its terms on the hub, then `hf auth login` or set HF_TOKEN"
-    else:
-        advice = (
-            "no such directory, and the hub can't be reached or has no such model; download it elsewhere with "
-            f"`hf download {config.path}` and give the directory"
-        )
-    return ConfigError(f"{key}.path: {config.path!r}: {advice}")
+    return ConfigError(f"{key}.path: {config.path!r}: {hub_advice(config.path, error)}")
 
 
 def _prepare(hf_config: Any, config: ModelConfig, tokenizer: PreTrainedTokenizerBase, key: str) -> Any:

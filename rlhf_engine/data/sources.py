@@ -12,7 +12,7 @@ from typing import Any
 
 from rlhf_engine.config import DataConfig
 from rlhf_engine.data.world import demonstrations
-from rlhf_engine.errors import DataError, nearest
+from rlhf_engine.errors import DataError, hub_advice, nearest
 
 WORLD = "world"
 FORMATS = (".jsonl", ".jsonl.gz", ".json", ".parquet", ".csv", ".arrow")
@@ -155,12 +155,7 @@ def _hub_advice(name: str, split: str, error: Exception) -> str:
         return f"no split {split!r}: {str(error).splitlines()[0]}"
     if "BuilderConfig" in said or "Config name is missing" in said:
         return f"name one of its configs as {name}:CONFIG: {str(error).splitlines()[0]}"
-    if any(sign in said for sign in ("401", "403", "gated", "Gated", "authenticated", "Unauthorized")):
-        return "it is gated or private: accept its terms on the hub, then `hf auth login` or set HF_TOKEN"
-    return (
-        "no such file, and the hub can't be reached or has no such data set; download it where there is a connection "
-        f"with `hf download --repo-type dataset {name}` and give the folder or its files ({type(error).__name__})"
-    )
+    return hub_advice(name, error, kind="dataset")
 
 
 def fingerprint(config: DataConfig) -> str:

@@ -10,7 +10,7 @@ from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_token
 from transformers import AutoTokenizer, PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
 from rlhf_engine.config import TokenizerConfig
-from rlhf_engine.errors import ConfigError
+from rlhf_engine.errors import ConfigError, hub_advice
 
 TRAINED_EOS = "<|endoftext|>"
 WORDS_AND_HEADINGS = r"\n\n[A-Z;]+:| ?[^\s]+|\s"
@@ -41,8 +41,10 @@ def _from_path(path: str) -> PreTrainedTokenizerBase:
             return PreTrainedTokenizerFast(tokenizer_file=str(file))
         tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(path)
     except (OSError, ValueError) as error:
-        reason = str(error).splitlines()[0]
-        raise ConfigError(f"tokenizer: {path!r} can't be loaded from disk or hub: {reason}") from None
+        if Path(path).exists():
+            reason = str(error).splitlines()[0]
+            raise ConfigError(f"tokenizer: {path!r} can't be loaded: {reason}") from None
+        raise ConfigError(f"tokenizer: {path!r} can't be loaded: {hub_advice(path, error)}") from None
     return tokenizer
 
 
