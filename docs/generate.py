@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from rlhf_sdk.discovery import load_spec
 from rlhf_sdk.spec import PluginSpec
 
 DOCS = Path(__file__).parent
-PLUGINS = ("pretrain", "sft", "rm", "ppo", "eval", "pipeline", "echo")
+PLUGINS = sorted(entry.name for entry in entry_points(group="rlhf.trainers") if entry.value.startswith("rlhf_plugins."))
 
 OPTIONS_INTRODUCTION = """# Options
 

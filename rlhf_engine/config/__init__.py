@@ -1,0 +1,49 @@
+"""Every option of the engine: type, default, constraint, help and source. Torch-free.
+
+One type is the single source for validation, `rlhf config`, the launch form and `run.json`. Defaults are those of
+Huang et al. 2024 ("The N+ Implementation Details of RLHF with PPO", arXiv:2403.17031) where the paper has one.
+"""
+
+from rlhf_engine.config.data import COMPARISONS, CleaningConfig, ColumnConfig, DataConfig
+from rlhf_engine.config.evaluation import EvalConfig
+from rlhf_engine.config.online import PPOConfig
+from rlhf_engine.config.sections import (
+    HUANG,
+    STIENNON,
+    ZIEGLER,
+    Architecture,
+    InitConfig,
+    ModelConfig,
+    OptimizerConfig,
+    Precision,
+    PrecisionConfig,
+    Section,
+    TokenizerConfig,
+    TrainerConfig,
+)
+from rlhf_engine.config.supervised import PretrainConfig, RMConfig, SFTConfig, WorldComparisonConfig
+
+__all__ = [
+    "COMPARISONS",
+    "HUANG",
+    "STIENNON",
+    "ZIEGLER",
+    "Architecture",
+    "CleaningConfig",
+    "ColumnConfig",
+    "DataConfig",
+    "EvalConfig",
+    "InitConfig",
+    "ModelConfig",
+    "OptimizerConfig",
+    "PPOConfig",
+    "Precision",
+    "PrecisionConfig",
+    "PretrainConfig",
+    "RMConfig",
+    "SFTConfig",
+    "Section",
+    "TokenizerConfig",
+    "TrainerConfig",
+    "WorldComparisonConfig",
+]

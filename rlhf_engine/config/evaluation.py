@@ -1,0 +1,39 @@
+"""Evaluation of policies and reward models."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from msgspec import Meta, field
+
+from rlhf_engine.config.data import COMPARISONS, DataConfig
+from rlhf_engine.config.sections import HUANG, PrecisionConfig, Section, TokenizerConfig
+from rlhf_engine.config.supervised import WorldComparisonConfig
+
+
+class EvalConfig(Section, frozen=True, kw_only=True):
+    """Compares policies on held-out prompts."""
+
+    policies: Annotated[dict[str, str], Meta(description="name -> directory, hub id, run:ID; first: baseline")] = field(
+        default_factory=dict
+    )
+    reward_model: Annotated[str, Meta(description="directory, hub id or run:ID; empty means no proxy score")] = ""
+    data: Annotated[DataConfig, Meta(description="held-out prompts with references")] = DataConfig(split="validation")
+    comparisons: Annotated[DataConfig, Meta(description="measure the reward model; no source: none")] = COMPARISONS
+    train_comparisons: Annotated[DataConfig, Meta(description="fit a linear baseline; no source: none")] = COMPARISONS
+    world: Annotated[WorldComparisonConfig, Meta(description="annotators of the world")] = WorldComparisonConfig()
+    curves: Annotated[dict[str, str], Meta(description="name -> run:ID of a PPO run: proxy, gold by update")] = field(
+        default_factory=dict
+    )
+    tokenizer: Annotated[TokenizerConfig, Meta(description="the tokenizer")] = TokenizerConfig()
+    precision: Annotated[PrecisionConfig, Meta(description="numbers")] = PrecisionConfig()
+    temperatures: Annotated[list[float], Meta(description="sampling temperatures; 0 is greedy")] = field(
+        default_factory=lambda: [1.0, 0.0]
+    )
+    response_tokens: Annotated[int, Meta(ge=1, description="longest response in tokens", extra=HUANG)] = 53
+    batch_size: Annotated[int, Meta(ge=1, description="rows sampled at once")] = 64
+    bootstrap: Annotated[int, Meta(ge=100, description="resamples for confidence intervals")] = 2000
+    example_count: Annotated[int, Meta(ge=0, description="posts shown with every policy's summary")] = 3
+    device: Annotated[str, Meta(description="auto, cpu, cuda or cuda:N")] = "auto"
+    seed: Annotated[int, Meta(ge=0, description="seed of everything random")] = 0
+    threads: Annotated[int, Meta(ge=0, description="CPU threads; 0 means torch's choice")] = 0
