@@ -8,7 +8,7 @@ from safetensors.torch import load_file
 from torch import nn
 
 from rlhf_engine.errors import ConfigError
-from rlhf_engine.models import ScalarModel
+from rlhf_engine.scalar_models import ScalarModel
 
 
 def load_weights(model: nn.Module, directory: Path) -> None:

@@ -1,19 +1,17 @@
-"""Policies and scalar models (reward, value): loading, from scratch or from a checkpoint, and one forward for both."""
+"""Models from scratch or from a checkpoint, and one forward for policies and scalar models."""
 
 from __future__ import annotations
 
 import json
-import math
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
 from transformers import (
     AutoConfig,
     AutoModelForCausalLM,
-    AutoModelForSequenceClassification,
     PreTrainedModel,
     PreTrainedTokenizerBase,
 )
@@ -21,7 +19,6 @@ from transformers import (
 from rlhf_engine.config import InitConfig, ModelConfig, Precision
 from rlhf_engine.data.tokenizers import check_vocabulary
 from rlhf_engine.errors import ConfigError, hub_advice
-from rlhf_engine.rollout import Rollout
 
 DROPOUT_KEYS = (
     "attn_pdrop",
@@ -85,7 +82,8 @@ def model_config_of(init: InitConfig, tokenizer: PreTrainedTokenizerBase) -> Any
     )
 
 
-def _read_config(config: ModelConfig, key: str) -> Any:
+def read_model_config(config: ModelConfig, key: str) -> Any:
+    """The transformers config of `config.path`. Raises ConfigError, naming `key`, if it can't be had."""
     try:
         return AutoConfig.from_pretrained(config.path, revision=config.revision or None)
     except (OSError, ValueError) as error:
@@ -101,7 +99,8 @@ def _load_error(config: ModelConfig, key: str, error: Exception) -> ConfigError:
     return ConfigError(f"{key}.path: {config.path!r}: {hub_advice(config.path, error)}")
 
 
-def _prepare(hf_config: Any, config: ModelConfig, tokenizer: PreTrainedTokenizerBase, key: str) -> Any:
+def prepare_model_config(hf_config: Any, config: ModelConfig, tokenizer: PreTrainedTokenizerBase, key: str) -> Any:
+    """The config with dropout off and our tokenizer's ids. Raises ConfigError on logits that we don't reproduce."""
     for name in DROPOUT_KEYS:
         if getattr(hf_config, name, None):
             setattr(hf_config, name, 0.0)
@@ -114,9 +113,10 @@ def _prepare(hf_config: Any, config: ModelConfig, tokenizer: PreTrainedTokenizer
     return hf_config
 
 
-def _finish(
+def finish_model(
     model: PreTrainedModel, config: ModelConfig, tokenizer: PreTrainedTokenizerBase, device: torch.device
 ) -> Any:
+    """Dropout off, vocabulary checked, gradient checkpointing as asked, on the device, in training mode."""
     for module in model.modules():
         if isinstance(module, nn.Dropout):
             module.p = 0.0
@@ -133,14 +133,18 @@ def load_policy(
     if not config.path:
         hf_config = model_config_of(config.init, tokenizer)
         model = AutoModelForCausalLM.from_config(
-            _prepare(hf_config, config, tokenizer, key), attn_implementation=config.attention
+            prepare_model_config(hf_config, config, tokenizer, key), attn_implementation=config.attention
         )
-        return _finish(model.float(), config, tokenizer, device)
-    hf_config = _prepare(_read_config(config, key), config, tokenizer, key)
-    return _finish(_from_pretrained(AutoModelForCausalLM, config, hf_config, key)[0], config, tokenizer, device)
+        return finish_model(model.float(), config, tokenizer, device)
+    hf_config = prepare_model_config(read_model_config(config, key), config, tokenizer, key)
+    return finish_model(load_pretrained(AutoModelForCausalLM, config, hf_config, key)[0], config, tokenizer, device)
 
 
-def _from_pretrained(kind: Any, config: ModelConfig, hf_config: Any, key: str) -> tuple[Any, set[str]]:
+def load_pretrained(kind: Any, config: ModelConfig, hf_config: Any, key: str) -> tuple[Any, set[str]]:
+    """The fp32 model at `config.path`, and the names of weights that it does not have (a scalar head's only).
+
+    Raises ConfigError, naming `key`, where it can't be loaded or is of another architecture.
+    """
     try:
         model, info = kind.from_pretrained(
             config.path,
@@ -159,74 +163,6 @@ def _from_pretrained(kind: Any, config: ModelConfig, hf_config: Any, key: str) -
             f"{key}.path: {config.path!r} is a checkpoint of another architecture: no weights for {named}"
         )
     return model, set(info["missing_keys"])
-
-
-class ScalarModel(nn.Module):
-    """A transformer with a scalar head: a reward model, or a value model (critic).
-
-    `network` is transformers' `AutoModelForSequenceClassification` with one label, so that the saved directory loads
-    there as well; the affine normalisation score = gain * raw + bias is in its config as `score_gain`, `score_bias`.
-    """
-
-    def __init__(self, network: PreTrainedModel) -> None:
-        super().__init__()
-        self.network = network
-
-    @property
-    def affine(self) -> tuple[float, float]:
-        """(gain, bias) of the normalisation."""
-        config = self.network.config
-        return getattr(config, "score_gain", 1.0), getattr(config, "score_bias", 0.0)
-
-    def set_affine(self, gain: float, bias: float) -> None:
-        """Replaces the normalisation: it never accumulates, on reload either."""
-        self.network.config.score_gain, self.network.config.score_bias = gain, bias
-
-    def head(self, states: Tensor) -> Tensor:
-        """Normalised scalars, fp32 [...], of hidden states [..., H]."""
-        gain, bias = self.affine
-        weight = self.network.score.weight
-        scores: Tensor = (states.float() @ weight.float().T).squeeze(-1) * gain + bias
-        return scores
-
-    def save_pretrained(self, directory: Path) -> None:
-        self.network.save_pretrained(directory)
-
-
-def load_scalar_model(
-    config: ModelConfig,
-    tokenizer: PreTrainedTokenizerBase,
-    device: torch.device,
-    *,
-    head_init: Literal["normal", "zero"] = "normal",
-    key: str = "model",
-) -> ScalarModel:
-    """A reward or value model; a checkpoint without a scalar head (an SFT policy) gets a new one.
-
-    normal: N(0, 1/sqrt(d + 1)) (Stiennon et al. 2020); zero: every score ties at first.
-    """
-    hf_config = _read_config(config, key) if config.path else model_config_of(config.init, tokenizer)
-    hf_config = _prepare(hf_config, config, tokenizer, key)
-    hf_config.num_labels = 1
-    if config.path:
-        network, missing = _from_pretrained(AutoModelForSequenceClassification, config, hf_config, key)
-    else:
-        network = AutoModelForSequenceClassification.from_config(
-            hf_config, attn_implementation=config.attention
-        ).float()
-        missing = {"score.weight"}
-    if "score.weight" in missing:
-        init_scalar_head(network.score.weight, head_init)
-    return ScalarModel(_finish(network, config, tokenizer, device))
-
-
-@torch.no_grad()
-def init_scalar_head(weight: Tensor, head_init: Literal["normal", "zero"]) -> None:
-    """Fills the head's weight [1, H] of a new scalar model, in place."""
-    if head_init == "zero":
-        weight.zero_()
-    else:
-        weight.normal_(0.0, 1.0 / math.sqrt(weight.shape[1] + 1))
 
 
 def position_ids_of(mask: Tensor) -> Tensor:
@@ -248,7 +184,8 @@ def hidden_states(model: nn.Module, tokens: Tensor, mask: Tensor) -> Tensor:
 
 
 def backbone_of(model: nn.Module) -> nn.Module:
-    network: Any = model.network if isinstance(model, ScalarModel) else model
+    """The transformer without its head."""
+    network: Any = model
     backbone: nn.Module = network.base_model
     return backbone
 
@@ -260,19 +197,13 @@ def lm_head_weight(model: nn.Module) -> Tensor:
     return weight
 
 
-def response_values(value_model: ScalarModel, rollout: Rollout) -> Tensor:
-    """V of the state before each response token, fp32 [B, R]; 0 where `response_mask` is False."""
-    hidden = hidden_states(value_model, rollout.tokens, rollout.mask)
-    return value_model.head(rollout.acting_states(hidden)).masked_fill(~rollout.response_mask, 0.0)
+class Saveable(Protocol):
+    """A policy, or a scalar model."""
+
+    def save_pretrained(self, directory: Path) -> None: ...
 
 
-def response_scores(reward_model: ScalarModel, rollout: Rollout) -> Tensor:
-    """The reward model's score at each row's last token (EOS, where it ended), fp32 [B]."""
-    hidden = hidden_states(reward_model, rollout.tokens, rollout.mask)
-    return reward_model.head(rollout.final_states(hidden))
-
-
-def save_model(model: PreTrainedModel | ScalarModel, tokenizer: PreTrainedTokenizerBase, directory: Path) -> None:
+def save_model(model: Saveable, tokenizer: PreTrainedTokenizerBase, directory: Path) -> None:
     """A `save_pretrained` directory with the tokenizer: plain transformers loads it and goes on from it."""
     directory.mkdir(parents=True, exist_ok=True)
     model.save_pretrained(directory)

@@ -17,11 +17,12 @@ from rlhf_engine.hooks import Hooks
 from rlhf_engine.logprobs import response_logprobs, response_logprobs_and_entropies
 from rlhf_engine.losses import clipped_policy_loss, clipped_value_loss
 from rlhf_engine.masking import whiten, whiten_keeping_mean
-from rlhf_engine.models import ScalarModel, compute_precision, response_scores, response_values
+from rlhf_engine.models import compute_precision
 from rlhf_engine.optim import ScheduledAdamW, check_finite_loss
 from rlhf_engine.ppo_metrics import PPOMetrics, UpdateStatistics
 from rlhf_engine.rewards import FixedKL, apply_missing_eos_rule, kl_penalized_rewards
 from rlhf_engine.rollout import Rollout, in_micro_batches
+from rlhf_engine.scalar_models import ScalarModel, response_scores, response_values
 
 
 @dataclass

@@ -13,8 +13,9 @@ from rlhf_engine.config import Precision
 from rlhf_engine.data.examples import ComparisonGroup
 from rlhf_engine.hooks import Hooks
 from rlhf_engine.losses import pairwise_loss
-from rlhf_engine.models import ScalarModel, compute_precision
+from rlhf_engine.models import compute_precision
 from rlhf_engine.optim import ScheduledAdamW, check_finite_loss
+from rlhf_engine.scalar_models import ScalarModel
 from rlhf_engine.shared_prompts import group_scores, shared_prompt_batch
 
 

@@ -13,7 +13,8 @@ from torch import Tensor
 
 from rlhf_engine.data.batching import right_pad
 from rlhf_engine.data.examples import ComparisonGroup
-from rlhf_engine.models import ScalarModel, backbone_of
+from rlhf_engine.models import backbone_of
+from rlhf_engine.scalar_models import ScalarModel
 
 PROMPT, PADDING = 0, -1
 

@@ -17,9 +17,10 @@ from rlhf_engine.eval.text_metrics import rouge_l, title_copying
 from rlhf_engine.generation import generate_rollout, response_texts
 from rlhf_engine.hooks import Hooks
 from rlhf_engine.logprobs import response_logprobs
-from rlhf_engine.models import ScalarModel, compute_precision, response_scores
+from rlhf_engine.models import compute_precision
 from rlhf_engine.rewards import sequence_kl
 from rlhf_engine.rollout import Rollout, in_micro_batches
+from rlhf_engine.scalar_models import ScalarModel, response_scores
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,8 +7,9 @@ from typing import Any
 import torch
 
 from rlhf_engine.config import Architecture, InitConfig, ModelConfig
-from rlhf_engine.models import load_policy, load_scalar_model
+from rlhf_engine.models import load_policy
 from rlhf_engine.rollout import Rollout
+from rlhf_engine.scalar_models import load_scalar_model
 
 ARCHITECTURES: list[Architecture] = ["llama", "gpt_neox", "gpt2"]
 

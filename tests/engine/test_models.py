@@ -14,8 +14,9 @@ from rlhf_engine.config import Architecture, ModelConfig
 from rlhf_engine.data.examples import ComparisonGroup, Prompt
 from rlhf_engine.errors import ConfigError
 from rlhf_engine.logprobs import response_logprobs, response_logprobs_and_entropies, selected_logprobs
-from rlhf_engine.models import load_policy, load_scalar_model, response_scores, response_values, save_model
+from rlhf_engine.models import load_policy, save_model
 from rlhf_engine.rollout import Rollout
+from rlhf_engine.scalar_models import load_scalar_model, response_scores, response_values
 from rlhf_engine.shared_prompts import group_scores, shared_prompt_batch
 
 CPU = torch.device("cpu")

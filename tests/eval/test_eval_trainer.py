@@ -15,7 +15,8 @@ from rlhf_engine.config import DataConfig, EvalConfig, InitConfig, ModelConfig, 
 from rlhf_engine.data.formatting import format_prompt
 from rlhf_engine.data.tokenizers import load_tokenizer
 from rlhf_engine.data.world import demonstrations
-from rlhf_engine.models import load_policy, load_scalar_model, save_model
+from rlhf_engine.models import load_policy, save_model
+from rlhf_engine.scalar_models import load_scalar_model
 from rlhf_plugins.eval.trainer import EvalTrainer
 from rlhf_sdk.trainer import UserError
 

@@ -12,8 +12,8 @@ from rlhf_engine.data.world_comparisons import label_world_comparisons
 from rlhf_engine.errors import DataError
 from rlhf_engine.eval.baselines import AccuracyReport, labelled_pairs, pair_correctness, rankers_correctness
 from rlhf_engine.eval.policies import Evaluator
-from rlhf_engine.models import ScalarModel
 from rlhf_engine.reward_modeling import score_groups
+from rlhf_engine.scalar_models import ScalarModel
 
 WORLD = ["world"]
 SCORED_GROUPS = 8

@@ -16,7 +16,8 @@ from rlhf_engine.errors import ConfigError, DataError
 from rlhf_engine.eval.overoptimisation import curves_figures, curves_table
 from rlhf_engine.eval.policies import Evaluator, Responses, post_of
 from rlhf_engine.eval.table import REFERENCE, Comparison, Resampling, examples, means
-from rlhf_engine.models import ScalarModel, load_policy, load_scalar_model
+from rlhf_engine.models import load_policy
+from rlhf_engine.scalar_models import ScalarModel, load_scalar_model
 from rlhf_plugins.engine_trainer import EngineTrainer, translated_errors
 from rlhf_plugins.eval.accuracy import accuracy_report
 from rlhf_plugins.eval.curves import read_curve

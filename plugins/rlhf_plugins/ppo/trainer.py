@@ -12,11 +12,12 @@ from rlhf_engine.data.world import Post, gold_score
 from rlhf_engine.errors import ConfigError
 from rlhf_engine.experience import Experience
 from rlhf_engine.generation import response_texts
-from rlhf_engine.models import load_policy, load_scalar_model
+from rlhf_engine.models import load_policy
 from rlhf_engine.optim import ScheduledAdamW
 from rlhf_engine.order import shuffled_batch
 from rlhf_engine.ppo import PPOModels, PPOState, ppo_update
 from rlhf_engine.rewards import FixedKL
+from rlhf_engine.scalar_models import load_scalar_model
 from rlhf_plugins.engine_trainer import EngineTrainer
 
 RATIO_TOLERANCE = 1e-5

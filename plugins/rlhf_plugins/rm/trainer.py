@@ -16,7 +16,7 @@ from rlhf_engine.data.examples import ComparisonGroup, Demonstration
 from rlhf_engine.data.world import Post, gold_score
 from rlhf_engine.data.world_comparisons import label_world_comparisons
 from rlhf_engine.generation import generate_rollout
-from rlhf_engine.models import compute_precision, load_policy, load_scalar_model, response_scores
+from rlhf_engine.models import compute_precision, load_policy
 from rlhf_engine.optim import ScheduledAdamW
 from rlhf_engine.order import shuffled_batch, steps_in
 from rlhf_engine.reward_modeling import (
@@ -27,6 +27,7 @@ from rlhf_engine.reward_modeling import (
     score_groups,
 )
 from rlhf_engine.rollout import Rollout, in_micro_batches
+from rlhf_engine.scalar_models import load_scalar_model, response_scores
 from rlhf_plugins.engine_trainer import EngineTrainer, translated_errors
 
 WORLD = "world"
