@@ -156,9 +156,8 @@ class TabularModel(nn.Module):
         self.device = torch.device("cpu")
 
     @property
-    def table(self) -> nn.Parameter:
-        weight: Any = self.score.weight
-        return weight
+    def table(self) -> Tensor:
+        return self.score.weight
 
     def get_output_embeddings(self) -> nn.Linear:
         return self.score
