@@ -1,10 +1,15 @@
-"""Small models of the three families, and a rollout of unequal lengths."""
+"""A small tokenizer, small models of the three families, and a rollout of unequal lengths."""
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 import torch
+from tokenizers import Tokenizer
+from tokenizers.models import WordLevel
+from tokenizers.pre_tokenizers import WhitespaceSplit
+from transformers import PreTrainedTokenizerFast
 
 from rlhf_engine.config import Architecture, InitConfig, ModelConfig
 from rlhf_engine.models import load_policy
@@ -12,6 +17,15 @@ from rlhf_engine.rollout import Rollout
 from rlhf_engine.scalar_models import load_scalar_model
 
 ARCHITECTURES: list[Architecture] = ["llama", "gpt_neox", "gpt2"]
+
+
+@cache
+def word_tokenizer() -> Any:
+    """EOS 0, PAD 1, unknown 2, and thirty words."""
+    words = {"<eos>": 0, "[PAD]": 1, "[UNK]": 2} | {f"w{i}": i + 3 for i in range(30)}
+    backend = Tokenizer(WordLevel(words, unk_token="[UNK]"))
+    backend.pre_tokenizer = WhitespaceSplit()
+    return PreTrainedTokenizerFast(tokenizer_object=backend, eos_token="<eos>", pad_token="[PAD]", unk_token="[UNK]")
 
 
 def small_model(architecture: Architecture = "llama", **changes: Any) -> ModelConfig:
