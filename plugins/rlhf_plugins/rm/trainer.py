@@ -2,39 +2,26 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
-from typing import Any
 
-import msgspec
 import torch
 from transformers import PreTrainedModel
 
-from rlhf_engine.config import DataConfig, RMConfig, WorldComparisonConfig
-from rlhf_engine.data.api import comparison_groups_from_records, load_comparisons, load_demonstrations
-from rlhf_engine.data.examples import ComparisonGroup, Demonstration
-from rlhf_engine.data.world import Post, gold_score
-from rlhf_engine.data.world_comparisons import label_world_comparisons
+from rlhf_engine.config import RMConfig
+from rlhf_engine.data.api import load_demonstrations
+from rlhf_engine.data.examples import Demonstration
 from rlhf_engine.generation import generate_rollout
 from rlhf_engine.models import compute_precision, load_policy
 from rlhf_engine.optim import ScheduledAdamW
-from rlhf_engine.order import shuffled_batch, steps_in
-from rlhf_engine.reward_modeling import (
-    RewardModelState,
-    normalising_affine,
-    pair_accuracy,
-    reward_model_update,
-    score_groups,
-)
+from rlhf_engine.order import steps_in
+from rlhf_engine.reward_modeling import RewardModelState, normalising_affine, reward_model_update, score_groups
 from rlhf_engine.rollout import Rollout, in_micro_batches
 from rlhf_engine.scalar_models import load_scalar_model, response_scores
-from rlhf_plugins.engine_trainer import EngineTrainer, translated_errors
-
-WORLD = "world"
-SAMPLING_ROWS = 128
+from rlhf_plugins.comparison_trainer import SAMPLING_ROWS, ComparisonTrainer
+from rlhf_plugins.engine_trainer import translated_errors
 
 
-class RewardModelTrainer(EngineTrainer):
+class RewardModelTrainer(ComparisonTrainer):
     """One step is one optimizer step on `batch_size` comparison groups."""
 
     config: RMConfig
@@ -42,11 +29,7 @@ class RewardModelTrainer(EngineTrainer):
     def prepare(self) -> None:
         config = self.config
         self.tokenizer = self.load_tokenizer(config.data)
-        self.groups = self.comparisons(config.data, "comparisons", config.world)
-        self.held_out: Sequence[ComparisonGroup] = []
-        if config.eval_data.source:
-            world = msgspec.structs.replace(config.world, careful=1, edited=0, sloppy=0)
-            self.held_out = self.comparisons(config.eval_data, "held-out comparisons", world)
+        self.load_comparisons()
         reward_model = load_scalar_model(config.model, self.tokenizer, self.device, head_init=config.head_init)
         self.total_steps = steps_in(len(self.groups), config.batch_size, config.epochs, config.max_steps)
         optimizer = ScheduledAdamW(reward_model.named_parameters(), config.optimizer, self.total_steps)
@@ -54,43 +37,13 @@ class RewardModelTrainer(EngineTrainer):
         self.models, self.optimizers = {"model": reward_model}, {"model": optimizer}
 
     def sft_policy(self) -> PreTrainedModel:
-        """The policy that the reward model starts from; it also writes the samples that are compared."""
         return load_policy(self.config.model, self.tokenizer, self.device)
-
-    def comparisons(self, data: DataConfig, name: str, world: WorldComparisonConfig) -> Sequence[ComparisonGroup]:
-        if data.source == [WORLD]:
-            return comparison_groups_from_records(self.world_records(data, name, world), data, self.tokenizer)
-        groups = load_comparisons(data, self.tokenizer, hooks=self.run, group_by_prompt=self.config.group_by_prompt)
-        kept: Sequence[ComparisonGroup] = self.keep_skipped(groups, name)
-        return kept
-
-    def world_records(self, data: DataConfig, name: str, world: WorldComparisonConfig) -> list[dict[str, Any]]:
-        """Labelled once, then read back from the run's own folder by a resumed run."""
-        file = self.run.directory / "data" / f"{name.replace(' ', '-')}.json"
-        if file.exists():
-            records: list[dict[str, Any]] = json.loads(file.read_text())
-            return records
-        with self.run.phase("label comparisons"):
-            records = label_world_comparisons(
-                self.sft_policy(),
-                self.tokenizer,
-                data,
-                world,
-                batch_size=SAMPLING_ROWS,
-                hooks=self.run,
-            )
-        file.parent.mkdir(mode=0o700, exist_ok=True)
-        aside = file.with_suffix(".tmp")
-        aside.write_text(json.dumps(records))
-        aside.rename(file)
-        return records
 
     def update(self) -> dict[str, float]:
         config = self.config
-        rows = shuffled_batch(len(self.groups), config.batch_size, self.steps_done, config.seed)
         metrics = reward_model_update(
             self.state,
-            [self.groups[row] for row in rows],
+            self.next_groups(),
             micro_batch_size=config.micro_batch_size,
             compute=config.precision.compute,
             hooks=self.run,
@@ -109,7 +62,7 @@ class RewardModelTrainer(EngineTrainer):
         return figures
 
     def accuracies(self) -> dict[str, float]:
-        """Held-out accuracy against the labels, and in the built-in world against gold (pairs with different gold)."""
+        """Held-out accuracy of the scores."""
         with self.run.phase("held-out accuracy"):
             scores = score_groups(
                 self.state.reward_model,
@@ -118,14 +71,7 @@ class RewardModelTrainer(EngineTrainer):
                 compute=self.config.precision.compute,
                 hooks=self.run,
             )
-        labelled = [
-            (group_scores[chosen], group_scores[rejected])
-            for group, group_scores in zip(self.held_out, scores, strict=True)
-            for chosen, rejected in group.pairs
-        ]
-        figures = {"accuracy/valid": _accuracy(labelled), "pairs": float(len(labelled))}
-        by_gold = [pair for group, row in zip(self.held_out, scores, strict=True) for pair in _gold_pairs(group, row)]
-        return figures | ({"accuracy/gold": _accuracy(by_gold)} if by_gold else {})
+        return self.held_out_accuracies(scores)
 
     def finish(self) -> None:
         """Normalises the scores as configured, and records the held-out accuracy."""
@@ -177,18 +123,3 @@ class RewardModelTrainer(EngineTrainer):
             batch_size=SAMPLING_ROWS,
             hooks=self.run,
         )
-
-
-def _accuracy(pairs: Sequence[tuple[float, float]]) -> float:
-    scores = torch.tensor(pairs, dtype=torch.float64).reshape(-1, 2)
-    return pair_accuracy(scores[:, 0], scores[:, 1])
-
-
-def _gold_pairs(group: ComparisonGroup, scores: Sequence[float]) -> list[tuple[float, float]]:
-    """Scores of (better by gold, worse by gold) for each labelled pair of different gold; none outside the world."""
-    if "latents" not in group.prompt.record:
-        return []
-    post = Post.from_record(group.prompt.record)
-    gold = [gold_score(post, response) for response in group.responses]
-    ordered = [(a, b) if gold[a] > gold[b] else (b, a) for a, b in group.pairs if gold[a] != gold[b]]
-    return [(scores[better], scores[worse]) for better, worse in ordered]
