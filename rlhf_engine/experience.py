@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
+from typing import Self
 
 import torch
 from torch import Tensor
@@ -15,17 +16,15 @@ from rlhf_engine.rollout import Rollout
 
 @dataclass(frozen=True)
 class Experience:
-    """A rollout with everything that PPO needs of it; token tensors [B, R], `scores` [B]."""
+    """A rollout with everything that a policy's update needs of it; token tensors [B, R], `scores` [B]."""
 
     rollout: Rollout
     logprobs: Tensor
     ref_logprobs: Tensor
     entropies: Tensor
-    values: Tensor
     scores: Tensor
     rewards: Tensor
     advantages: Tensor
-    returns: Tensor
 
     def __len__(self) -> int:
         return len(self.rollout)
@@ -49,7 +48,7 @@ class Experience:
         """Mean entropy of the policy's next-token distribution, in nats."""
         return masked_mean(self.entropies, self.response_mask)
 
-    def rows(self, index: Tensor) -> Experience:
+    def rows(self, index: Tensor) -> Self:
         """The episodes at `index`, trimmed to their own longest prompt and response."""
         rollout = self.rollout.rows(index)
         width = rollout.response_tokens.shape[1]
@@ -58,9 +57,9 @@ class Experience:
             for field in fields(self)
             if isinstance(part := getattr(self, field.name), Tensor)
         }
-        return Experience(rollout=rollout, **parts)
+        return type(self)(rollout=rollout, **parts)
 
-    def shuffled_minibatches(self, count: int, *, epochs: int, seed: int) -> Iterator[Experience]:
+    def shuffled_minibatches(self, count: int, *, epochs: int, seed: int) -> Iterator[Self]:
         """`epochs` passes in an order drawn from `seed`, each cut into `count` equal minibatches.
 
         Raises ValueError if the batch can't be cut evenly.
@@ -73,7 +72,15 @@ class Experience:
             for index in order.chunk(count):
                 yield self.rows(index.to(self.scores.device))
 
-    def micro_batches(self, size: int) -> Iterator[Experience]:
+    def micro_batches(self, size: int) -> Iterator[Self]:
         """Consecutive pieces of at most `size` episodes."""
         for index in torch.arange(len(self), device=self.scores.device).split(size):
             yield self.rows(index)
+
+
+@dataclass(frozen=True)
+class PPOExperience(Experience):
+    """With what the critic's update needs, [B, R]."""
+
+    values: Tensor
+    returns: Tensor

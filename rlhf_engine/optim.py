@@ -78,6 +78,11 @@ class ScheduledAdamW:
         self.steps_done += 1
         return norm
 
+    def skip(self, steps: int) -> None:
+        """Drops the accumulated gradients; the learning rate goes on as if `steps` steps had been taken."""
+        self.adamw.zero_grad(set_to_none=True)
+        self.steps_done += steps
+
     def state_tensors(self) -> dict[str, Tensor]:
         """Moments and step counts by parameter name, for a checkpoint."""
         state = self.adamw.state

@@ -9,20 +9,20 @@ import torch
 from transformers import PreTrainedModel
 
 from rlhf_engine.advantages import generalized_advantages
+from rlhf_engine.collecting import evaluate, policy_logprobs, roll_out
 from rlhf_engine.config import PPOConfig
 from rlhf_engine.data.examples import Prompt
-from rlhf_engine.experience import Experience
-from rlhf_engine.generation import generate_rollout
+from rlhf_engine.experience import PPOExperience
 from rlhf_engine.hooks import Hooks
-from rlhf_engine.logprobs import response_logprobs, response_logprobs_and_entropies
+from rlhf_engine.kl_control import KLController
+from rlhf_engine.logprobs import response_logprobs
 from rlhf_engine.losses import clipped_policy_loss, clipped_value_loss
 from rlhf_engine.masking import whiten, whiten_keeping_mean
 from rlhf_engine.models import compute_precision
 from rlhf_engine.optim import ScheduledAdamW, check_finite_loss
-from rlhf_engine.ppo_metrics import PPOMetrics, UpdateStatistics
-from rlhf_engine.rewards import FixedKL, apply_missing_eos_rule, kl_penalized_rewards
-from rlhf_engine.rollout import Rollout, in_micro_batches
+from rlhf_engine.rewards import apply_missing_eos_rule, kl_penalized_rewards
 from rlhf_engine.scalar_models import ScalarModel, response_scores, response_values
+from rlhf_engine.update_metrics import UpdateMetrics, UpdateStatistics
 
 
 @dataclass
@@ -42,7 +42,7 @@ class PPOState:
     models: PPOModels
     policy_optimizer: ScheduledAdamW
     value_optimizer: ScheduledAdamW
-    kl: FixedKL
+    kl: KLController
     eos_id: int
     pad_id: int
     updates_done: int = 0
@@ -50,7 +50,7 @@ class PPOState:
 
 def train_ppo(
     state: PPOState, prompt_batches: Iterable[Sequence[Prompt]], config: PPOConfig, hooks: Hooks
-) -> Iterator[PPOMetrics]:
+) -> Iterator[UpdateMetrics]:
     """The loop over updates, for library users."""
     for prompts in prompt_batches:
         yield ppo_update(state, prompts, config, hooks)[1]
@@ -58,13 +58,13 @@ def train_ppo(
 
 def ppo_update(
     state: PPOState, prompts: Sequence[Prompt], config: PPOConfig, hooks: Hooks
-) -> tuple[Experience, PPOMetrics]:
+) -> tuple[PPOExperience, UpdateMetrics]:
     """One update: experience from `prompts`, then `ppo_epochs` passes over it in shuffled minibatches.
 
     Raises NonFiniteError before an optimizer step that would not be finite.
     """
     experience = collect_experience(state, prompts, config, hooks)
-    statistics = UpdateStatistics()
+    statistics = UpdateStatistics.of(config)
     minibatches = experience.shuffled_minibatches(
         config.minibatches, epochs=config.ppo_epochs, seed=config.seed + state.updates_done
     )
@@ -75,13 +75,20 @@ def ppo_update(
                 loss = ppo_loss(state.models, micro_batch, minibatch, config, statistics)
                 check_finite_loss(loss)
                 loss.backward()
-            statistics.end_minibatch(state.policy_optimizer, state.value_optimizer)
+            if not statistics.end_minibatch(state.policy_optimizer, state.value_optimizer):
+                break
+    metrics = UpdateMetrics.of(experience, statistics, kl_coef=state.kl.coef)
+    state.kl.update(metrics.values["kl/sequence_nats"])
     state.updates_done += 1
-    return experience, PPOMetrics.of(experience, statistics, kl_coef=state.kl.coef)
+    return experience, metrics
 
 
 def ppo_loss(
-    models: PPOModels, micro_batch: Experience, minibatch: Experience, config: PPOConfig, statistics: UpdateStatistics
+    models: PPOModels,
+    micro_batch: PPOExperience,
+    minibatch: PPOExperience,
+    config: PPOConfig,
+    statistics: UpdateStatistics,
 ) -> torch.Tensor:
     """The micro-batch's share of its minibatch's loss: clipped policy loss + vf_coef * clipped value loss."""
     rollout, mask, token_count = micro_batch.rollout, micro_batch.response_mask, minibatch.token_count
@@ -104,12 +111,13 @@ def ppo_loss(
         value_clip_range=config.value_clip_range,
         token_count=token_count,
     )
-    statistics.add(micro_batch, logprobs, values, policy_loss, value_loss, config.clip_range, config.value_clip_range)
+    statistics.add(micro_batch, logprobs, {"policy": policy_loss, "value": value_loss}, clip_range=config.clip_range)
+    statistics.add_values(micro_batch, values, value_clip_range=config.value_clip_range)
     return policy_loss + config.vf_coef * value_loss
 
 
 @torch.no_grad()
-def collect_experience(state: PPOState, prompts: Sequence[Prompt], config: PPOConfig, hooks: Hooks) -> Experience:
+def collect_experience(state: PPOState, prompts: Sequence[Prompt], config: PPOConfig, hooks: Hooks) -> PPOExperience:
     """Responses to `prompts` and what is known of them before the update, one named quantity a line."""
     models = state.models
     rollout = roll_out(state, prompts, config, hooks)
@@ -126,44 +134,4 @@ def collect_experience(state: PPOState, prompts: Sequence[Prompt], config: PPOCo
     )
     if config.whiten_advantages:
         advantages = whiten(advantages, rollout.response_mask)
-    return Experience(rollout, logprobs, ref_logprobs, entropies, values, scores, rewards, advantages, returns)
-
-
-def roll_out(state: PPOState, prompts: Sequence[Prompt], config: PPOConfig, hooks: Hooks) -> Rollout:
-    """The policy's responses; episode numbers key the sampling noise."""
-    first_episode = state.updates_done * config.batch_size
-    with hooks.phase("rollout"), compute_precision(state.models.policy.device, config.precision.compute):
-        return generate_rollout(
-            state.models.policy,
-            [prompt.tokens for prompt in prompts],
-            episodes=range(first_episode, first_episode + len(prompts)),
-            seed=config.seed,
-            response_tokens=config.response_tokens,
-            temperature=config.temperature,
-            eos_id=state.eos_id,
-            pad_id=state.pad_id,
-            batch_size=config.rollout_batch_size,
-            hooks=hooks,
-        )
-
-
-def policy_logprobs(
-    policy: PreTrainedModel, rollout: Rollout, config: PPOConfig, hooks: Hooks, *, phase: str
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Log-probabilities and entropies [B, R] by the training forward, never taken from generation."""
-
-    def forward(rows: Rollout) -> tuple[torch.Tensor, torch.Tensor]:
-        return response_logprobs_and_entropies(policy, rows, temperature=config.temperature)
-
-    with hooks.phase(phase), compute_precision(policy.device, config.precision.compute):
-        logprobs, entropies = in_micro_batches(forward, rollout, config.micro_batch_size, hooks)
-    return logprobs, entropies
-
-
-def evaluate(  # type: ignore[no-untyped-def]
-    model: ScalarModel, forward, rollout: Rollout, config: PPOConfig, hooks: Hooks, *, phase: str
-) -> torch.Tensor:
-    """`forward(model, rows)` over the rollout's micro-batches: values [B, R] or scores [B]."""
-    with hooks.phase(phase), compute_precision(rollout.tokens.device, config.precision.compute):
-        (result,) = in_micro_batches(lambda rows: (forward(model, rows),), rollout, config.micro_batch_size, hooks)
-    return result
+    return PPOExperience(rollout, logprobs, ref_logprobs, entropies, scores, rewards, advantages, values, returns)

@@ -42,8 +42,10 @@ def kl_penalized_rewards(
     return penalties + last_action * scores.unsqueeze(-1)
 
 
-class FixedKL:
-    """A KL coefficient that never changes (Huang et al. 2024)."""
+def k3_token_kl(logprobs: Tensor, ref_logprobs: Tensor, response_mask: Tensor) -> Tensor:
+    """k3 = pi_ref/pi - 1 - log(pi_ref/pi) of the sampled tokens in nats, [B, R], 0 outside the mask.
 
-    def __init__(self, coef: float) -> None:
-        self.coef = coef
+    Unbiased for the KL to the reference as k1 is, never negative, and of less variance near 0 (Schulman 2020).
+    """
+    log_ratio = (ref_logprobs - logprobs).masked_fill(~response_mask, 0.0)
+    return log_ratio.expm1() - log_ratio

@@ -6,9 +6,11 @@ Huang et al. 2024 ("The N+ Implementation Details of RLHF with PPO", arXiv:2403.
 
 from rlhf_engine.config.data import COMPARISONS, CleaningConfig, ColumnConfig, DataConfig
 from rlhf_engine.config.evaluation import EvalConfig
-from rlhf_engine.config.online import PPOConfig
+from rlhf_engine.config.online import GRPOConfig, OnlineConfig, PPOConfig, RLOOConfig
 from rlhf_engine.config.sections import (
+    AHMADIAN,
     HUANG,
+    SHAO,
     STIENNON,
     ZIEGLER,
     Architecture,
@@ -24,8 +26,10 @@ from rlhf_engine.config.sections import (
 from rlhf_engine.config.supervised import PretrainConfig, RMConfig, SFTConfig, WorldComparisonConfig
 
 __all__ = [
+    "AHMADIAN",
     "COMPARISONS",
     "HUANG",
+    "SHAO",
     "STIENNON",
     "ZIEGLER",
     "Architecture",
@@ -33,13 +37,16 @@ __all__ = [
     "ColumnConfig",
     "DataConfig",
     "EvalConfig",
+    "GRPOConfig",
     "InitConfig",
     "ModelConfig",
+    "OnlineConfig",
     "OptimizerConfig",
     "PPOConfig",
     "Precision",
     "PrecisionConfig",
     "PretrainConfig",
+    "RLOOConfig",
     "RMConfig",
     "SFTConfig",
     "Section",

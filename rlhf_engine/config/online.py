@@ -1,4 +1,4 @@
-"""PPO."""
+"""Training on the policy's own samples: PPO, RLOO, GRPO."""
 
 from __future__ import annotations
 
@@ -7,19 +7,22 @@ from typing import Annotated, Literal
 from msgspec import Meta
 
 from rlhf_engine.config.data import DataConfig
-from rlhf_engine.config.sections import HUANG, ModelConfig, OptimizerConfig, TrainerConfig
+from rlhf_engine.config.sections import (
+    AHMADIAN,
+    HUANG,
+    SHAO,
+    ZIEGLER,
+    ModelConfig,
+    OptimizerConfig,
+    TrainerConfig,
+)
 
 
-class PPOConfig(TrainerConfig, frozen=True, kw_only=True):
-    """PPO with a per-token KL penalty to the SFT policy."""
+class OnlineConfig(TrainerConfig, frozen=True, kw_only=True):
+    """What PPO, RLOO and GRPO share."""
 
     data: Annotated[DataConfig, Meta(description="prompts")] = DataConfig()
-    reward_model: Annotated[ModelConfig, Meta(description="scores responses; also where the critic starts")] = (
-        ModelConfig()
-    )
-    value_optimizer: Annotated[
-        OptimizerConfig | None, Meta(description="for the value model; none means as `optimizer`")
-    ] = None
+    reward_model: Annotated[ModelConfig, Meta(description="scores responses")] = ModelConfig()
     total_episodes: Annotated[int, Meta(ge=1, description="responses sampled in all", extra=HUANG)] = 1_000_000
     batch_size: Annotated[int, Meta(ge=1, description="episodes in one update", extra=HUANG)] = 512
     ppo_epochs: Annotated[int, Meta(ge=1, description="passes over an update's episodes", extra=HUANG)] = 4
@@ -32,14 +35,28 @@ class PPOConfig(TrainerConfig, frozen=True, kw_only=True):
     temperature: Annotated[
         float, Meta(gt=0, description="one temperature: rollout, reference and update alike", extra=HUANG)
     ] = 0.7
-    kl_coef: Annotated[float, Meta(ge=0, description="weight of the per-token k1 KL penalty", extra=HUANG)] = 0.05
+    kl_coef: Annotated[
+        float, Meta(ge=0, description="weight of the KL to the reference; adaptive: at first", extra=HUANG)
+    ] = 0.05
+    kl_control: Annotated[
+        Literal["fixed", "adaptive"],
+        Meta(description="adaptive: kl_coef follows KL to kl_target_nats_per_sequence", extra=ZIEGLER),
+    ] = "fixed"
+    kl_target_nats_per_sequence: Annotated[
+        float, Meta(gt=0, description="adaptive: mean KL of a response to the reference, k1", extra=ZIEGLER)
+    ] = 6.0
+    kl_gain_per_update: Annotated[
+        float,
+        Meta(gt=0, lt=5, description="adaptive: coef x (1 + gain x relative error clipped to +-0.2)", extra=ZIEGLER),
+    ] = 0.1
+    update_kl_limit_nats_per_token: Annotated[
+        float,
+        Meta(ge=0, description="an update ends before a minibatch beyond this k2 KL to the sampling policy; 0: off"),
+    ] = 0.0
+    run_kl_limit_nats_per_sequence: Annotated[
+        float, Meta(ge=0, description="end the run after an update beyond this k1 KL to the reference; 0: off")
+    ] = 0.0
     clip_range: Annotated[float, Meta(gt=0, description="ratio clipped to 1 +- this", extra=HUANG)] = 0.2
-    value_clip_range: Annotated[float, Meta(gt=0, description="values clipped to old +- this", extra=HUANG)] = 0.2
-    vf_coef: Annotated[float, Meta(ge=0, description="weight of the value loss", extra=HUANG)] = 0.1
-    gamma: Annotated[float, Meta(ge=0, le=1, description="discount", extra=HUANG)] = 1.0
-    gae_lambda: Annotated[float, Meta(ge=0, le=1, description="lambda of GAE", extra=HUANG)] = 0.95
-    whiten_rewards: Annotated[bool, Meta(description="scale rewards to variance 1, mean kept", extra=HUANG)] = False
-    whiten_advantages: Annotated[bool, Meta(description="advantages to mean 0, variance 1", extra=HUANG)] = True
     missing_eos: Annotated[
         Literal["replace", "subtract"],
         Meta(description="no EOS: the score is replaced by, or lowered by, missing_eos_value", extra=HUANG),
@@ -49,3 +66,49 @@ class PPOConfig(TrainerConfig, frozen=True, kw_only=True):
     ] = -1.0
     sample_every: Annotated[int, Meta(ge=1, description="record samples every so many updates")] = 1
     sample_count: Annotated[int, Meta(ge=0, description="samples recorded each time")] = 4
+
+
+class PPOConfig(OnlineConfig, frozen=True, kw_only=True):
+    """PPO with a per-token KL penalty to the SFT policy."""
+
+    reward_model: Annotated[ModelConfig, Meta(description="scores responses; also where the critic starts")] = (
+        ModelConfig()
+    )
+    value_optimizer: Annotated[
+        OptimizerConfig | None, Meta(description="for the value model; none means as `optimizer`")
+    ] = None
+    value_clip_range: Annotated[float, Meta(gt=0, description="values clipped to old +- this", extra=HUANG)] = 0.2
+    vf_coef: Annotated[float, Meta(ge=0, description="weight of the value loss", extra=HUANG)] = 0.1
+    gamma: Annotated[float, Meta(ge=0, le=1, description="discount", extra=HUANG)] = 1.0
+    gae_lambda: Annotated[float, Meta(ge=0, le=1, description="lambda of GAE", extra=HUANG)] = 0.95
+    whiten_rewards: Annotated[bool, Meta(description="scale rewards to variance 1, mean kept", extra=HUANG)] = False
+    whiten_advantages: Annotated[bool, Meta(description="advantages to mean 0, variance 1", extra=HUANG)] = True
+
+
+class RLOOConfig(OnlineConfig, frozen=True, kw_only=True):
+    """REINFORCE with a leave-one-out baseline: several responses to a prompt, no critic."""
+
+    samples_per_prompt: Annotated[
+        int, Meta(ge=2, description="k: responses to each prompt; batch_size is a multiple", extra=AHMADIAN)
+    ] = 4
+    ppo_epochs: Annotated[int, Meta(ge=1, description="passes over an update's episodes", extra=AHMADIAN)] = 1
+
+
+class GRPOConfig(OnlineConfig, frozen=True, kw_only=True):
+    """Advantages relative to a group of responses to the same prompt, no critic."""
+
+    samples_per_prompt: Annotated[
+        int, Meta(ge=2, description="G: responses to each prompt; batch_size is a multiple", extra=SHAO)
+    ] = 8
+    ppo_epochs: Annotated[int, Meta(ge=1, description="passes over an update's episodes", extra=SHAO)] = 1
+    kl_placement: Annotated[
+        Literal["loss", "reward"],
+        Meta(description="KL as a k3 term of the loss, or as k1 taken off the reward", extra=SHAO),
+    ] = "loss"
+    divide_by_std: Annotated[
+        bool, Meta(description="advantages in standard deviations of their group; Dr. GRPO: false", extra=SHAO)
+    ] = True
+    loss_mean: Annotated[
+        Literal["responses", "tokens"],
+        Meta(description="mean over responses of their tokens' means, or over all tokens alike", extra=SHAO),
+    ] = "responses"

@@ -12,13 +12,13 @@ from engine_models import policy_of, scalar_model_of
 from rlhf_engine.config import OptimizerConfig, PPOConfig
 from rlhf_engine.data.examples import Prompt
 from rlhf_engine.errors import NonFiniteError
-from rlhf_engine.experience import Experience
+from rlhf_engine.experience import PPOExperience
 from rlhf_engine.hooks import NoHooks
+from rlhf_engine.kl_control import FixedKL
 from rlhf_engine.losses import clipped_policy_loss
 from rlhf_engine.optim import ScheduledAdamW, lr_share
 from rlhf_engine.ppo import PPOModels, PPOState, collect_experience, ppo_loss, ppo_update
-from rlhf_engine.ppo_metrics import UpdateStatistics, explained_variance
-from rlhf_engine.rewards import FixedKL
+from rlhf_engine.update_metrics import UpdateStatistics, explained_variance
 
 HOOKS = NoHooks()
 CONFIG = PPOConfig(
@@ -113,12 +113,12 @@ def test_the_missing_eos_rule_and_the_kl_penalty_make_up_the_reward(tokenizer: A
     assert torch.allclose(total, experience.scores - CONFIG.kl_coef * experience.sequence_kl, atol=1e-5)
 
 
-def poisoned(experience: Experience) -> Experience:
+def poisoned(experience: PPOExperience) -> PPOExperience:
     """NaN in every masked place of every token tensor."""
     mask = experience.response_mask
     names = ("logprobs", "ref_logprobs", "entropies", "values", "rewards", "advantages", "returns")
     parts = {name: getattr(experience, name).masked_fill(~mask, math.nan) for name in names}
-    return Experience(rollout=experience.rollout, scores=experience.scores, **parts)
+    return PPOExperience(rollout=experience.rollout, scores=experience.scores, **parts)
 
 
 def test_nan_in_masked_places_reaches_neither_loss_nor_gradient(tokenizer: Any) -> None:

@@ -16,7 +16,7 @@ from rlhf_engine.models import load_policy
 from rlhf_engine.optim import ScheduledAdamW
 from rlhf_engine.order import shuffled_batch
 from rlhf_engine.ppo import PPOModels, PPOState, ppo_update
-from rlhf_engine.rewards import FixedKL
+from rlhf_engine.kl_control import FixedKL
 from rlhf_engine.scalar_models import load_scalar_model
 from rlhf_plugins.engine_trainer import EngineTrainer
 
