@@ -21,15 +21,24 @@ def masked_mean(values: Tensor, mask: Tensor) -> Tensor:
     return masked_sum(values, mask) / mask.sum().clamp(min=1)
 
 
+def centred(values: Tensor, mask: Tensor) -> Tensor:
+    """Valid values less their mean; 0 elsewhere.
+
+    The mean is taken off twice: the rounding error of the first would be all that is left of a large constant, and
+    whitening would make a signal of it.
+    """
+    roughly = values - masked_mean(values, mask)
+    return (roughly - masked_mean(roughly, mask)).masked_fill(~mask, 0.0)
+
+
 def masked_var(values: Tensor, mask: Tensor) -> Tensor:
     """Biased (population) variance of the valid values; 0 for an empty mask."""
-    return masked_mean((values - masked_mean(values, mask)).masked_fill(~mask, 0.0).square(), mask)
+    return masked_mean(centred(values, mask).square(), mask)
 
 
 def whiten(values: Tensor, mask: Tensor) -> Tensor:
     """Valid values with mean 0 and variance 1; 0 elsewhere, and everywhere if they are constant."""
-    centred = (values - masked_mean(values, mask)).masked_fill(~mask, 0.0)
-    return centred * torch.rsqrt(masked_var(values, mask) + VARIANCE_FLOOR)
+    return centred(values, mask) * torch.rsqrt(masked_var(values, mask) + VARIANCE_FLOOR)
 
 
 def whiten_keeping_mean(values: Tensor, mask: Tensor) -> Tensor:
