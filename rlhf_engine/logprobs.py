@@ -70,7 +70,8 @@ def distribution_entropies(hidden: Tensor, weight: Tensor, temperature: float = 
     return torch.cat(entropies)
 
 
-def _scatter(values: Tensor, mask: Tensor) -> Tensor:
+def scattered(values: Tensor, mask: Tensor) -> Tensor:
+    """[B, R] with `values` [N] at the N places where `mask` [B, R] is True, in order; 0 elsewhere."""
     return torch.zeros(mask.shape, dtype=values.dtype, device=values.device).masked_scatter(mask, values)
 
 
@@ -78,7 +79,7 @@ def response_logprobs(model: nn.Module, rollout: Rollout, *, temperature: float 
     """log pi(a_t | s_t) of each response token, fp32 [B, R]; 0 where `response_mask` is False."""
     states = rollout.acting_states(hidden_states(model, rollout.tokens, rollout.mask))[rollout.response_mask]
     targets = rollout.response_tokens[rollout.response_mask]
-    return _scatter(selected_logprobs(states, lm_head_weight(model), targets, temperature), rollout.response_mask)
+    return scattered(selected_logprobs(states, lm_head_weight(model), targets, temperature), rollout.response_mask)
 
 
 @torch.no_grad()
@@ -90,4 +91,4 @@ def response_logprobs_and_entropies(
     targets = rollout.response_tokens[rollout.response_mask]
     logprobs = selected_logprobs(states, lm_head_weight(model), targets, temperature)
     entropies = distribution_entropies(states, lm_head_weight(model), temperature)
-    return _scatter(logprobs, rollout.response_mask), _scatter(entropies, rollout.response_mask)
+    return scattered(logprobs, rollout.response_mask), scattered(entropies, rollout.response_mask)

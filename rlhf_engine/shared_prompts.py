@@ -9,11 +9,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from rlhf_engine.data.batching import right_pad
 from rlhf_engine.data.examples import ComparisonGroup
-from rlhf_engine.models import backbone_of
+from rlhf_engine.logprobs import scattered, selected_logprobs
+from rlhf_engine.models import backbone_of, lm_head_weight
 from rlhf_engine.scalar_models import ScalarModel
 
 PROMPT, PADDING = 0, -1
@@ -21,37 +22,70 @@ PROMPT, PADDING = 0, -1
 
 @dataclass(frozen=True)
 class SharedPromptBatch:
-    """G rows of T tokens. `branches` [G, T]: 0 prompt, k the k-th response, -1 padding.
+    """G rows of T tokens, which hold N responses of at most R tokens, in order of groups and responses.
 
-    `last` [N]: flat index (row * T + column) of each response's last token, in order of groups and responses.
+    `branches` [G, T]: 0 prompt, k the k-th response, -1 padding. `places` [N, R]: flat index (row * T + column) of each
+    response token, valid where `response_mask` is True. `prompt_ends` [N]: flat index of the prompt's last token.
     """
 
     tokens: Tensor
     positions: Tensor
     branches: Tensor
-    last: Tensor
+    places: Tensor
+    response_mask: Tensor
+    prompt_ends: Tensor
+
+    @property
+    def response_tokens(self) -> Tensor:
+        """[N, R]; a token of no meaning outside `response_mask`."""
+        return self.tokens.flatten()[self.places]
+
+    @property
+    def acting(self) -> Tensor:
+        """[N, R] flat index of the state before each response token."""
+        return torch.cat([self.prompt_ends[:, None], self.places[:, :-1]], dim=1)
+
+    @property
+    def last(self) -> Tensor:
+        """[N] flat index of each response's last token."""
+        final = self.response_mask.sum(dim=-1, keepdim=True) - 1
+        return self.places.gather(1, final).squeeze(1)
 
 
-def _row_of(group: ComparisonGroup) -> tuple[list[int], list[int], list[int], list[int]]:
+@dataclass(frozen=True)
+class _Row:
+    """One group: `columns` lists where each response's tokens are."""
+
+    tokens: list[int]
+    positions: list[int]
+    branches: list[int]
+    columns: list[list[int]]
+    prompt_length: int
+
+
+def _row_of(group: ComparisonGroup) -> _Row:
     prompt = group.prompt.tokens
     tokens, positions, branches = list(prompt), list(range(len(prompt))), [PROMPT] * len(prompt)
-    last = []
+    columns = []
     for branch, response in enumerate(group.response_tokens, start=1):
+        columns.append(list(range(len(tokens), len(tokens) + len(response))))
         tokens += response
         positions += range(len(prompt), len(prompt) + len(response))
         branches += [branch] * len(response)
-        last.append(len(tokens) - 1)
-    return tokens, positions, branches, last
+    return _Row(tokens, positions, branches, columns, len(prompt))
 
 
 def shared_prompt_batch(groups: Sequence[ComparisonGroup], device: torch.device) -> SharedPromptBatch:
     """Packs groups of any number of responses; right-padded to the longest row."""
     rows = [_row_of(group) for group in groups]
-    tokens, _ = right_pad([row[0] for row in rows], 0)
-    positions, _ = right_pad([row[1] for row in rows], 0)
-    branches, _ = right_pad([row[2] for row in rows], PADDING)
-    last = [index * tokens.shape[1] + column for index, row in enumerate(rows) for column in row[3]]
-    return SharedPromptBatch(*(x.to(device) for x in (tokens, positions, branches, torch.tensor(last))))
+    tokens, _ = right_pad([row.tokens for row in rows], 0)
+    positions, _ = right_pad([row.positions for row in rows], 0)
+    branches, _ = right_pad([row.branches for row in rows], PADDING)
+    width = tokens.shape[1]
+    flat = [[i * width + column for column in columns] for i, row in enumerate(rows) for columns in row.columns]
+    ends = torch.tensor([i * width + row.prompt_length - 1 for i, row in enumerate(rows) for _ in row.columns])
+    places, response_mask = right_pad(flat, 0)
+    return SharedPromptBatch(*(x.to(device) for x in (tokens, positions, branches, places, response_mask, ends)))
 
 
 def tree_mask(branches: Tensor) -> Tensor:
@@ -63,12 +97,28 @@ def tree_mask(branches: Tensor) -> Tensor:
     return torch.zeros(seen.shape, device=branches.device).masked_fill(~(seen & causal), lowest).unsqueeze(1)
 
 
-def group_scores(reward_model: ScalarModel, batch: SharedPromptBatch) -> Tensor:
-    """Scores of all responses, fp32 [N], equal to scoring each of them alone after its prompt."""
-    output = backbone_of(reward_model)(
+def packed_states(model: nn.Module, batch: SharedPromptBatch) -> Tensor:
+    """Hidden states of all places, flat [G * T, H]; each response's as if it stood alone after its prompt."""
+    output = backbone_of(model)(
         input_ids=batch.tokens,
         attention_mask=tree_mask(batch.branches),
         position_ids=batch.positions,
         use_cache=False,
     )
-    return reward_model.head(output.last_hidden_state.flatten(0, 1)[batch.last])
+    states: Tensor = output.last_hidden_state.flatten(0, 1)
+    return states
+
+
+def group_scores(reward_model: ScalarModel, batch: SharedPromptBatch) -> Tensor:
+    """Scores of all responses, fp32 [N], equal to scoring each of them alone after its prompt."""
+    return reward_model.head(packed_states(reward_model, batch)[batch.last])
+
+
+def group_logprobs(policy: nn.Module, batch: SharedPromptBatch) -> Tensor:
+    """log pi(a_t | s_t) of each response token, fp32 [N, R], 0 outside `response_mask`.
+
+    Equal to `response_logprobs` of each response alone after its prompt.
+    """
+    mask = batch.response_mask
+    states = packed_states(policy, batch)[batch.acting[mask]]
+    return scattered(selected_logprobs(states, lm_head_weight(policy), batch.response_tokens[mask]), mask)
