@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import unicodedata
 
-_HIDDEN_CATEGORIES = ("Cc", "Cf", "Cs", "Co", "Zl", "Zp")
+_HIDDEN_CATEGORIES = ("Cc", "Cf", "Cn", "Co", "Cs", "Zl", "Zp")
 
 
 def printable(text: str, *, keep_newlines: bool = False) -> str:
-    """`text` with control, bidirectional and zero-width characters shown as escapes such as \\x1b or \\u202e."""
+    """`text` with control, bidirectional, zero-width and unassigned characters as escapes such as \\x1b or \\u202e."""
     if text.isascii() and text.isprintable():
         return text
     return "".join(_shown(character, keep_newlines) for character in text)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from rlhf_console.printable import printable
+from rlhf_sdk.events import Check
 
 UNITS = ((86400, "d"), (3600, "h"), (60, "min"), (1, "s"))
 
@@ -55,6 +56,20 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
         return "  ".join(aligned).rstrip()
 
     return "\n".join([line(columns), line(["-" * width for width in widths]), *map(line, cells)])
+
+
+def lights(checks: Iterable[Check], *, width: int = 80) -> str:
+    """Sanity lights, those that fail first; what is not ok with its meaning and what to look at."""
+    worst_first = sorted(checks, key=lambda check: ("fail", "warn", "ok").index(check.status))
+    rows = [[check.status, check.name, check.figure, check.tolerance] for check in worst_first]
+    heading, ruler, *lines = table(["state", "light", "figure", "threshold"], rows).split("\n")
+    shown = [heading, ruler]
+    for check, line in zip(worst_first, lines, strict=True):
+        shown.append(line)
+        if check.status != "ok":
+            text = printable(check.explanation)
+            shown.append(textwrap.fill(text, width, initial_indent=" " * 7, subsequent_indent=" " * 7))
+    return "\n".join(shown)
 
 
 def result(name: str, data: dict[str, Any], *, width: int = 100) -> str:

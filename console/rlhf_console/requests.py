@@ -37,7 +37,7 @@ class RunRequest:
     provenance: dict[str, str]
     stages: dict[str, tuple[Stage, dict[str, Any]]] = field(default_factory=dict)
 
-    def create(self, root: Path, *, name: str, argv: Sequence[str]) -> RunDir:
+    def create(self, root: Path, *, name: str, argv: Sequence[str], strict: bool = False) -> RunDir:
         """The run's directory, not yet started."""
         return create_run(
             root,
@@ -47,6 +47,7 @@ class RunRequest:
             profile=self.profile,
             provenance=self.provenance,
             argv=argv,
+            strict=strict,
         )
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from rlhf_sdk.events import Event, Finished, Sample, StateChanged, decode_event, decode_sample
 from rlhf_sdk.liveness import STALLED_AFTER_SECONDS, has_process, heartbeat_age
 from rlhf_sdk.run_record import ExitRecord, Record, RunRecord, RunStatus, decode_record
-from rlhf_sdk.states import ENDED, LIVE, State
+from rlhf_sdk.states import ENDED, LIVE, State, known_state
 from rlhf_sdk.tail import Tail, decoded, last_lines
 from rlhf_sdk.trainer import UserError
 
@@ -129,7 +129,7 @@ class RunDir:
     def _said(self, status: RunStatus) -> State:
         """What the worker said last, if that is among its newest events, else what the shim has noted of it."""
         newest = [event for event in self.last_events(FINAL_WORDS) if event.attempt == status.attempt]
-        states = [State(event.state) for event in newest if isinstance(event, StateChanged)]
+        states = _states_said(newest)
         return states[-1] if states and states[-1] in LIVE else status.state
 
     def _final_state(self, attempt: int) -> State:
@@ -140,10 +140,15 @@ class RunDir:
     def final_words(self, attempt: int) -> tuple[State, Finished] | None:
         """How the worker said that `attempt` ended; None if it was cut off before it could."""
         events = [event for event in self.last_events(FINAL_WORDS) if event.attempt == attempt]
-        states = [State(event.state) for event in events if isinstance(event, StateChanged)]
+        states = _states_said(events)
         if events and states and states[-1] in ENDED and isinstance(events[-1], Finished):
             return states[-1], events[-1]
         return None
+
+
+def _states_said(events: list[Event]) -> list[State]:
+    said = [known_state(event.state) for event in events if isinstance(event, StateChanged)]
+    return [state for state in said if state is not None]
 
 
 def _read(path: Path, kind: type[Record]) -> Record | None:
@@ -151,3 +156,5 @@ def _read(path: Path, kind: type[Record]) -> Record | None:
         return decode_record(path.read_bytes(), kind, str(path))
     except FileNotFoundError:
         return None
+    except OSError as error:
+        raise UserError(f"{path} can't be read: {error.strerror}") from error

@@ -29,7 +29,7 @@ from rlhf_sdk.liveness import boot_id, host_name, identity_of, own_identity
 from rlhf_sdk.machine import Machine
 from rlhf_sdk.run_dir import RunDir
 from rlhf_sdk.run_record import ExitRecord, RunStatus, encode_record
-from rlhf_sdk.states import LIVE, State, can_become
+from rlhf_sdk.states import LIVE, State, can_become, known_state
 from rlhf_sdk.tail import Tail, last_lines
 
 SAMPLE_SECONDS = 1.0
@@ -126,7 +126,7 @@ class Shim:
         """Repeats in `status.json` what the worker says about itself."""
         said = [event for event in events if event is not None and event.attempt == self.status.attempt]
         for event in said:
-            state = State(event.state)
+            state = known_state(event.state)
             if state in LIVE and state is not self.status.state and can_become(self.status.state, state):
                 self._change(state=state)
 

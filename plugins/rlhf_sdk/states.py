@@ -45,6 +45,11 @@ TRANSITIONS: dict[State, frozenset[State]] = {
 }
 
 
+def known_state(text: str) -> State | None:
+    """The state called `text`; None for one that only a newer version knows."""
+    return next((state for state in State if state == text), None)
+
+
 def can_become(state: State, following: State) -> bool:
     """Whether `following` may come directly after `state`."""
     return following in TRANSITIONS[state]

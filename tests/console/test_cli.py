@@ -111,3 +111,38 @@ def test_a_dry_run_writes_nothing_and_names_every_origin(tmp_path: Path) -> None
     assert any("policy" in row["what"] for rows in planned["plan"].values() for row in rows)
     assert planned["provenance"]["stages.ppo.config.kl_coef"].startswith("profile demo")
     assert not (tmp_path / "runs").exists()
+
+
+def test_a_damaged_run_is_named_and_the_others_are_listed(tmp_path: Path) -> None:
+    for name in ("good", "bad"):
+        assert rlhf(tmp_path, "run", "echo", "--set", "echo.steps=1", "--name", name).returncode == 0
+    (damaged,) = tmp_path.glob("bad-*")
+    (damaged / "status.json").write_text('{"state": "run')
+    done = rlhf(tmp_path, "ls", "--json")
+    assert done.returncode == 0, done.stderr
+    assert [run["run"].split("-")[0] for run in json.loads(done.stdout)] == ["good"]
+    assert "status.json is damaged" in done.stderr
+
+
+def test_a_state_of_a_newer_version_is_passed_over(tmp_path: Path) -> None:
+    assert rlhf(tmp_path, "run", "echo", "--set", "echo.steps=1", "--name", "newer").returncode == 0
+    (run,) = tmp_path.glob("newer-*")
+    (run / "exit.json").unlink()
+    status = json.loads((run / "status.json").read_text()) | {"state": "running"}
+    (run / "status.json").write_text(json.dumps(status))
+    events = [json.loads(line) for line in (run / "events.jsonl").read_text().splitlines()]
+    states = [event for event in events if event["kind"] == "state"]
+    with (run / "events.jsonl").open("a") as file:
+        file.write(json.dumps(states[-1] | {"state": "meditating", "seq": events[-1]["seq"] + 1}) + "\n")
+    (listed,) = json.loads(rlhf(tmp_path, "ls", "--json").stdout)
+    assert listed["state"] == "lost"
+
+
+def test_the_full_screen_needs_a_terminal(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", "from rlhf_console.tui.main import main; main()"]
+    environment = os.environ | {"RLHF_RUNS": str(tmp_path), "TERM": "xterm-256color"}
+    done = subprocess.run(
+        command, capture_output=True, text=True, env=environment, stdin=subprocess.DEVNULL, timeout=60
+    )
+    assert done.returncode == 2
+    assert "needs a terminal" in done.stderr

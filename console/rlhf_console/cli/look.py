@@ -16,8 +16,8 @@ from rlhf_console.cli.watching import PlainLines, display, follow
 from rlhf_console.headlines import headline
 from rlhf_console.printable import printable
 from rlhf_console.profiles import flatten
-from rlhf_console.render import duration, number, result, size, table
-from rlhf_console.runs.store import LiveRun, children_of, find, open_runs
+from rlhf_console.render import duration, lights, number, result, size, table
+from rlhf_console.runs.store import LiveRun, children_of, find, open_runs, unreadable_runs
 from rlhf_sdk.events import Sample
 from rlhf_sdk.run_root import run_root
 from rlhf_sdk.states import ENDED
@@ -27,7 +27,10 @@ FOLLOW_SECONDS = 0.3
 
 def list_runs(runs: RunsOption = "", as_json: JsonOption = False) -> None:
     """List runs, the newest last."""
-    found = [run.catch_up() for run in open_runs(run_root(runs))]
+    root = run_root(runs)
+    found = [run.catch_up() for run in open_runs(root)]
+    for problem in unreadable_runs(root):
+        typer.echo(f"rlhf: left out: {printable(problem)}", err=True)
     if as_json:
         print_json([_overview(run) for run in found])
         return
@@ -123,8 +126,7 @@ def _phases(run: LiveRun) -> str:
 
 
 def _checks(run: LiveRun) -> str:
-    rows = [[c.status, c.name, c.figure, c.tolerance, c.explanation] for c in run.summary.checks.values()]
-    return table(["check", "name", "figure", "tolerance", "meaning"], rows) if rows else ""
+    return lights(run.summary.checks.values()) if run.summary.checks else ""
 
 
 def _results(run: LiveRun) -> str:

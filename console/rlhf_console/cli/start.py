@@ -43,6 +43,9 @@ def run(
     name: Annotated[str, typer.Option("--name", help="Name of the run; part of its id.")] = "",
     seed: Annotated[int | None, typer.Option("--seed", help="Seed of every stage that has one.")] = None,
     runs: RunsOption = "",
+    strict: Annotated[
+        bool, typer.Option("--strict", help="A sanity light that fails ends the run: checkpoint, exit code 4.")
+    ] = False,
     detach: Annotated[bool, typer.Option("--detach", help="Return at once; the run goes on.")] = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print the resolved config, its origins and the memory expected.")
@@ -55,7 +58,7 @@ def run(
     if dry_run:
         _print_dry_run(request, as_json=as_json)
         return
-    started = _start(request, runs, name)
+    started = _start(request, runs, name, strict=strict)
     if detach:
         _announce(started, as_json=as_json)
         return
@@ -64,8 +67,8 @@ def run(
     raise typer.Exit(exit_code_of(started))
 
 
-def _start(request: RunRequest, runs: str, name: str) -> LiveRun:
-    directory = request.create(run_root(runs), name=name, argv=sys.argv[1:])
+def _start(request: RunRequest, runs: str, name: str, *, strict: bool = False) -> LiveRun:
+    directory = request.create(run_root(runs), name=name, argv=sys.argv[1:], strict=strict)
     launch.start(directory)
     print(f"run {directory.id}", file=sys.stderr, flush=True)
     return LiveRun.open(directory)

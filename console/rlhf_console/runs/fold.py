@@ -63,7 +63,10 @@ class Phase:
 
 @dataclass
 class RunSummary:
-    """Everything that the events of one run say, in memory. Fed by `fold`."""
+    """Everything that the events of one run say, in memory. Fed by `fold`.
+
+    `checks` has each light as it was last told, `told_checks` every change of one.
+    """
 
     plugin: str = ""
     state: str = ""
@@ -82,6 +85,7 @@ class RunSummary:
     progress: Progress | None = None
     alerts: list[Alert] = field(default_factory=list)
     checks: dict[str, Check] = field(default_factory=dict)
+    told_checks: list[Check] = field(default_factory=list)
     checkpoints: list[CheckpointSaved] = field(default_factory=list)
     children: dict[str, ChildRun] = field(default_factory=dict)
     results: dict[str, Any] = field(default_factory=dict)
@@ -130,6 +134,7 @@ def _take(summary: RunSummary, event: Event) -> None:
         case Alert():
             summary.alerts.append(event)
         case Check():
+            summary.told_checks.append(event)
             summary.checks[event.name] = event
         case CheckpointSaved():
             summary.checkpoints.append(event)
@@ -150,6 +155,8 @@ def _take(summary: RunSummary, event: Event) -> None:
 def _start(summary: RunSummary, event: Started) -> None:
     summary.plugin, summary.total_steps, summary.attempt = event.plugin, event.total_steps, event.attempt
     summary.step, summary.exit_code, summary.progress = event.step, None, None
+    summary.told_checks = [check for check in summary.told_checks if check.seq <= event.resumed_seq]
+    summary.checks = {check.name: check for check in summary.told_checks}
     for series in [*summary.metrics.values(), summary.memory]:
         series.forget_after(event.step)
     summary.checkpoints = [saved for saved in summary.checkpoints if saved.step <= event.step]

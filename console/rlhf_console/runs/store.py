@@ -50,13 +50,23 @@ class LiveRun:
 
 def open_runs(root: Path) -> list[LiveRun]:
     """Every readable run of the root, newest last, not yet read."""
-    runs = []
+    return _opened(root)[0]
+
+
+def unreadable_runs(root: Path) -> list[str]:
+    """What is wrong with each run that `open_runs` leaves out."""
+    return _opened(root)[1]
+
+
+def _opened(root: Path) -> tuple[list[LiveRun], list[str]]:
+    runs, problems = [], []
     for directory in list_runs(root):
         try:
+            directory.state()
             runs.append(LiveRun.open(directory))
-        except UserError:
-            continue
-    return sorted(runs, key=lambda run: (run.record.created, run.record.id))
+        except UserError as error:
+            problems.append(str(error))
+    return sorted(runs, key=lambda run: (run.record.created, run.record.id)), problems
 
 
 def find(root: Path, text: str) -> LiveRun:

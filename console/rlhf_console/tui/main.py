@@ -16,7 +16,8 @@ from rlhf_sdk.trainer import UserError
 def main() -> None:
     """Opens the run list, or one run. Exit code 2 without a capable terminal."""
     options = _parse()
-    if not sys.stdout.isatty() or os.environ.get("TERM", "dumb") == "dumb":
+    # Textual reads keys from stdin and draws on stderr.
+    if not (sys.stdin.isatty() and sys.stderr.isatty()) or os.environ.get("TERM", "dumb") == "dumb":
         print("rlhf-console needs a terminal; `rlhf watch RUN` works anywhere", file=sys.stderr)
         sys.exit(ExitCode.USER_ERROR)
     from rlhf_console.runs.store import find

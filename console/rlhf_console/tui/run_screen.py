@@ -14,7 +14,7 @@ from textual.widgets import Footer, Static, TabbedContent, TabPane
 
 from rlhf_console.headlines import headline, panels
 from rlhf_console.printable import printable
-from rlhf_console.render import duration, number
+from rlhf_console.render import duration, lights, number
 from rlhf_console.runs.store import LiveRun, children_of
 from rlhf_console.tui.chart import Line, MetricChart
 from rlhf_console.tui.glyphs import state_label
@@ -36,6 +36,7 @@ class RunScreen(Screen[None]):
         Binding("escape,q", "app.pop_screen", "Back"),
         Binding("c", "show_tab('charts')", "Charts"),
         Binding("s", "show_tab('samples')", "Samples"),
+        Binding("l", "show_tab('lights')", "Lights"),
         Binding("left_square_bracket", "turn(-1)", "Previous", key_display="["),
         Binding("right_square_bracket", "turn(1)", "Next", key_display="]"),
     ]
@@ -44,7 +45,7 @@ class RunScreen(Screen[None]):
     TabbedContent { height: 1fr; }
     TabPane { padding: 0; }
     #grid { height: 1fr; grid-gutter: 0 1; }
-    #newest { height: 1fr; padding: 0 1; }
+    #newest, #all-lights { height: 1fr; padding: 0 1; }
     """
 
     def __init__(self, live: LiveRun) -> None:
@@ -61,6 +62,8 @@ class RunScreen(Screen[None]):
                 yield Grid(id="grid")
             with TabPane("Samples", id="samples"), VerticalScroll(id="newest"):
                 yield Static("", id="sample-text", markup=False)
+            with TabPane("Lights", id="lights"), VerticalScroll(id="all-lights"):
+                yield Static("", id="light-text", markup=False)
         yield Footer()
 
     def on_mount(self) -> None:
@@ -79,6 +82,7 @@ class RunScreen(Screen[None]):
         self._update_heading()
         self._update_charts()
         self._update_samples()
+        self._update_lights()
 
     def _follow_stage(self) -> None:
         """Within a pipeline, the newest stage that trains is the one in focus."""
@@ -128,8 +132,9 @@ class RunScreen(Screen[None]):
         left = f"{duration(summary.eta_seconds)} left" if state is State.RUNNING and summary.eta_seconds else ""
         doing = summary.phase if state is State.RUNNING else summary.reason
         first = "  ".join(part for part in (label, run.record.id, steps, left, doing) if part)
-        alerts = summary.alerts[-1:] if summary.alerts else []
-        second = "  ".join([*(f"! {alert.message}" for alert in alerts), headline(run)])
+        alerts = [alert.message for alert in summary.alerts[-1:]]
+        turned = [f"{check.name}: {check.status}" for check in summary.checks.values() if check.status != "ok"]
+        second = "  ".join([*(f"! {said}" for said in alerts + turned), headline(run)])
         heading = self.query_one("#heading", Static)
         said = f"{printable(first)}\n{printable(second)}"
         if heading.content != said:
@@ -142,10 +147,18 @@ class RunScreen(Screen[None]):
         if widget.content != said:
             widget.update(said)
 
+    def _update_lights(self) -> None:
+        checks = self._open.live.summary.checks
+        said = lights(checks.values(), width=self.app.size.width - 4) if checks else "No sanity lights yet."
+        widget = self.query_one("#light-text", Static)
+        if widget.content != said:
+            widget.update(said)
+
     def action_show_tab(self, name: str) -> None:
         self.query_one(TabbedContent).active = name
-        if name == "samples":
-            self.query_one("#newest").focus()
+        scrolled = {"samples": "#newest", "lights": "#all-lights"}
+        if name in scrolled:
+            self.query_one(scrolled[name]).focus()
 
     def action_turn(self, by: int) -> None:
         self._page += by

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from rlhf_console.runs.store import LiveRun
 from rlhf_sdk.events import Sample
+from rlhf_sdk.run_dir import RunDir
 from rlhf_sdk.run_root import list_runs
 from rlhf_sdk.states import ENDED, State
 from rlhf_sdk.trainer import UserError
@@ -40,16 +42,18 @@ class RunList:
     async def refresh(self) -> list[RunRow]:
         """Reads what is new, yielding between runs."""
         for directory in list_runs(self.root):
-            if directory.id not in self.rows:
-                try:
-                    self.rows[directory.id] = RunRow(LiveRun.open(directory), directory.state())
-                except UserError:
-                    continue
-            row = self.rows[directory.id]
-            if not row.complete:
-                row.refresh()
-                await asyncio.sleep(0)
+            # A run that can't be read now may be readable at the next look.
+            with suppress(UserError):
+                self._refresh_row(directory)
+            await asyncio.sleep(0)
         return self.ordered()
+
+    def _refresh_row(self, directory: RunDir) -> None:
+        if directory.id not in self.rows:
+            self.rows[directory.id] = RunRow(LiveRun.open(directory), directory.state())
+        row = self.rows[directory.id]
+        if not row.complete:
+            row.refresh()
 
     def ordered(self) -> list[RunRow]:
         top = [row for row in self.rows.values() if row.live.record.pipeline not in self.rows]
