@@ -12,12 +12,14 @@ import torch
 from torch import Tensor, nn
 
 from engine_models import policy_of, scalar_model_of, word_tokenizer
+from rlhf_engine import ppo
 from rlhf_engine.config import Architecture, OptimizerConfig, PPOConfig
 from rlhf_engine.data.examples import Prompt
+from rlhf_engine.experience import PPOExperience
 from rlhf_engine.hooks import NoHooks
+from rlhf_engine.kl_control import FixedKL
 from rlhf_engine.optim import ScheduledAdamW
 from rlhf_engine.ppo import PPOModels, PPOState
-from rlhf_engine.rewards import FixedKL
 
 EOS, PAD = 0, 1
 CPU = torch.device("cpu")
@@ -27,6 +29,9 @@ CONFIG = PPOConfig(
     response_tokens=6, temperature=0.7, optimizer=OptimizerConfig(lr=1e-3, schedule="constant"),
 )  # fmt: skip
 PROMPTS = [Prompt(str(i), "", [3 + i, 4 + i, 5 + i, 6 + i, 7 + i][: 1 + i % 5]) for i in range(8)]
+
+SEEDS: dict[Architecture, int] = {"llama": 18, "gpt_neox": 27, "gpt2": 51}
+"""Of policies whose responses to PROMPTS have unequal lengths, with and without EOS."""
 
 
 def config_with(**changes: Any) -> PPOConfig:
@@ -46,13 +51,13 @@ class WatchedOptimizer(ScheduledAdamW):
         return super().step()
 
 
-def new_policy(architecture: Architecture = "llama", *, seed: int = 0, **changes: Any) -> Any:
-    torch.manual_seed(seed)
+def new_policy(architecture: Architecture = "llama", **changes: Any) -> Any:
+    torch.manual_seed(SEEDS[architecture])
     return policy_of(word_tokenizer(), architecture, **changes)
 
 
-def new_scalar_model(architecture: Architecture = "llama", *, seed: int = 1, **changes: Any) -> Any:
-    torch.manual_seed(seed)
+def new_scalar_model(architecture: Architecture = "llama", **changes: Any) -> Any:
+    torch.manual_seed(SEEDS[architecture] + 1)
     return scalar_model_of(word_tokenizer(), architecture, **changes)
 
 
@@ -60,9 +65,9 @@ def frozen_copy(model: Any) -> Any:
     return copy.deepcopy(model).eval().requires_grad_(False)
 
 
-def new_state(config: PPOConfig = CONFIG, architecture: Architecture = "llama", *, seed: int = 0) -> PPOState:
+def new_state(config: PPOConfig = CONFIG, architecture: Architecture = "llama") -> PPOState:
     """The reference is a copy of the policy, the reward model one of the value model, as at the start of a run."""
-    policy, value_model = new_policy(architecture, seed=seed), new_scalar_model(architecture, seed=seed + 1)
+    policy, value_model = new_policy(architecture), new_scalar_model(architecture)
     models = PPOModels(policy, frozen_copy(policy), value_model, frozen_copy(value_model))
     return PPOState(
         models,
@@ -72,6 +77,14 @@ def new_state(config: PPOConfig = CONFIG, architecture: Architecture = "llama", 
         eos_id=EOS,
         pad_id=PAD,
     )
+
+
+def new_experience(state: PPOState, config: PPOConfig = CONFIG) -> PPOExperience:
+    """Of PROMPTS; its responses have unequal lengths, some end with EOS and some don't."""
+    experience = ppo.collect_experience(state, PROMPTS, config, HOOKS)
+    assert len(experience.rollout.response_lengths.unique()) > 2
+    assert 0 < int(experience.rollout.ended.sum()) < len(PROMPTS)
+    return experience
 
 
 def weight_hash(model: nn.Module) -> str:
