@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import math
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,9 @@ from transformers import PreTrainedTokenizerBase
 from transformers.utils import logging as transformers_logging
 
 from rlhf_engine.checkpoint import load_weights
+from rlhf_engine.checks.live import LiveLights
+from rlhf_engine.checks.rules import Light, Rule, judge
+from rlhf_engine.checks.supervised import FINITE_GRADIENTS, GRADIENT_RULES
 from rlhf_engine.config import DataConfig
 from rlhf_engine.data.api import raw_texts
 from rlhf_engine.data.tokenizers import load_tokenizer
@@ -62,6 +66,14 @@ class EngineTrainer:
         """One update; returns its metrics."""
         raise NotImplementedError
 
+    def light_rules(self) -> Sequence[Rule]:
+        """The sanity lights of this trainer."""
+        return GRADIENT_RULES
+
+    def light_figures(self, metrics: Mapping[str, float]) -> Mapping[str, float]:
+        """What the lights judge after an update: its metrics, and what a subclass adds."""
+        return metrics
+
     def setup(self, run: Run) -> None:
         self.run, self.config = run, run.config
         transformers_logging.set_verbosity_error()
@@ -71,19 +83,35 @@ class EngineTrainer:
         with translated_errors():
             self.device = choose_device(self.config.device)
             self.prepare()
+        self.lights = LiveLights(self.light_rules(), self.total_steps)
 
     def step(self) -> Metrics | None:
         if self.steps_done >= self.total_steps:
             return None
         started = time.perf_counter()
-        with translated_errors():
+        with translated_errors(), self.non_finite_shown():
             metrics = self.update()
         self.steps_done += 1
         seconds = time.perf_counter() - started
+        self.show(self.lights.observe(self.light_figures(metrics), self.steps_done))
         return {
             name.removesuffix("|rate"): value / seconds if name.endswith("|rate") else value
             for name, value in metrics.items()
         }
+
+    def show(self, lights: Sequence[Light]) -> None:
+        """Tells the run about lights."""
+        for light in lights:
+            self.run.check(light.name, light.state, light.figure, light.tolerance, light.explanation)
+
+    @contextmanager
+    def non_finite_shown(self) -> Iterator[None]:
+        """A loss or gradient that is not finite turns its light before it ends the run."""
+        try:
+            yield
+        except NonFiniteError:
+            self.show([judge(FINITE_GRADIENTS, math.nan)])
+            raise
 
     def save(self, directory: Path) -> None:
         for name, model in self.models.items():
@@ -91,16 +119,18 @@ class EngineTrainer:
         for name, optimizer in self.optimizers.items():
             save_file(optimizer.state_tensors(), directory / f"{name}.optimizer.safetensors")
         counts = {name: optimizer.steps_done for name, optimizer in self.optimizers.items()}
-        (directory / "trainer.json").write_text(json.dumps({"steps_done": self.steps_done, "optimizer_steps": counts}))
+        state = {"steps_done": self.steps_done, "optimizer_steps": counts, "lights": self.lights.remembered()}
+        (directory / "trainer.json").write_text(json.dumps(state))
 
     def load(self, directory: Path) -> None:
-        counts = json.loads((directory / "trainer.json").read_text())
-        self.steps_done = counts["steps_done"]
+        state = json.loads((directory / "trainer.json").read_text())
+        self.steps_done = state["steps_done"]
+        self.lights.recall(state["lights"])
         for name, model in self.models.items():
             load_weights(model, directory / name)
         for name, optimizer in self.optimizers.items():
             tensors = load_file(directory / f"{name}.optimizer.safetensors")
-            optimizer.load_state_tensors(tensors, counts["optimizer_steps"][name])
+            optimizer.load_state_tensors(tensors, state["optimizer_steps"][name])
 
     def load_tokenizer(self, *training_data: DataConfig) -> PreTrainedTokenizerBase:
         """The configured tokenizer, trained on `training_data` where there is none."""

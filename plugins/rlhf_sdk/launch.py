@@ -36,6 +36,7 @@ def create_run(
     profile: str = "",
     provenance: Mapping[str, str] | None = None,
     parents: Mapping[str, str] | None = None,
+    strict: bool = False,
     pipeline: str | None = None,
     stage: str | None = None,
     argv: Sequence[str] = (),
@@ -43,7 +44,8 @@ def create_run(
     """A new run directory below `root`, not yet started.
 
     `config` is complete and validated; its "run:ID" references are pinned to checkpoints here, and added to `parents`
-    by their dotted keys. A pipeline's stage is called `<pipeline>.<stage>`.
+    by their dotted keys. With `strict` a sanity light that fails ends the run. A pipeline's stage is called
+    `<pipeline>.<stage>`.
 
     Raises `UserError` for an unknown plugin, a name that can't be used, a reference that leads nowhere, or a root that
     can't be written; nothing is left behind then.
@@ -62,6 +64,7 @@ def create_run(
         versions=installed_versions(),
         git=code_revision(),
         parents={**(parents or {}), **referenced},
+        strict=strict,
         pipeline=pipeline,
         stage=stage,
         created=time.time(),

@@ -30,8 +30,9 @@ class RunRecord(msgspec.Struct, frozen=True, kw_only=True):
     """`run.json`: what was asked for, written once.
 
     `config` is complete and keeps references ("run:ID@step-00000120") as they were pinned; `provenance` says for each
-    dotted key where its value came from; `parents` maps a role or stage to the run whose checkpoint it is; `created` is
-    Unix time in seconds; relative paths in `config` are meant from `cwd`.
+    dotted key where its value came from; `parents` maps a role or stage to the run whose checkpoint it is; `strict`: a
+    sanity light that fails ends the run; `created` is Unix time in seconds; relative paths in `config` are meant from
+    `cwd`.
     """
 
     schema: int = SCHEMA
@@ -46,6 +47,7 @@ class RunRecord(msgspec.Struct, frozen=True, kw_only=True):
     versions: dict[str, str] = {}
     git: GitRevision | None = None
     parents: dict[str, str] = {}
+    strict: bool = False
     pipeline: str | None = None
     stage: str | None = None
     created: float

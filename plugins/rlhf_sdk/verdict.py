@@ -7,6 +7,7 @@ import traceback
 
 import msgspec
 
+from rlhf_sdk.events import Check
 from rlhf_sdk.exit_codes import ExitCode
 from rlhf_sdk.states import State
 from rlhf_sdk.trainer import DivergedError, RunFailure, Runtime, UserError
@@ -27,6 +28,11 @@ class Verdict(msgspec.Struct, frozen=True):
     reason: str
     code: str = ""
     advice: str = ""
+
+
+def failed_check_in_words(check: Check) -> str:
+    """Why a strict run ends: the light, its figure, and what to look at."""
+    return f"check {check.name} failed: {check.figure:.6g} against {check.tolerance:g}: {check.explanation}"
 
 
 def is_disk_problem(error: BaseException) -> bool:

@@ -25,8 +25,8 @@ from rlhf_sdk.reserve import make_reserve, release_reserve
 from rlhf_sdk.run_dir import RunDir
 from rlhf_sdk.spec import PluginSpec
 from rlhf_sdk.states import State
-from rlhf_sdk.trainer import Finisher, Interrupted, PauseListener, Trainer
-from rlhf_sdk.verdict import Verdict, verdict_of
+from rlhf_sdk.trainer import DivergedError, Finisher, Interrupted, PauseListener, Trainer
+from rlhf_sdk.verdict import Verdict, failed_check_in_words, verdict_of
 from rlhf_sdk.worker_checkpoints import WorkerCheckpoints
 from rlhf_sdk.worker_control import Control
 from rlhf_sdk.worker_run import WorkerRun
@@ -81,9 +81,11 @@ class Worker:
         self._prepare(spec, run, trainer)
         if not self.checkpoints.finished:
             while self._step(run, trainer):
+                self._end_if_strict(run)
                 self.checkpoints.periodic()
             if isinstance(trainer, Finisher):
                 trainer.finish()
+                self._end_if_strict(run)
             if "checkpoint" in spec.capabilities:
                 self.checkpoints.final()
         return Verdict(State.FINISHED, ExitCode.DONE, "")
@@ -121,6 +123,15 @@ class Worker:
         values = {name: float(value) for name, value in metrics.items()}
         run.emit(MetricsLogged(values=values, seconds=run.clock() - began))
         return True
+
+    def _end_if_strict(self, run: WorkerRun) -> None:
+        """Raises `DivergedError`, after a checkpoint, where a light has failed in a strict run."""
+        if run.failed_check is None or not self.directory.record().strict:
+            return
+        reason = failed_check_in_words(run.failed_check)
+        if run.checkpoint is not None:
+            run.checkpoint(reason)
+        raise DivergedError(reason)
 
     def _leave(self, run: WorkerRun, said: str) -> Verdict:
         """Ends early, with a checkpoint where the trainer is ready for one."""

@@ -38,7 +38,7 @@ class WorkerRun:
     """Speaks for the trainer, and does at safe points what `control` collected.
 
     `interruptible` says whether the trainer can be left where it is (between steps always can); `checkpoint` writes a
-    checkpoint for the reason given.
+    checkpoint for the reason given; `failed_check` is the first sanity light that failed.
     """
 
     def __init__(
@@ -57,6 +57,7 @@ class WorkerRun:
         self.interruptible = True
         self.checkpoint: Callable[[str], None] | None = None
         self.pause_listener: PauseListener | None = None
+        self.failed_check: Check | None = None
         self._directory, self._journal = directory, journal
         self._held_seconds = 0.0
         self._beat_at = 0.0
@@ -169,7 +170,10 @@ class WorkerRun:
         self.emit(Alert(severity=severity, code=code, message=message, advice=advice))
 
     def check(self, name: str, status: CheckStatus, figure: float, tolerance: float, explanation: str = "") -> None:
-        self.emit(Check(name=name, status=status, figure=figure, tolerance=tolerance, explanation=explanation))
+        check = Check(name=name, status=status, figure=figure, tolerance=tolerance, explanation=explanation)
+        self.emit(check)
+        if status == "fail" and self.failed_check is None:
+            self.failed_check = check
 
     def note(self, text: str) -> None:
         self.emit(Note(text=text))

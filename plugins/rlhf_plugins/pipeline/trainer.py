@@ -102,6 +102,7 @@ class PipelineTrainer:
             config=linked_config(self.config.stages[stage], self.state.finished),
             profile=own.profile,
             provenance={k.removeprefix(prefix): v for k, v in own.provenance.items() if k.startswith(prefix)},
+            strict=own.strict,
             pipeline=own.id,
             stage=stage,
             argv=own.argv,

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
+from rlhf_engine.checks.rules import Rule
+from rlhf_engine.checks.supervised import LANGUAGE_MODEL_RULES, share_of_uniform
 from rlhf_engine.config import PretrainConfig
 from rlhf_engine.data.api import load_documents
-from rlhf_engine.models import load_policy
+from rlhf_engine.models import lm_head_weight, load_policy
 from rlhf_engine.optim import ScheduledAdamW
 from rlhf_engine.order import shuffled_batch, steps_in
 from rlhf_engine.sft import SFTState, held_out_loss, packed_text_batch, sft_update
@@ -26,6 +30,13 @@ class PretrainTrainer(EngineTrainer):
         self.total_steps = steps_in(len(self.sequences), config.batch_size, config.epochs, config.max_steps)
         self.state = SFTState(policy, ScheduledAdamW(policy.named_parameters(), config.optimizer, self.total_steps))
         self.models, self.optimizers = {"model": policy}, {"model": self.state.optimizer}
+
+    def light_rules(self) -> Sequence[Rule]:
+        return LANGUAGE_MODEL_RULES
+
+    def light_figures(self, metrics: Mapping[str, float]) -> Mapping[str, float]:
+        vocabulary = len(lm_head_weight(self.state.policy))
+        return {**metrics, "loss/share_of_uniform": share_of_uniform(metrics["loss/nats_per_token"], vocabulary)}
 
     def update(self) -> dict[str, float]:
         config = self.config

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 import torch
 from transformers import PreTrainedModel
 
+from rlhf_engine.checks.rules import Rule
+from rlhf_engine.checks.supervised import REWARD_MODEL_RULES
 from rlhf_engine.config import RMConfig
 from rlhf_engine.data.api import load_demonstrations
 from rlhf_engine.data.examples import Demonstration
@@ -38,6 +40,9 @@ class RewardModelTrainer(ComparisonTrainer):
 
     def sft_policy(self) -> PreTrainedModel:
         return load_policy(self.config.model, self.tokenizer, self.device)
+
+    def light_rules(self) -> Sequence[Rule]:
+        return REWARD_MODEL_RULES
 
     def update(self) -> dict[str, float]:
         config = self.config

@@ -1,0 +1,1 @@
+"""Sanity lights: figures of a run, or of models and data before one, held against thresholds."""
