@@ -31,6 +31,7 @@ class UpdateStatistics:
     clipped_tokens: list[Tensor] = field(default_factory=list)
     value_clipped_tokens: list[Tensor] = field(default_factory=list)
     squared_log_ratios: list[Tensor] = field(default_factory=list)
+    largest_log_ratios: list[Tensor] = field(default_factory=list)
     tokens: list[Tensor] = field(default_factory=list)
     minibatch_start: int = 0
     first_ratio_deviations: list[Tensor] = field(default_factory=list)
@@ -48,11 +49,13 @@ class UpdateStatistics:
     ) -> None:
         """Adds one micro-batch's policy and its terms of the loss, before the gradient step."""
         mask = micro_batch.response_mask
+        log_ratios = (logprobs - micro_batch.logprobs).masked_fill(~mask, 0.0)
         deviation = (probability_ratio(logprobs, micro_batch.logprobs, mask) - 1.0).abs()
         for name, loss in losses.items():
             self.losses[name].append(loss.detach())
         self.clipped_tokens.append(((deviation > clip_range) & mask).sum())
-        self.squared_log_ratios.append(masked_sum((logprobs - micro_batch.logprobs).square(), mask))
+        self.squared_log_ratios.append(masked_sum(log_ratios.square(), mask))
+        self.largest_log_ratios.append(log_ratios.abs().max())
         self.tokens.append(mask.sum())
         if not self.minibatches:
             self.first_ratio_deviations.append(deviation.max())
@@ -131,6 +134,7 @@ def _update_figures(statistics: UpdateStatistics) -> dict[str, float]:
     return losses | {
         "policy/clip_fraction": _token_share(statistics, statistics.clipped_tokens),
         "policy/approx_kl_nats": 0.5 * _token_share(statistics, statistics.squared_log_ratios),
+        "policy/log_ratio_max_nats": float(torch.stack(statistics.largest_log_ratios).max()),
         "policy/ratio_max_deviation": float(torch.stack(statistics.first_ratio_deviations).max()),
         "optimizer/grad_norm": _mean(statistics.policy_grad_norms),
         "optimizer/lr": statistics.lr,

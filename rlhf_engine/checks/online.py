@@ -10,6 +10,7 @@ from torch import Tensor
 from rlhf_engine.checks.rules import Rule
 from rlhf_engine.checks.supervised import GRADIENT_RULES
 from rlhf_engine.config import Precision
+from rlhf_engine.experience import Experience
 from rlhf_engine.masking import masked_mean, masked_var
 from rlhf_engine.rollout import Rollout
 
@@ -171,20 +172,22 @@ def extreme_share(scores: Tensor) -> Tensor:
     return ((scores <= low + margin) | (scores >= high - margin)).float().mean()
 
 
-def rollout_figures(rollout: Rollout, scores: Tensor, *, eos_id: int) -> dict[str, float]:
-    """Masks, and the spread of `scores` [B] over ended responses (the others' follow the missing-EOS rule).
+def experience_figures(experience: Experience, *, eos_id: int, whitened: bool) -> dict[str, float]:
+    """What the lights judge beside an update's metrics; the moments of advantages where they are `whitened`.
 
-    The spread is left out where fewer than eight responses ended.
+    Scores are judged over ended responses (the others' follow the missing-EOS rule), where at least eight ended.
     """
-    figures = {"response/broken_masks": float(broken_masks(rollout, eos_id).sum())}
-    ended = scores[rollout.ended]
+    figures = {"response/broken_masks": float(broken_masks(experience.rollout, eos_id).sum())}
+    ended = experience.scores[experience.rollout.ended]
     if len(ended) >= FEWEST_SCORES:
         figures["reward/ended_score_std"] = float(ended.std(correction=0))
         figures["reward/extreme_share"] = float(extreme_share(ended))
+    if whitened:
+        figures["advantage/moment_error"] = float(moment_error(experience.advantages, experience.response_mask))
     return figures
 
 
-def advantage_moment_error(advantages: Tensor, mask: Tensor) -> float:
+def moment_error(advantages: Tensor, mask: Tensor) -> Tensor:
     """max(|mean|, |variance - 1|) over valid tokens, both [B, R]."""
     mean, variance = masked_mean(advantages, mask), masked_var(advantages, mask)
-    return float(torch.maximum(mean.abs(), (variance - 1.0).abs()))
+    return torch.maximum(mean.abs(), (variance - 1.0).abs())
