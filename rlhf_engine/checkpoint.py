@@ -1,22 +1,53 @@
-"""Weights back into a live model, bit for bit, from safetensors files: nothing is unpickled."""
+"""Trained weights into a directory and back into a live model, bit for bit: safetensors, nothing is unpickled."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
-from safetensors.torch import load_file
-from torch import nn
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+from transformers import PreTrainedTokenizerBase
 
+from rlhf_engine.adapters import FOLDER, fill, has_adapter, merged_weights, network_of, restore_adapter, save_adapter
 from rlhf_engine.errors import ConfigError
-from rlhf_engine.scalar_models import ScalarModel
+from rlhf_engine.models import save_model
+
+PART = "trained.safetensors"
+
+
+def save_weights(model: Any, tokenizer: PreTrainedTokenizerBase, directory: Path) -> None:
+    """A directory that plain transformers and later stages load: all weights, and the tokenizer.
+
+    An adapter is merged into them, and kept unmerged in `adapter/`, where peft and `load_weights` find it.
+    """
+    if not has_adapter(model):
+        save_model(model, tokenizer, directory)
+        return
+    save_model(Merged(model), tokenizer, directory)
+    save_adapter(model, directory / FOLDER)
+
+
+class Merged:
+    """A model with its adapter merged, for saving; the model itself is left as it is."""
+
+    def __init__(self, model: nn.Module) -> None:
+        self.network = network_of(model)
+
+    def save_pretrained(self, directory: Path) -> None:
+        self.network.save_pretrained(directory, state_dict=merged_weights(self.network))
 
 
 def load_weights(model: nn.Module, directory: Path) -> None:
-    """Fills `model` from the safetensors files in `directory`.
+    """Fills `model` from what `save_weights` left in `directory`; of a model with an adapter the adapter alone.
 
     Raises ConfigError if a weight is missing (other than one tied to another) or doesn't belong.
     """
-    network = model.network if isinstance(model, ScalarModel) else model
+    if has_adapter(model):
+        restore_adapter(model, directory / FOLDER)
+        return
+    network = network_of(model)
     tensors = {
         name: tensor for file in sorted(directory.glob("*.safetensors")) for name, tensor in load_file(file).items()
     }
@@ -29,3 +60,14 @@ def load_weights(model: nn.Module, directory: Path) -> None:
         raise ConfigError(
             f"{directory}: doesn't fit the model: missing {sorted(missing)[:3]}, unknown {result.unexpected_keys[:3]}"
         )
+
+
+def save_part(parameters: Mapping[str, Tensor], directory: Path) -> None:
+    """What is trained of a model whose other weights are elsewhere, by name."""
+    directory.mkdir(parents=True, exist_ok=True)
+    save_file({name: tensor.detach().contiguous() for name, tensor in parameters.items()}, directory / PART)
+
+
+def load_part(parameters: Mapping[str, Tensor], directory: Path) -> None:
+    """The inverse of `save_part`, in place. Raises ConfigError where names differ."""
+    fill(parameters, directory / PART)

@@ -40,9 +40,10 @@ class _SelectedLogProbs(torch.autograd.Function):
         return torch.cat([hidden.new_zeros(0, dtype=torch.float32), *selected])
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, None, None]:
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor | None, None, None]:
         hidden, weight, targets, normalisers = ctx.saved_tensors
-        grad_hidden, grad_weight = torch.empty_like(hidden), torch.zeros_like(weight)
+        grad_hidden = torch.empty_like(hidden)
+        grad_weight = torch.zeros_like(weight) if ctx.needs_input_grad[1] else None
         for rows in torch.arange(len(targets), device=hidden.device).split(_chunk_rows(len(weight))):
             logits = _chunk_logits(hidden[rows], weight, ctx.temperature)
             scale = grad[rows] / ctx.temperature
@@ -50,7 +51,8 @@ class _SelectedLogProbs(torch.autograd.Function):
             grad_logits.scatter_add_(1, targets[rows, None], scale[:, None])
             grad_logits = grad_logits.to(hidden.dtype)
             grad_hidden[rows] = grad_logits @ weight.to(hidden.dtype)
-            grad_weight += (grad_logits.T @ hidden[rows]).to(weight.dtype)
+            if grad_weight is not None:
+                grad_weight += (grad_logits.T @ hidden[rows]).to(weight.dtype)
         return grad_hidden, grad_weight, None, None
 
 
@@ -77,9 +79,15 @@ def scattered(values: Tensor, mask: Tensor) -> Tensor:
 
 def response_logprobs(model: nn.Module, rollout: Rollout, *, temperature: float = 1.0) -> Tensor:
     """log pi(a_t | s_t) of each response token, fp32 [B, R]; 0 where `response_mask` is False."""
-    states = rollout.acting_states(hidden_states(model, rollout.tokens, rollout.mask))[rollout.response_mask]
-    targets = rollout.response_tokens[rollout.response_mask]
-    return scattered(selected_logprobs(states, lm_head_weight(model), targets, temperature), rollout.response_mask)
+    states = rollout.acting_states(hidden_states(model, rollout.tokens, rollout.mask))
+    return logprobs_of_states(model, states, rollout, temperature=temperature)
+
+
+def logprobs_of_states(model: nn.Module, states: Tensor, rollout: Rollout, *, temperature: float = 1.0) -> Tensor:
+    """`response_logprobs` from the hidden states before each action, [B, R, H]."""
+    mask = rollout.response_mask
+    targets = rollout.response_tokens[mask]
+    return scattered(selected_logprobs(states[mask], lm_head_weight(model), targets, temperature), mask)
 
 
 @torch.no_grad()

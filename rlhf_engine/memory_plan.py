@@ -7,7 +7,17 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from rlhf_engine.activations import backward_buffer_bytes, forward_bytes, saved_bytes
-from rlhf_engine.config import ModelConfig, PPOConfig, PretrainConfig, RMConfig, SFTConfig, TrainerConfig
+from rlhf_engine.config import (
+    CriticFreeConfig,
+    ModelConfig,
+    OnlineConfig,
+    PPOConfig,
+    PreferenceConfig,
+    PretrainConfig,
+    RMConfig,
+    SFTConfig,
+    TrainerConfig,
+)
 from rlhf_engine.known_models import ModelShape, shape_of
 
 FLOAT32, BFLOAT16 = 4, 2
@@ -101,7 +111,7 @@ def plan_rm(config: RMConfig) -> list[MemoryRow]:
     return with_peak(rows)
 
 
-def _responses_in_row(config: RMConfig) -> int:
+def _responses_in_row(config: RMConfig | PreferenceConfig) -> int:
     """K of a comparison row: the prompt once, and so many responses behind it."""
     world = config.world
     if config.data.source == ["world"]:
@@ -109,8 +119,39 @@ def _responses_in_row(config: RMConfig) -> int:
     return RESPONSES_IN_GROUP if config.group_by_prompt else 2
 
 
+def plan_preferences(config: PreferenceConfig) -> list[MemoryRow]:
+    """Rows of a DPO, IPO or KTO run. Raises ConfigError where the model's sizes can't be known."""
+    shape = shape_of(config.model, config.tokenizer)
+    number = compute_bytes(config)
+    tokens = config.data.max_prompt_tokens + _responses_in_row(config) * config.data.max_response_tokens
+    data = config.eval_data if config.eval_data.source else config.data
+    sampled = Batch(SAMPLING_ROWS, data.max_prompt_tokens + data.max_response_tokens)
+    policy = _Trained("policy", shape, config.model, shape.policy_parameters)
+    return with_peak(
+        [
+            MemoryRow("framework", ALWAYS, FRAMEWORK_BYTES),
+            *_trained("policy", shape.policy_parameters),
+            MemoryRow("weights: ref_policy", ALWAYS, FLOAT32 * shape.policy_parameters),
+            *_sampling(shape, sampled, number, "sample"),
+            *_update(config, [policy], Batch(config.micro_batch_size, tokens)),
+            _compute_copies("ref_policy", shape.policy_parameters, number, "update"),
+            _logits(shape, number, "update", backward=True),
+        ]
+    )
+
+
 def plan_ppo(config: PPOConfig) -> list[MemoryRow]:
     """Rows of a PPO run. Raises ConfigError where the models' sizes can't be known."""
+    scalar = shape_of(config.reward_model, config.tokenizer, key="reward_model")
+    return _plan_online(config, _Trained("value_model", scalar, config.reward_model, scalar.scalar_parameters))
+
+
+def plan_critic_free(config: CriticFreeConfig) -> list[MemoryRow]:
+    """Rows of an RLOO or GRPO run. Raises ConfigError where the models' sizes can't be known."""
+    return _plan_online(config, None)
+
+
+def _plan_online(config: OnlineConfig, critic: _Trained | None) -> list[MemoryRow]:
     policy = shape_of(config.model, config.tokenizer)
     scalar = shape_of(config.reward_model, config.tokenizer, key="reward_model")
     number = compute_bytes(config)
@@ -118,16 +159,12 @@ def plan_ppo(config: PPOConfig) -> list[MemoryRow]:
     micro_batch = Batch(min(config.micro_batch_size, config.batch_size // config.minibatches), tokens)
     scored = Batch(min(config.micro_batch_size, config.batch_size), tokens)
     largest = max(policy, scalar, key=lambda shape: shape.trunk_parameters)
-    trained = [
-        _Trained("policy", policy, config.model, policy.policy_parameters),
-        _Trained("value_model", scalar, config.reward_model, scalar.scalar_parameters),
-    ]
+    trained = [_Trained("policy", policy, config.model, policy.policy_parameters), *([critic] if critic else [])]
     return with_peak(
         [
             MemoryRow("framework", ALWAYS, FRAMEWORK_BYTES),
-            *_trained("policy", policy.policy_parameters),
+            *(row for model in trained for row in _trained(model.role, model.parameters)),
             MemoryRow("weights: ref_policy", ALWAYS, FLOAT32 * policy.policy_parameters),
-            *_trained("value_model", scalar.scalar_parameters),
             MemoryRow("weights: reward_model", ALWAYS, FLOAT32 * scalar.scalar_parameters),
             MemoryRow("experience", ALWAYS, config.batch_size * (18 * tokens + 32 * config.response_tokens)),
             _compute_copies("policy", policy.policy_parameters, number, "rollout"),
@@ -206,5 +243,8 @@ PLANS: dict[str, Callable[..., list[MemoryRow]]] = {
     "sft": plan_sft,
     "rm": plan_rm,
     "ppo": plan_ppo,
+    "dpo": plan_preferences,
+    "ipo": plan_preferences,
+    "kto": plan_preferences,
 }
 """By plugin name."""

@@ -121,9 +121,16 @@ def finish_model(
         if isinstance(module, nn.Dropout):
             module.p = 0.0
     check_vocabulary(tokenizer, model.get_input_embeddings().weight.shape[0])
-    if config.gradient_checkpointing:
-        model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+    set_gradient_checkpointing(model, config.gradient_checkpointing)
     return model.to(device).train()
+
+
+def set_gradient_checkpointing(model: PreTrainedModel, wanted: bool) -> None:
+    """Recomputes each block's activations in the backward pass, or keeps them."""
+    if wanted:
+        model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+    else:
+        model.gradient_checkpointing_disable()
 
 
 def load_policy(

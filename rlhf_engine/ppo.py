@@ -21,6 +21,7 @@ from rlhf_engine.masking import whiten, whiten_keeping_mean
 from rlhf_engine.models import compute_precision
 from rlhf_engine.optim import ScheduledAdamW, check_finite_loss
 from rlhf_engine.rewards import apply_missing_eos_rule, kl_penalized_rewards
+from rlhf_engine.rollout import Rollout
 from rlhf_engine.scalar_models import ScalarModel, response_scores, response_values
 from rlhf_engine.update_metrics import UpdateMetrics, UpdateStatistics
 
@@ -33,6 +34,11 @@ class PPOModels:
     ref_policy: PreTrainedModel
     value_model: ScalarModel
     reward_model: ScalarModel
+
+    def logprobs_and_values(self, rollout: Rollout, *, temperature: float) -> tuple[torch.Tensor, torch.Tensor]:
+        """The policy's log-probabilities and the critic's values, [B, R] each, with gradient."""
+        logprobs = response_logprobs(self.policy, rollout, temperature=temperature)
+        return logprobs, response_values(self.value_model, rollout)
 
 
 @dataclass
@@ -93,8 +99,7 @@ def ppo_loss(
     """The micro-batch's share of its minibatch's loss: clipped policy loss + vf_coef * clipped value loss."""
     rollout, mask, token_count = micro_batch.rollout, micro_batch.response_mask, minibatch.token_count
     with compute_precision(mask.device, config.precision.compute):
-        logprobs = response_logprobs(models.policy, rollout, temperature=config.temperature)
-        values = response_values(models.value_model, rollout)
+        logprobs, values = models.logprobs_and_values(rollout, temperature=config.temperature)
     policy_loss = clipped_policy_loss(
         logprobs,
         micro_batch.logprobs,

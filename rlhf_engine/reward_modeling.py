@@ -15,8 +15,9 @@ from rlhf_engine.hooks import Hooks
 from rlhf_engine.losses import pairwise_loss
 from rlhf_engine.models import compute_precision
 from rlhf_engine.optim import ScheduledAdamW, check_finite_loss
+from rlhf_engine.scalar_heads import disagreement
 from rlhf_engine.scalar_models import ScalarModel
-from rlhf_engine.shared_prompts import group_scores, shared_prompt_batch
+from rlhf_engine.shared_prompts import group_head_scores, shared_prompt_batch
 
 
 @dataclass
@@ -29,7 +30,9 @@ class RewardModelState:
 
 @dataclass(frozen=True)
 class RewardModelMetrics:
-    """`loss` in nats per pair; `accuracy` over the batch's pairs, ties counting one half."""
+    """`loss` in nats per pair, a mean over the heads; `accuracy` of the heads' mean score, ties counting one half;
+    `margin_disagreement`: mean standard deviation over the heads of a pair's difference in score.
+    """
 
     loss: float
     accuracy: float
@@ -38,6 +41,7 @@ class RewardModelMetrics:
     pairs: int
     score_mean: float
     score_std: float
+    margin_disagreement: float
 
 
 def pair_rows(groups: Sequence[ComparisonGroup]) -> Tensor:
@@ -55,6 +59,18 @@ def pair_accuracy(chosen_scores: Tensor, rejected_scores: Tensor) -> float:
     return float(((margins > 0).float() + 0.5 * (margins == 0).float()).mean())
 
 
+def bootstrap_weights(rows: Sequence[int], heads: int, seed: int) -> Tensor:
+    """How often each head's resample has each of the comparison groups `rows`: Poisson(1), fp32 [G, n]; 1 for one head.
+
+    The limit of drawing as many groups with replacement as there are (Oza and Russell 2001, online bagging). Groups are
+    drawn whole, for pairs on one post are not independent. A pure function of (seed, row).
+    """
+    if heads == 1:
+        return torch.ones(len(rows), 1)
+    generators = (torch.Generator().manual_seed(seed * 1_000_003 + row) for row in rows)
+    return torch.stack([torch.poisson(torch.ones(heads), generator=generator) for generator in generators])
+
+
 def reward_model_update(
     state: RewardModelState,
     groups: Sequence[ComparisonGroup],
@@ -62,22 +78,29 @@ def reward_model_update(
     micro_batch_size: int,
     compute: Precision,
     hooks: Hooks,
+    weights: Tensor | None = None,
 ) -> RewardModelMetrics:
-    """One optimizer step on the mean loss over all pairs of the groups, whatever the micro-batch size."""
+    """One optimizer step on the mean loss over all pairs of the groups and all heads, whatever the micro-batch size.
+
+    `weights` [G, n] count a group so many times for a head (`bootstrap_weights`); none: once for all.
+    """
     pair_count = sum(len(group.pairs) for group in groups)
+    group_weights = torch.ones(len(groups), 1) if weights is None else weights
     losses, margins, scores = [], [], []
     for start in range(0, len(groups), micro_batch_size):
         hooks.safe_point()
         micro_batch = groups[start : start + micro_batch_size]
-        micro_scores = scores_of_groups(state.reward_model, micro_batch, compute=compute)
+        micro_scores = head_scores_of_groups(state.reward_model, micro_batch, compute=compute)
         chosen, rejected = micro_scores[pair_rows(micro_batch).to(micro_scores.device)].unbind(dim=1)
-        loss = pairwise_loss(chosen, rejected, pair_count)
+        pair_weights = of_pairs(group_weights[start : start + micro_batch_size], micro_batch).to(micro_scores.device)
+        loss = pairwise_loss(chosen, rejected, pair_count * chosen.shape[1], weights=pair_weights)
         check_finite_loss(loss)
         loss.backward()
         losses.append(loss.detach())
         margins.append((chosen - rejected).detach())
         scores.append(micro_scores.detach())
-    margin, score = torch.cat(margins), torch.cat(scores)
+    head_margins, score = torch.cat(margins), torch.cat(scores).mean(dim=-1)
+    margin = head_margins.mean(dim=-1)
     lr = state.optimizer.lr
     grad_norm = state.optimizer.step()
     return RewardModelMetrics(
@@ -88,14 +111,22 @@ def reward_model_update(
         pairs=pair_count,
         score_mean=float(score.mean()),
         score_std=float(score.std(correction=0)),
+        margin_disagreement=float(disagreement(head_margins).mean()),
     )
 
 
-def scores_of_groups(reward_model: ScalarModel, groups: Sequence[ComparisonGroup], *, compute: Precision) -> Tensor:
-    """Scores of all the groups' responses, end to end, fp32 [N]."""
+def of_pairs(weights: Tensor, groups: Sequence[ComparisonGroup]) -> Tensor:
+    """Weights of groups [G, n] as weights of their pairs, end to end [N, n]."""
+    return weights.repeat_interleave(torch.tensor([len(group.pairs) for group in groups]), dim=0)
+
+
+def head_scores_of_groups(
+    reward_model: ScalarModel, groups: Sequence[ComparisonGroup], *, compute: Precision
+) -> Tensor:
+    """Every head's scores of all the groups' responses, end to end, fp32 [N, n]."""
     device = reward_model.network.device
     with compute_precision(device, compute):
-        return group_scores(reward_model, shared_prompt_batch(groups, device))
+        return group_head_scores(reward_model, shared_prompt_batch(groups, device))
 
 
 @torch.no_grad()
@@ -107,13 +138,27 @@ def score_groups(
     compute: Precision,
     hooks: Hooks,
 ) -> list[list[float]]:
-    """Scores of each group's responses, without gradient."""
-    scores: list[list[float]] = []
+    """Scores of each group's responses, without gradient: means over the heads."""
+    by_group = head_scores_by_group(reward_model, groups, micro_batch_size, compute=compute, hooks=hooks)
+    return [scores.mean(dim=-1).tolist() for scores in by_group]
+
+
+@torch.no_grad()
+def head_scores_by_group(
+    reward_model: ScalarModel,
+    groups: Sequence[ComparisonGroup],
+    micro_batch_size: int,
+    *,
+    compute: Precision,
+    hooks: Hooks,
+) -> list[Tensor]:
+    """Every head's scores of each group's K responses, [K, n] each, without gradient."""
+    scores: list[Tensor] = []
     for start in range(0, len(groups), micro_batch_size):
         hooks.safe_point()
         micro_batch = groups[start : start + micro_batch_size]
-        flat = scores_of_groups(reward_model, micro_batch, compute=compute).cpu()
-        scores += [part.tolist() for part in flat.split([len(group.responses) for group in micro_batch])]
+        flat = head_scores_of_groups(reward_model, micro_batch, compute=compute).cpu()
+        scores += flat.split([len(group.responses) for group in micro_batch])
     return scores
 
 
@@ -129,3 +174,12 @@ def normalising_affine(
     scores = raw_scores.double()
     gain = 1.0 if score_norm == "bias_on_references" else 1.0 / max(float(scores.std(correction=0)), 1e-6)
     return gain, -gain * float(scores.mean())
+
+
+def centring_offsets(raw_scores: Tensor) -> list[float]:
+    """What to take off each head's raw scores [N, n] so that all heads have one mean, the mean over the heads.
+
+    Comparisons leave the zero of each head free; without this, disagreement would measure that.
+    """
+    means = raw_scores.double().mean(dim=0)
+    return (means - means.mean()).tolist()

@@ -87,6 +87,15 @@ class Rollout:
         last = self.prompt_tokens.shape[1] + self.response_lengths - 1
         return hidden[torch.arange(len(self), device=hidden.device), last]
 
+    def response_states(self, hidden: Tensor) -> Tensor:
+        """[B, P + R, H] -> [B, R, H]: the state at each response token, which has read it."""
+        return hidden[:, self.prompt_tokens.shape[1] :]
+
+    def mean_response_states(self, hidden: Tensor) -> Tensor:
+        """[B, P + R, H] -> fp32 [B, H]: mean over each row's valid response tokens; 0 for an empty response."""
+        states = self.response_states(hidden).float().masked_fill(~self.response_mask.unsqueeze(-1), 0.0)
+        return states.sum(dim=1) / self.response_lengths.clamp(min=1).unsqueeze(-1)
+
     def rows(self, index: Tensor) -> Rollout:
         """The rows at `index`, without columns that are padding in all of them."""
         picked = Rollout(*(getattr(self, field.name)[index] for field in fields(self)))

@@ -1,16 +1,17 @@
-"""Scalar models (reward, value): a transformer with a head, loading, values and scores of rollouts."""
+"""Scalar models (reward, value): a transformer with heads, loading, values and scores of rollouts."""
 
 from __future__ import annotations
 
-import math
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
-from transformers import AutoModelForSequenceClassification, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from rlhf_engine.config import ModelConfig
+from rlhf_engine.errors import ConfigError
 from rlhf_engine.models import (
     finish_model,
     hidden_states,
@@ -20,13 +21,15 @@ from rlhf_engine.models import (
     read_model_config,
 )
 from rlhf_engine.rollout import Rollout
+from rlhf_engine.scalar_heads import HeadShape, disagreement, ensemble_scores, init_heads, network_class
 
 
 class ScalarModel(nn.Module):
-    """A transformer with a scalar head: a reward model, or a value model (critic).
+    """A transformer with scalar heads: a reward model, or a value model (critic).
 
-    `network` is transformers' `AutoModelForSequenceClassification` with one label, so that the saved directory loads
-    there as well; the affine normalisation score = gain * raw + bias is in its config as `score_gain`, `score_bias`.
+    `network` is transformers' model for sequence classification. With linear heads on the last token its saved
+    directory loads there as well, one label for each head; other heads are refused there (docs/reward_models.md).
+    A head's score is gain * (raw - its offset) + bias, by `score_gain`, `score_bias`, `score_offsets` of the config.
     """
 
     def __init__(self, network: PreTrainedModel) -> None:
@@ -40,21 +43,39 @@ class ScalarModel(nn.Module):
         return backbone
 
     @property
+    def head_shape(self) -> HeadShape:
+        return HeadShape.of(self.network.config)
+
+    @property
     def affine(self) -> tuple[float, float]:
         """(gain, bias) of the normalisation."""
         config = self.network.config
         return getattr(config, "score_gain", 1.0), getattr(config, "score_bias", 0.0)
 
-    def set_affine(self, gain: float, bias: float) -> None:
-        """Replaces the normalisation: it never accumulates, on reload either."""
-        self.network.config.score_gain, self.network.config.score_bias = gain, bias
+    @property
+    def score_norm(self) -> str:
+        """What the normalisation was made on, in the words of `rm.score_norm`; empty where that is not known."""
+        return getattr(self.network.config, "score_norm", "")
+
+    def set_affine(self, gain: float, bias: float, *, head_offsets: Sequence[float] = (), score_norm: str = "") -> None:
+        """Replaces the normalisation: it never accumulates, on reload either. No offsets: all heads have 0."""
+        config: Any = self.network.config
+        config.score_gain, config.score_bias = gain, bias
+        config.score_offsets, config.score_norm = list(head_offsets), score_norm
+
+    def head_scores(self, states: Tensor) -> Tensor:
+        """Every head's normalised scalars, fp32 [..., n], of hidden states [..., H], also where matrix products
+        elsewhere run in bf16.
+        """
+        gain, bias = self.affine
+        offsets = getattr(self.network.config, "score_offsets", []) or [0.0]
+        with torch.autocast(states.device.type, enabled=False):
+            raw: Tensor = self.network.score(states.float())
+        return (raw - torch.tensor(offsets, device=raw.device)) * gain + bias
 
     def head(self, states: Tensor) -> Tensor:
-        """Normalised scalars, fp32 [...], of hidden states [..., H]."""
-        gain, bias = self.affine
-        weight = self.network.score.weight
-        scores: Tensor = (states.float() @ weight.float().T).squeeze(-1) * gain + bias
-        return scores
+        """Normalised scalars, fp32 [...], of hidden states [..., H]: the mean over the heads."""
+        return self.head_scores(states).mean(dim=-1)
 
     def save_pretrained(self, directory: Path) -> None:
         self.network.save_pretrained(directory)
@@ -66,43 +87,64 @@ def load_scalar_model(
     device: torch.device,
     *,
     head_init: Literal["normal", "zero"] = "normal",
+    head_shape: HeadShape | None = None,
     key: str = "model",
 ) -> ScalarModel:
-    """A reward or value model; a checkpoint without a scalar head (an SFT policy) gets a new one.
+    """A reward or value model; a checkpoint without scalar heads (an SFT policy) gets new ones.
 
-    normal: N(0, 1/sqrt(d + 1)) (Stiennon et al. 2020); zero: every score ties at first.
+    normal: N(0, 1/sqrt(d + 1)) (Stiennon et al. 2020); zero: every score ties at first. Without a `head_shape` the
+    checkpoint's own is taken. Raises ConfigError where the checkpoint's heads have another shape.
     """
     hf_config = read_model_config(config, key) if config.path else model_config_of(config.init, tokenizer)
     hf_config = prepare_model_config(hf_config, config, tokenizer, key)
-    hf_config.num_labels = 1
+    shape = _agreed_shape(hf_config, head_shape, config, key)
+    shape.write_to(hf_config)
+    kind = network_class(shape, hf_config)
     if config.path:
-        network, missing = load_pretrained(AutoModelForSequenceClassification, config, hf_config, key)
+        network, missing = load_pretrained(kind, config, hf_config, key)
     else:
-        network = AutoModelForSequenceClassification.from_config(
-            hf_config, attn_implementation=config.attention
-        ).float()
-        missing = {"score.weight"}
-    if "score.weight" in missing:
-        init_scalar_head(network.score.weight, head_init)
+        network, missing = kind.from_config(hf_config, attn_implementation=config.attention).float(), {"score.weight"}
+    if missing:
+        init_heads(network.score, head_init)
     return ScalarModel(finish_model(network, config, tokenizer, device))
 
 
-@torch.no_grad()
-def init_scalar_head(weight: Tensor, head_init: Literal["normal", "zero"]) -> None:
-    """Fills the head's weight [1, H] of a new scalar model, in place."""
-    if head_init == "zero":
-        weight.zero_()
-    else:
-        weight.normal_(0.0, 1.0 / math.sqrt(weight.shape[1] + 1))
+def _agreed_shape(hf_config: Any, asked: HeadShape | None, config: ModelConfig, key: str) -> HeadShape:
+    found = HeadShape.of(hf_config)
+    if asked is not None and asked != found and hasattr(hf_config, "score_gain"):
+        raise ConfigError(
+            f"{key}.path: {config.path!r} is a reward model with {found}, but {asked} are asked for; set rm.head, "
+            "rm.pooling and rm.heads to what it has, or start from an SFT policy"
+        )
+    return asked or found
 
 
 def response_values(value_model: ScalarModel, rollout: Rollout) -> Tensor:
-    """V of the state before each response token, fp32 [B, R]; 0 where `response_mask` is False."""
+    """V of the state before each response token, fp32 [B, R]; 0 where `response_mask` is False.
+
+    The mean over the heads of the state itself: a critic never pools, for V of a state may not look ahead.
+    """
     hidden = hidden_states(value_model, rollout.tokens, rollout.mask)
     return value_model.head(rollout.acting_states(hidden)).masked_fill(~rollout.response_mask, 0.0)
 
 
-def response_scores(reward_model: ScalarModel, rollout: Rollout) -> Tensor:
-    """The reward model's score at each row's last token (EOS, where it ended), fp32 [B]."""
+def response_head_scores(reward_model: ScalarModel, rollout: Rollout) -> Tensor:
+    """Every head's score of each row, fp32 [B, n], read at the last token (EOS, where it ended), or off the mean of
+    the response's states.
+    """
     hidden = hidden_states(reward_model, rollout.tokens, rollout.mask)
-    return reward_model.head(rollout.final_states(hidden))
+    pooled = rollout.final_states if reward_model.head_shape.pooling == "last" else rollout.mean_response_states
+    return reward_model.head_scores(pooled(hidden))
+
+
+def response_scores(reward_model: ScalarModel, rollout: Rollout) -> Tensor:
+    """The reward model's score of each row, fp32 [B]: the mean over its heads."""
+    return response_head_scores(reward_model, rollout).mean(dim=-1)
+
+
+def scores_and_disagreements(
+    reward_model: ScalarModel, rollout: Rollout, *, ensemble_penalty: float
+) -> tuple[Tensor, Tensor]:
+    """Scores less `ensemble_penalty` times the heads' disagreement, and that disagreement; fp32 [B] each."""
+    head_scores = response_head_scores(reward_model, rollout)
+    return ensemble_scores(head_scores, penalty=ensemble_penalty), disagreement(head_scores)

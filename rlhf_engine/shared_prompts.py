@@ -109,9 +109,19 @@ def packed_states(model: nn.Module, batch: SharedPromptBatch) -> Tensor:
     return states
 
 
+def group_head_scores(reward_model: ScalarModel, batch: SharedPromptBatch) -> Tensor:
+    """Every head's scores of all responses, fp32 [N, n], equal to scoring each of them alone after its prompt."""
+    states = packed_states(reward_model, batch)
+    if reward_model.head_shape.pooling == "last":
+        return reward_model.head_scores(states[batch.last])
+    of_responses = states[batch.places].float().masked_fill(~batch.response_mask.unsqueeze(-1), 0.0)
+    lengths = batch.response_mask.sum(dim=-1, keepdim=True)
+    return reward_model.head_scores(of_responses.sum(dim=1) / lengths)
+
+
 def group_scores(reward_model: ScalarModel, batch: SharedPromptBatch) -> Tensor:
-    """Scores of all responses, fp32 [N], equal to scoring each of them alone after its prompt."""
-    return reward_model.head(packed_states(reward_model, batch)[batch.last])
+    """Scores of all responses, fp32 [N]: the mean over the heads."""
+    return group_head_scores(reward_model, batch).mean(dim=-1)
 
 
 def group_logprobs(policy: nn.Module, batch: SharedPromptBatch) -> Tensor:

@@ -74,10 +74,13 @@ class ComparisonTrainer(EngineTrainer):
                 hooks=self.run,
             )
 
+    def next_rows(self) -> list[int]:
+        """Which groups the coming step sees."""
+        return shuffled_batch(len(self.groups), self.config.batch_size, self.steps_done, self.config.seed)
+
     def next_groups(self) -> list[ComparisonGroup]:
         """The groups of the coming step."""
-        rows = shuffled_batch(len(self.groups), self.config.batch_size, self.steps_done, self.config.seed)
-        return [self.groups[row] for row in rows]
+        return [self.groups[row] for row in self.next_rows()]
 
     def held_out_accuracies(self, scores: Sequence[Sequence[float]]) -> dict[str, float]:
         """Agreement of `scores`, one for each response of each held-out group, with the labels.

@@ -8,7 +8,20 @@ from typing import Any
 import msgspec
 
 from rlhf_engine import memory_plan
-from rlhf_engine.config import ModelConfig, PPOConfig, PretrainConfig, RMConfig, SFTConfig
+from rlhf_engine.config import (
+    CriticFreeConfig,
+    DPOConfig,
+    GRPOConfig,
+    IPOConfig,
+    KTOConfig,
+    ModelConfig,
+    PPOConfig,
+    PreferenceConfig,
+    PretrainConfig,
+    RLOOConfig,
+    RMConfig,
+    SFTConfig,
+)
 from rlhf_engine.errors import ConfigError
 from rlhf_sdk.references import RUN_PREFIX, STAGE_PREFIX, resolve
 from rlhf_sdk.run_root import run_root
@@ -37,6 +50,16 @@ def plan_rm(config: RMConfig) -> list[PlanRow]:
 def plan_ppo(config: PPOConfig) -> list[PlanRow]:
     """Memory rows of a PPO run."""
     return _rows(memory_plan.plan_ppo, config)
+
+
+def plan_preferences(config: PreferenceConfig) -> list[PlanRow]:
+    """Memory rows of a DPO, IPO or KTO run."""
+    return _rows(memory_plan.plan_preferences, config)
+
+
+def plan_critic_free(config: CriticFreeConfig) -> list[PlanRow]:
+    """Memory rows of an RLOO or GRPO run."""
+    return _rows(memory_plan.plan_critic_free, config)
 
 
 def plan_pipeline(config: Any) -> list[PlanRow]:
@@ -102,4 +125,9 @@ _PLANS: dict[str, tuple[Callable[[Any], list[PlanRow]], type[Any]]] = {
     "sft": (plan_sft, SFTConfig),
     "rm": (plan_rm, RMConfig),
     "ppo": (plan_ppo, PPOConfig),
+    "rloo": (plan_critic_free, RLOOConfig),
+    "grpo": (plan_critic_free, GRPOConfig),
+    "dpo": (plan_preferences, DPOConfig),
+    "ipo": (plan_preferences, IPOConfig),
+    "kto": (plan_preferences, KTOConfig),
 }

@@ -1,4 +1,4 @@
-"""Lights of training on given text: pre-training, SFT, reward model. Torch-free."""
+"""Lights of training on given text: pre-training, SFT, reward model, preferences. Torch-free."""
 
 from __future__ import annotations
 
@@ -40,19 +40,21 @@ LANGUAGE_MODEL_RULES = (
     ),
 )
 
+ACCURACY_ABOVE_CHANCE = Rule(
+    name="accuracy_above_chance",
+    figure="accuracy/train",
+    fires="below",
+    warn=0.52,
+    fail=0.45,
+    judged="recent_mean",
+    from_share=0.2,
+    meaning="share of pairs ranked as labelled, mean of the last 20 steps; 0.5 is chance",
+    look_at="whether chosen and rejected are swapped, and the learning rate",
+)
+
 REWARD_MODEL_RULES = (
     *GRADIENT_RULES,
-    Rule(
-        name="accuracy_above_chance",
-        figure="accuracy/train",
-        fires="below",
-        warn=0.52,
-        fail=0.45,
-        judged="recent_mean",
-        from_share=0.2,
-        meaning="share of pairs ranked as labelled, mean of the last 20 steps; 0.5 is chance",
-        look_at="whether chosen and rejected are swapped, and the learning rate",
-    ),
+    ACCURACY_ABOVE_CHANCE,
     Rule(
         name="accuracy_too_good",
         figure="accuracy/train",
@@ -62,6 +64,19 @@ REWARD_MODEL_RULES = (
         meaning="the same accuracy near 1: people agree on about 3 of 4 pairs, so the label may leak into the text",
         look_at="what tells chosen from rejected apart: length, EOS, a template, duplicates",
     ),
+)
+
+PREFERENCE_RULES = (
+    *GRADIENT_RULES,
+    Rule(
+        name="margins_before_first_update",
+        figure="implicit_reward/margin_max",
+        fail=0.0,
+        to_update=1,
+        meaning="max |difference of implicit rewards| of a pair while the policy still is the reference",
+        look_at="whether both are loaded from the same checkpoint, with dropout off",
+    ),
+    ACCURACY_ABOVE_CHANCE,
 )
 
 

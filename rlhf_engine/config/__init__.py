@@ -6,7 +6,9 @@ Huang et al. 2024 ("The N+ Implementation Details of RLHF with PPO", arXiv:2403.
 
 from rlhf_engine.config.data import COMPARISONS, CleaningConfig, ColumnConfig, DataConfig
 from rlhf_engine.config.evaluation import EvalConfig
-from rlhf_engine.config.online import GRPOConfig, OnlineConfig, PPOConfig, RLOOConfig
+from rlhf_engine.config.lora import LoraConfig
+from rlhf_engine.config.online import CriticFreeConfig, GRPOConfig, OnlineConfig, PPOConfig, RLOOConfig
+from rlhf_engine.config.preferences import DPOConfig, IPOConfig, KTOConfig, PreferenceConfig
 from rlhf_engine.config.sections import (
     AHMADIAN,
     HUANG,
@@ -35,16 +37,22 @@ __all__ = [
     "Architecture",
     "CleaningConfig",
     "ColumnConfig",
+    "CriticFreeConfig",
+    "DPOConfig",
     "DataConfig",
     "EvalConfig",
     "GRPOConfig",
+    "IPOConfig",
     "InitConfig",
+    "KTOConfig",
+    "LoraConfig",
     "ModelConfig",
     "OnlineConfig",
     "OptimizerConfig",
     "PPOConfig",
     "Precision",
     "PrecisionConfig",
+    "PreferenceConfig",
     "PretrainConfig",
     "RLOOConfig",
     "RMConfig",

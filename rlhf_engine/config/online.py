@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from msgspec import Meta
 
 from rlhf_engine.config.data import DataConfig
+from rlhf_engine.config.lora import LoraConfig
 from rlhf_engine.config.sections import (
     AHMADIAN,
     HUANG,
@@ -74,6 +75,11 @@ class PPOConfig(OnlineConfig, frozen=True, kw_only=True):
     reward_model: Annotated[ModelConfig, Meta(description="scores responses; also where the critic starts")] = (
         ModelConfig()
     )
+    layout: Annotated[
+        Literal["separate", "shared_trunk", "adapters"],
+        Meta(description="four full models; one trunk under policy and critic; or one frozen backbone with adapters"),
+    ] = "separate"
+    lora: Annotated[LoraConfig | None, Meta(description="of layout = adapters; none there means its defaults")] = None
     value_optimizer: Annotated[
         OptimizerConfig | None, Meta(description="for the value model; none means as `optimizer`")
     ] = None
@@ -85,22 +91,25 @@ class PPOConfig(OnlineConfig, frozen=True, kw_only=True):
     whiten_advantages: Annotated[bool, Meta(description="advantages to mean 0, variance 1", extra=HUANG)] = True
 
 
-class RLOOConfig(OnlineConfig, frozen=True, kw_only=True):
-    """REINFORCE with a leave-one-out baseline: several responses to a prompt, no critic."""
+class CriticFreeConfig(OnlineConfig, frozen=True, kw_only=True):
+    """What RLOO and GRPO share."""
 
     samples_per_prompt: Annotated[
-        int, Meta(ge=2, description="k: responses to each prompt; batch_size is a multiple", extra=AHMADIAN)
+        int, Meta(ge=2, description="k or G: responses to each prompt; batch_size is a multiple", extra=AHMADIAN)
     ] = 4
     ppo_epochs: Annotated[int, Meta(ge=1, description="passes over an update's episodes", extra=AHMADIAN)] = 1
 
 
-class GRPOConfig(OnlineConfig, frozen=True, kw_only=True):
-    """Advantages relative to a group of responses to the same prompt, no critic."""
+class RLOOConfig(CriticFreeConfig, frozen=True, kw_only=True):
+    """REINFORCE with a leave-one-out baseline: reward is the score less kl_coef times the sequence's k1."""
 
-    samples_per_prompt: Annotated[
-        int, Meta(ge=2, description="G: responses to each prompt; batch_size is a multiple", extra=SHAO)
-    ] = 8
-    ppo_epochs: Annotated[int, Meta(ge=1, description="passes over an update's episodes", extra=SHAO)] = 1
+    kl_placement: ClassVar[Literal["loss", "reward"]] = "reward"
+    loss_mean: ClassVar[Literal["responses", "tokens"]] = "tokens"
+
+
+class GRPOConfig(CriticFreeConfig, frozen=True, kw_only=True):
+    """Rewards relative to a group of responses to the same prompt."""
+
     kl_placement: Annotated[
         Literal["loss", "reward"],
         Meta(description="KL as a k3 term of the loss, or as k1 taken off the reward", extra=SHAO),

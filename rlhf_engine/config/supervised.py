@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from msgspec import Meta
 
 from rlhf_engine.config.data import COMPARISONS, DataConfig
+from rlhf_engine.config.lora import LoraConfig
 from rlhf_engine.config.sections import HUANG, STIENNON, Section, TrainerConfig
 
 
@@ -27,6 +28,7 @@ class PretrainConfig(TrainerConfig, frozen=True, kw_only=True):
 class SFTConfig(TrainerConfig, frozen=True, kw_only=True):
     """Supervised fine-tuning on the response."""
 
+    lora: Annotated[LoraConfig | None, Meta(description="train adapters; none means every weight is trained")] = None
     data: Annotated[DataConfig, Meta(description="demonstrations")] = DataConfig()
     eval_data: Annotated[DataConfig, Meta(description="held-out demonstrations; no source means none")] = DataConfig()
     batch_size: Annotated[int, Meta(ge=1, description="examples in an optimizer step", extra=HUANG)] = 128
@@ -56,6 +58,7 @@ class WorldComparisonConfig(Section, frozen=True, kw_only=True):
 class RMConfig(TrainerConfig, frozen=True, kw_only=True):
     """Bradley-Terry reward model on comparisons, pairwise or K-wise."""
 
+    lora: Annotated[LoraConfig | None, Meta(description="train adapters; none means every weight is trained")] = None
     data: Annotated[DataConfig, Meta(description="comparisons")] = COMPARISONS
     eval_data: Annotated[DataConfig, Meta(description="held-out comparisons; no source means none")] = COMPARISONS
     norm_data: Annotated[
@@ -72,6 +75,15 @@ class RMConfig(TrainerConfig, frozen=True, kw_only=True):
     head_init: Annotated[
         Literal["normal", "zero"], Meta(description="normal: N(0, 1/sqrt(d+1)); zero: ties at first", extra=HUANG)
     ] = "normal"
+    head: Annotated[
+        Literal["linear", "mlp"], Meta(description="what reads a score off a state; mlp: one hidden layer, GELU")
+    ] = "linear"
+    pooling: Annotated[
+        Literal["last", "mean"], Meta(description="the state that is read: at the last token, or the response's mean")
+    ] = "last"
+    heads: Annotated[
+        int, Meta(ge=1, description="an ensemble of so many heads on one backbone, each on its own bootstrap of posts")
+    ] = 1
     score_norm: Annotated[
         Literal["none", "bias_on_references", "affine_on_sft_samples"],
         Meta(

@@ -93,3 +93,18 @@ def check_vocabulary(tokenizer: PreTrainedTokenizerBase, embedding_rows: int) ->
             f"tokenizer: token {largest[1]!r} has id {largest[0]}, but the model embeds {embedding_rows}; "
             "use the model's own tokenizer"
         )
+
+
+def check_same_tokens(tokenizer: PreTrainedTokenizerBase, path: str, key: str) -> None:
+    """Raises ConfigError, naming `key`, if the tokenizer in the directory `path` gives a token another id; PAD may
+    differ. A directory without a tokenizer says nothing, and neither does a hub id.
+    """
+    if not (Path(path) / "tokenizer.json").is_file():
+        return
+    ours, theirs = tokenizer.get_vocab(), _from_path(path).get_vocab()
+    for token, index in ours.items():
+        if token != tokenizer.pad_token and theirs.get(token) != index:
+            raise ConfigError(
+                f"{key}: {path!r} has another tokenizer: {token!r} is {index} here, {theirs.get(token)} there; "
+                "one reads what the other writes, so both must come from the same SFT policy"
+            )

@@ -1,0 +1,175 @@
+"""What PPO, RLOO and GRPO share as runs: prompts, samples, the checks at the first update, KL that ends a run."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from transformers import PreTrainedModel
+
+from rlhf_engine.config import OnlineConfig
+from rlhf_engine.data.api import load_prompts
+from rlhf_engine.data.examples import Prompt
+from rlhf_engine.data.world import Post, gold_score
+from rlhf_engine.errors import ConfigError
+from rlhf_engine.experience import Experience
+from rlhf_engine.generation import response_texts
+from rlhf_engine.kl_control import kl_controller
+from rlhf_engine.models import load_policy
+from rlhf_engine.order import shuffled_batch
+from rlhf_engine.scalar_models import ScalarModel, load_scalar_model
+from rlhf_engine.update_metrics import UpdateMetrics
+from rlhf_plugins.engine_trainer import EngineTrainer
+from rlhf_sdk.checkpoints import checkpoint_name
+from rlhf_sdk.trainer import Metrics
+
+RATIO_TOLERANCE = 1e-5
+STATE_FILE = "online.json"
+
+
+class OnlineTrainer(EngineTrainer):
+    """One step is one update on `batch_size` episodes. A subclass fills in `load_state` and `update_on`."""
+
+    config: OnlineConfig
+    state: Any
+
+    @property
+    def samples_per_prompt(self) -> int:
+        """How many responses to each prompt an update samples."""
+        return 1
+
+    def load_state(self) -> None:
+        """Loads the models, and sets `state`, `models` and `optimizers`."""
+        raise NotImplementedError
+
+    def update_on(self, prompts: Sequence[Prompt]) -> tuple[Experience, UpdateMetrics]:
+        """One update; the experience has `samples_per_prompt` rows for each prompt, side by side."""
+        raise NotImplementedError
+
+    def prepare(self) -> None:
+        config = self.config
+        self.check_config()
+        self.tokenizer = self.load_tokenizer(config.data)
+        self.prompts = self.keep_skipped(load_prompts(config.data, self.tokenizer, hooks=self.run), "prompts")
+        self.total_steps = max(config.total_episodes // config.batch_size, 1)
+        self.optimizer_steps = self.total_steps * config.ppo_epochs * config.minibatches
+        self.kl = kl_controller(config)
+        self.beyond_kl_limit = False
+        self.load_state()
+
+    def check_config(self) -> None:
+        """Raises ConfigError where the settings don't fit each other."""
+        config = self.config
+        if config.batch_size % config.minibatches:
+            raise ConfigError(
+                f"minibatches: {config.minibatches} equal minibatches can't be cut from batch_size = "
+                f"{config.batch_size}; choose a divisor of it"
+            )
+        if config.batch_size % self.samples_per_prompt:
+            raise ConfigError(
+                f"samples_per_prompt: batch_size = {config.batch_size} is not a multiple of {self.samples_per_prompt}"
+            )
+        if not config.model.path or not config.reward_model.path:
+            raise ConfigError(
+                "model.path and reward_model.path: training starts from an SFT policy and a reward model; give "
+                "directories, hub ids or run:ID"
+            )
+
+    def load_policies(self) -> tuple[PreTrainedModel, PreTrainedModel]:
+        """The policy and its reference, both from the SFT policy."""
+        policy, ref_policy = (load_policy(self.config.model, self.tokenizer, self.device) for _ in range(2))
+        return policy, ref_policy.eval().requires_grad_(False)
+
+    def load_scalar_model(self) -> ScalarModel:
+        """The reward model, to be frozen, or to become a critic."""
+        return load_scalar_model(self.config.reward_model, self.tokenizer, self.device, key="reward_model")
+
+    def update(self) -> dict[str, float]:
+        config = self.config
+        prompt_count = config.batch_size // self.samples_per_prompt
+        rows = shuffled_batch(len(self.prompts), prompt_count, self.steps_done, config.seed)
+        experience, metrics = self.update_on([self.prompts[row] for row in rows])
+        if self.steps_done == 0:
+            self.check_first_update(metrics.values)
+        prompts = [self.prompts[row] for row in rows for _ in range(self.samples_per_prompt)]
+        texts = response_texts(experience.rollout, self.tokenizer)
+        golds = _gold_scores(prompts, texts, experience)
+        if self.steps_done % config.sample_every == 0:
+            self.record_samples(prompts, texts, golds, experience)
+        figures = dict(metrics.values) | {
+            "episode": float(self.state.updates_done * config.batch_size),
+            "throughput/episodes_per_second|rate": float(len(prompts)),
+        }
+        return figures | ({"gold/score_mean": sum(golds) / len(golds)} if golds else {})
+
+    def step(self) -> Metrics | None:
+        metrics = None if self.beyond_kl_limit else super().step()
+        if metrics is not None:
+            self.end_beyond_kl_limit(metrics["kl/sequence_nats"])
+        return metrics
+
+    def end_beyond_kl_limit(self, kl_nats: float) -> None:
+        """Makes this step the last one where KL to the reference exceeds `run_kl_limit_nats_per_sequence`."""
+        limit = self.config.run_kl_limit_nats_per_sequence
+        if not limit or kl_nats <= limit:
+            return
+        self.beyond_kl_limit = True
+        self.run.note(
+            f"ended after update {self.steps_done} of {self.total_steps}: KL to the reference was {kl_nats:.2f} nats "
+            f"per sequence, beyond run_kl_limit_nats_per_sequence = {limit:g}; the last checkpoint is "
+            f"checkpoints/{checkpoint_name(self.steps_done)}"
+        )
+
+    def check_first_update(self, values: dict[str, float]) -> None:
+        """Before any weight has changed the policy is the reference, and the new log-probabilities are the old."""
+        kl, ratio = values["kl/token_max_nats"], values["policy/ratio_max_deviation"]
+        self.run.check(
+            "kl_before_first_update", "ok" if kl == 0.0 else "fail", kl, 0.0,
+            "max |KL| per token in nats between policy and reference before the first update",
+        )  # fmt: skip
+        self.run.check(
+            "ratio_on_first_minibatch", "ok" if ratio <= RATIO_TOLERANCE else "fail", ratio, RATIO_TOLERANCE,
+            "max |ratio - 1| on the first minibatch: old and new log-probabilities come from the same forward",
+        )  # fmt: skip
+
+    def record_samples(
+        self, prompts: Sequence[Prompt], texts: Sequence[str], golds: Sequence[float], experience: Experience
+    ) -> None:
+        """The update's first few episodes."""
+        kl, lengths = experience.sequence_kl, experience.rollout.response_lengths
+        for row in range(min(self.config.sample_count, len(prompts))):
+            metrics = {
+                "score": float(experience.scores[row]),
+                "kl/sequence_nats": float(kl[row]),
+                "response_tokens": float(lengths[row]),
+            }
+            self.run.sample(
+                tag="rollout",
+                index=row,
+                prompt=prompts[row].text,
+                response=texts[row],
+                reference=prompts[row].reference,
+                ended=bool(experience.rollout.ended[row]),
+                metrics=metrics | ({"gold": golds[row]} if golds else {}),
+            )
+
+    def save(self, directory: Path) -> None:
+        super().save(directory)
+        state = {"kl_coef": self.state.kl.coef, "beyond_kl_limit": self.beyond_kl_limit}
+        (directory / STATE_FILE).write_text(json.dumps(state))
+
+    def load(self, directory: Path) -> None:
+        super().load(directory)
+        state = json.loads((directory / STATE_FILE).read_text())
+        self.state.kl.coef, self.beyond_kl_limit = state["kl_coef"], state["beyond_kl_limit"]
+        self.state.updates_done = self.steps_done
+
+
+def _gold_scores(prompts: Sequence[Prompt], texts: Sequence[str], experience: Experience) -> list[float]:
+    """Gold of each episode in the built-in world; empty elsewhere."""
+    if "latents" not in prompts[0].record:
+        return []
+    rows = zip(prompts, texts, experience.rollout.ended.tolist(), strict=True)
+    return [gold_score(Post.from_record(prompt.record), text, ended=ended) for prompt, text, ended in rows]
