@@ -178,14 +178,6 @@ def test_new_scalar_head_has_the_papers_spread_or_is_zero(tokenizer: Any, saved:
     assert torch.equal(response_scores(zero, random_rollout()), torch.zeros(5))
 
 
-def test_dropout_is_off_in_training_mode(tokenizer: Any, saved: Path) -> None:
-    policy = policy_of(tokenizer, "gpt2")
-    policy.config.attn_pdrop = policy.config.resid_pdrop = policy.config.embd_pdrop = 0.5
-    save_model(policy, tokenizer, saved)
-    loaded, rollout = load_policy(ModelConfig(path=str(saved)), tokenizer, CPU).train(), random_rollout()
-    assert torch.equal(response_logprobs(loaded, rollout), response_logprobs(loaded, rollout))
-
-
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_gradient_checkpointing_changes_no_gradient(tokenizer: Any, architecture: Architecture, saved: Path) -> None:
     save_model(policy_of(tokenizer, architecture), tokenizer, saved)
