@@ -11,17 +11,26 @@ import torch
 
 from rlhf_engine.config import (
     DataConfig,
+    DPOConfig,
+    GRPOConfig,
     InitConfig,
+    IPOConfig,
+    KTOConfig,
     ModelConfig,
+    OnlineConfig,
     OptimizerConfig,
     PPOConfig,
+    PreferenceConfig,
+    RLOOConfig,
     RMConfig,
     SFTConfig,
     TokenizerConfig,
     WorldComparisonConfig,
 )
+from rlhf_plugins.critic_free.trainer import CriticFreeTrainer
 from rlhf_plugins.engine_trainer import EngineTrainer
 from rlhf_plugins.ppo.trainer import PPOTrainer
+from rlhf_plugins.preferences.trainer import PreferenceTrainer
 from rlhf_plugins.rm.trainer import RewardModelTrainer
 from rlhf_plugins.sft.trainer import SFTTrainer
 from rlhf_sdk.trainer import UserError
@@ -38,6 +47,7 @@ class RecordingRun:
         self.checks: dict[str, str] = {}
         self.results: dict[str, dict[str, Any]] = {}
         self.samples: list[dict[str, Any]] = []
+        self.notes: list[str] = []
         directory.mkdir(parents=True, exist_ok=True)
 
     def safe_point(self) -> None:
@@ -50,7 +60,7 @@ class RecordingRun:
         return None
 
     def note(self, text: str) -> None:
-        return None
+        self.notes.append(text)
 
     def alert(self, severity: str, code: str, message: str, advice: str = "") -> None:
         return None
@@ -143,8 +153,9 @@ def rm(sft: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return directory / "model"
 
 
-def ppo_config(sft: Path, rm: Path) -> PPOConfig:
-    return PPOConfig(
+def online_config(kind: type[OnlineConfig], sft: Path, rm: Path) -> Any:
+    """Of PPO, RLOO or GRPO; the KL coefficient moves with every update."""
+    return kind(
         model=ModelConfig(path=str(sft)),
         reward_model=ModelConfig(path=str(rm)),
         optimizer=LR,
@@ -156,14 +167,50 @@ def ppo_config(sft: Path, rm: Path) -> PPOConfig:
         micro_batch_size=4,
         response_tokens=12,
         temperature=1.0,
+        kl_control="adaptive",
     )
 
 
-@pytest.mark.parametrize("kind", ["sft", "rm", "ppo"])
+def preference_config(kind: type[PreferenceConfig], sft: Path) -> Any:
+    """Of DPO, IPO or KTO."""
+    return kind(
+        model=ModelConfig(path=str(sft)),
+        optimizer=LR,
+        data=world(7, 16),
+        eval_data=world(8, 4),
+        batch_size=4,
+        micro_batch_size=2,
+        kl_samples=4,
+        sample_count=1,
+        eval_every=3,
+    )
+
+
+TRAINERS: dict[str, type[EngineTrainer]] = {
+    "sft": SFTTrainer,
+    "rm": RewardModelTrainer,
+    "ppo": PPOTrainer,
+    "rloo": CriticFreeTrainer,
+    "grpo": CriticFreeTrainer,
+    "dpo": PreferenceTrainer,
+    "ipo": PreferenceTrainer,
+    "kto": PreferenceTrainer,
+}
+
+
+def config_of(kind: str, sft: Path, rm: Path) -> Any:
+    online: dict[str, type[OnlineConfig]] = {"ppo": PPOConfig, "rloo": RLOOConfig, "grpo": GRPOConfig}
+    preferences: dict[str, type[PreferenceConfig]] = {"dpo": DPOConfig, "ipo": IPOConfig, "kto": KTOConfig}
+    if kind in online:
+        return online_config(online[kind], sft, rm)
+    return (
+        preference_config(preferences[kind], sft) if kind in preferences else {"sft": SFT, "rm": rm_config(sft)}[kind]
+    )
+
+
+@pytest.mark.parametrize("kind", TRAINERS)
 def test_resumed_equals_straight_bit_for_bit(kind: str, sft: Path, rm: Path, tmp_path: Path) -> None:
-    config: Any = {"sft": SFT, "rm": rm_config(sft), "ppo": ppo_config(sft, rm)}[kind]
-    trainers: dict[str, type[EngineTrainer]] = {"sft": SFTTrainer, "rm": RewardModelTrainer, "ppo": PPOTrainer}
-    new = trainers[kind]
+    config, new = config_of(kind, sft, rm), TRAINERS[kind]
     straight, _ = started(new(), config, tmp_path / "run")
     before = steps(straight, 2)
     straight.save(tmp_path / "checkpoint")
@@ -175,12 +222,56 @@ def test_resumed_equals_straight_bit_for_bit(kind: str, sft: Path, rm: Path, tmp
     assert all(torch.equal(a, b) for a, b in zip(weights(straight), weights(resumed), strict=True))
 
 
-def test_the_first_ppo_update_checks_itself_and_shows_samples(sft: Path, rm: Path, tmp_path: Path) -> None:
-    trainer, run = started(PPOTrainer(), ppo_config(sft, rm), tmp_path / "run")
+@pytest.mark.parametrize("kind", [PPOConfig, RLOOConfig, GRPOConfig])
+def test_the_first_online_update_checks_itself_and_shows_samples(
+    kind: type[OnlineConfig], sft: Path, rm: Path, tmp_path: Path
+) -> None:
+    new = PPOTrainer if kind is PPOConfig else CriticFreeTrainer
+    trainer, run = started(new(), online_config(kind, sft, rm), tmp_path / "run")
     (metrics,) = steps(trainer, 1)
     assert {run.checks["kl_before_first_update"], run.checks["ratio_on_first_minibatch"]} == {"ok"}
     assert {"reward/score_mean", "kl/sequence_nats", "gold/score_mean", "episode"} <= set(metrics)
+    assert ("value/explained_variance" in metrics) == (kind is PPOConfig)
     assert {"score", "kl/sequence_nats", "gold"} <= set(run.samples[0]["metrics"])
+
+
+def test_a_run_beyond_its_kl_limit_ends_and_stays_ended(sft: Path, rm: Path, tmp_path: Path) -> None:
+    changes = {"run_kl_limit_nats_per_sequence": 1e-6, "optimizer": OptimizerConfig(lr=3e-2)}
+    config = msgspec.structs.replace(online_config(RLOOConfig, sft, rm), **changes)
+    trainer, run = started(CriticFreeTrainer(), config, tmp_path / "run")
+    first, second = trainer.step(), trainer.step()
+    assert first is not None and first["kl/sequence_nats"] == 0.0
+    assert second is not None and second["kl/sequence_nats"] > 1e-6
+    assert "checkpoints/step-00000002" in run.notes[-1]
+    trainer.save(tmp_path / "checkpoint")
+    resumed, _ = started(CriticFreeTrainer(), config, tmp_path / "run")
+    resumed.load(tmp_path / "checkpoint")
+    assert trainer.step() is None and resumed.step() is None
+
+
+@pytest.mark.parametrize("kind", [DPOConfig, IPOConfig, KTOConfig])
+def test_preference_training_starts_at_the_reference_and_reports_held_out_figures(
+    kind: type[PreferenceConfig], sft: Path, tmp_path: Path
+) -> None:
+    trainer, run = started(PreferenceTrainer(), preference_config(kind, sft), tmp_path / "run")
+    assert isinstance(trainer, PreferenceTrainer)
+    (first,) = steps(trainer, 1)
+    assert (first["implicit_reward/margin_max"], first["accuracy/train"]) == (0.0, 0.5)
+    assert run.checks["margins_before_first_update"] == "ok"
+    trainer.finish()
+    held_out = run.results["preferences"]
+    assert {"accuracy/valid", "accuracy/gold", "kl/sequence_nats", "gold/score_mean"} <= set(held_out)
+    assert {"kl/sequence_nats", "gold"} <= set(run.samples[0]["metrics"])
+
+
+def test_preferences_can_be_those_of_the_reward_model(sft: Path, tmp_path: Path) -> None:
+    rm_run, _ = started(RewardModelTrainer(), rm_config(sft), tmp_path / "rm")
+    model = tmp_path / "rm" / "checkpoints" / "step-00000001" / "model"
+    config = msgspec.structs.replace(preference_config(DPOConfig, sft), data=world(3, 24), labels_of=str(model))
+    trainer, _ = started(PreferenceTrainer(), config, tmp_path / "dpo")
+    assert isinstance(trainer, PreferenceTrainer) and isinstance(rm_run, RewardModelTrainer)
+    assert [group.pairs for group in trainer.groups] == [group.pairs for group in rm_run.groups]
+    assert [group.responses for group in trainer.groups] == [group.responses for group in rm_run.groups]
 
 
 @pytest.mark.parametrize(
@@ -195,6 +286,6 @@ def test_the_first_ppo_update_checks_itself_and_shows_samples(sft: Path, rm: Pat
 def test_a_config_that_cannot_work_is_the_users_mistake(
     change: dict[str, Any], words: str, sft: Path, rm: Path, tmp_path: Path
 ) -> None:
-    config = msgspec.structs.replace(ppo_config(sft, rm), **change)
+    config = msgspec.structs.replace(online_config(PPOConfig, sft, rm), **change)
     with pytest.raises(UserError, match=words):
         started(PPOTrainer(), config, tmp_path / "run")
