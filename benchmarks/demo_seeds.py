@@ -8,11 +8,12 @@ import subprocess
 import sys
 import tempfile
 import time
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 from benchmarks.record import record
+from rlhf_sdk.cpu_time import cpu_seconds
+from rlhf_sdk.run_dir import RunDir
 
 SEEDS = (61, 62, 63, 64, 65)
 
@@ -24,17 +25,8 @@ def run_demo(seed: int, runs: Path) -> dict[str, Any]:
     done = subprocess.run(command, stdout=subprocess.PIPE, check=False, env=os.environ | {"OMP_WAIT_POLICY": "PASSIVE"})
     wall = time.perf_counter() - began
     found = json.loads(done.stdout) if done.stdout else {}
-    return {"seed": seed, "exit_code": done.returncode, "wall_seconds": wall, **cpu_seconds(runs), **found}
-
-
-def cpu_seconds(runs: Path) -> dict[str, float]:
-    """CPU seconds of all workers together, from the shims' samples."""
-    seconds = 0.0
-    for file in runs.glob("*/machine.jsonl"):
-        samples = [json.loads(line) for line in file.read_text().splitlines()]
-        for earlier, later in pairwise(samples):
-            seconds += (later["time"] - earlier["time"]) * later["cpu_percent"] / 100
-    return {"cpu_seconds": seconds}
+    seconds = sum(cpu_seconds(RunDir(file.parent)) for file in runs.glob("*/machine.jsonl"))
+    return {"seed": seed, "exit_code": done.returncode, "wall_seconds": wall, "cpu_seconds": seconds, **found}
 
 
 def main() -> None:

@@ -19,6 +19,9 @@ class EvalConfig(Section, frozen=True, kw_only=True):
     )
     reward_model: Annotated[str, Meta(description="directory, hub id or run:ID; empty means no proxy score")] = ""
     data: Annotated[DataConfig, Meta(description="held-out prompts with references")] = DataConfig(split="validation")
+    best_of: Annotated[
+        int, Meta(ge=0, description="one more policy: best of so many samples of the baseline by the reward model")
+    ] = 0
     comparisons: Annotated[DataConfig, Meta(description="measure the reward model; no source: none")] = COMPARISONS
     train_comparisons: Annotated[DataConfig, Meta(description="fit a linear baseline; no source: none")] = COMPARISONS
     world: Annotated[WorldComparisonConfig, Meta(description="annotators of the world")] = WorldComparisonConfig()

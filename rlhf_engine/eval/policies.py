@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
@@ -13,6 +14,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from rlhf_engine.data.examples import Prompt
 from rlhf_engine.data.formatting import response_tokens
 from rlhf_engine.data.world import Post, gold_score
+from rlhf_engine.eval.best_of_n import kl_bound_nats
 from rlhf_engine.eval.text_metrics import rouge_l, title_copying
 from rlhf_engine.generation import generate_rollout, response_texts
 from rlhf_engine.hooks import Hooks
@@ -28,6 +30,7 @@ class Responses:
     """One response to each of N prompts; an empty list is a measure that there is none of.
 
     `tokens` counts EOS; `kl_nats` is log pi - log pi_baseline of the whole response; ROUGE-L is against the reference.
+    `kl_bound_nats` is there where only an upper bound of the KL is known; `sampling_cpu_seconds` is of all N together.
     """
 
     texts: list[str]
@@ -38,6 +41,8 @@ class Responses:
     kl_nats: list[float]
     rouge_l: list[float]
     title_copying: list[float]
+    kl_bound_nats: float | None = None
+    sampling_cpu_seconds: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,21 +79,29 @@ class Evaluator:
 
     def responses(self, policy: PreTrainedModel, temperature: float) -> Responses:
         """Samples of `policy`; temperature 0 is greedy and has no KL."""
+        began = time.process_time()
         rollout = self.sampled(policy, temperature)
-        texts = response_texts(rollout, self.tokenizer)
+        seconds = time.process_time() - began
         kl_nats = self.kl_nats(policy, rollout).tolist() if temperature > 0 else []
-        rouge: list[float] = []
-        if self.has_references:
-            rouge = [rouge_l(prompt.reference or "", text) for prompt, text in zip(self.prompts, texts, strict=True)]
-        return self._measured(rollout, texts, kl_nats=kl_nats, rouge=rouge)
+        return replace(self._responses(rollout, kl_nats), sampling_cpu_seconds=seconds)
 
-    def sampled(self, policy: PreTrainedModel, temperature: float) -> Rollout:
-        """One response to each prompt; prompt i has the same noise whatever the policy."""
+    def best_of(self, n: int, temperature: float) -> Responses:
+        """Of n samples of the baseline to each prompt, the one that the reward model scores highest."""
+        began = time.process_time()
+        samples = self.sampled(self.baseline, temperature, each=n)
+        scores = torch.tensor(self.proxy_scores(samples)).view(n, len(self.prompts))
+        seconds = time.process_time() - began
+        rows = scores.argmax(dim=0) * len(self.prompts) + torch.arange(len(self.prompts))
+        best = self._responses(samples.rows(rows.to(samples.tokens.device)), kl_nats=[])
+        return replace(best, kl_bound_nats=kl_bound_nats(n), sampling_cpu_seconds=seconds)
+
+    def sampled(self, policy: PreTrainedModel, temperature: float, *, each: int = 1) -> Rollout:
+        """`each` responses to every prompt, all first ones first; a row has the same noise whatever the policy."""
         with self.hooks.phase("sample"), compute_precision(policy.device, self.compute):
             return generate_rollout(
                 policy,
-                [prompt.tokens for prompt in self.prompts],
-                episodes=range(len(self.prompts)),
+                [prompt.tokens for prompt in self.prompts] * each,
+                episodes=range(len(self.prompts) * each),
                 seed=self.seed,
                 response_tokens=self.response_tokens,
                 temperature=temperature,
@@ -131,6 +144,13 @@ class Evaluator:
     @property
     def pad_id(self) -> int:
         return int(self.tokenizer.pad_token_id)
+
+    def _responses(self, rollout: Rollout, kl_nats: list[float]) -> Responses:
+        texts = response_texts(rollout, self.tokenizer)
+        rouge: list[float] = []
+        if self.has_references:
+            rouge = [rouge_l(prompt.reference or "", text) for prompt, text in zip(self.prompts, texts, strict=True)]
+        return self._measured(rollout, texts, kl_nats=kl_nats, rouge=rouge)
 
     def _measured(self, rollout: Rollout, texts: list[str], *, kl_nats: list[float], rouge: list[float]) -> Responses:
         ended = rollout.ended.tolist()

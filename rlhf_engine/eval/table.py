@@ -12,6 +12,7 @@ from rlhf_engine.eval.intervals import Interval, flat_figures, mean_interval, wi
 from rlhf_engine.eval.policies import Responses
 
 REFERENCE = "reference"
+COSTS = ("training (CPU s)", "100 samples (CPU s)")
 
 
 @dataclass(frozen=True)
@@ -63,17 +64,25 @@ def means(responses: Responses) -> dict[str, float]:
     if len(responses.kl_nats) > 1:
         error = np.std(responses.kl_nats, ddof=1) / np.sqrt(len(responses.kl_nats))
         found["kl_sequence_nats_standard_error"] = float(error)
+    if responses.kl_bound_nats is not None:
+        found["kl_sequence_nats_bound"] = responses.kl_bound_nats
+    if responses.sampling_cpu_seconds is not None:
+        found["sampling_cpu_seconds_per_100"] = 100 * responses.sampling_cpu_seconds / len(responses.texts)
     return found
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """Every policy's responses at one temperature, the baseline's first, and the references where there are any."""
+    """Every policy's responses at one temperature, the baseline's first, and the references where there are any.
+
+    `training_cpu_seconds` of a policy counts the runs that it came from too; policies from elsewhere have none.
+    """
 
     temperature: float
     policies: Mapping[str, Responses]
     references: Responses | None
     resampling: Resampling
+    training_cpu_seconds: Mapping[str, float]
 
     @property
     def baseline(self) -> str:
@@ -95,6 +104,8 @@ class Comparison:
         flat: dict[str, float] = {}
         for name, responses in self._rows().items():
             figures = means(responses) | flat_figures(self.intervals(name))
+            if name in self.training_cpu_seconds:
+                figures["training_cpu_seconds"] = self.training_cpu_seconds[name]
             flat |= {f"{name}/temperature_{self.temperature:g}/{key}": value for key, value in figures.items()}
         return flat
 
@@ -120,7 +131,7 @@ class Comparison:
         return f"{judge_of(self._of_baseline)[0]} win rate vs {other}"
 
     def _columns(self) -> list[str]:
-        first, last = ["gold", "proxy", "KL (nats/seq)"], ["ROUGE-L", "EOS", "tokens", "title copy"]
+        first, last = ["gold", "proxy", "KL (nats/seq)"], ["ROUGE-L", "EOS", "tokens", "title copy", *COSTS]
         return [*first, self._judged(self.baseline), self._judged(REFERENCE), *last]
 
     def _cells(self, name: str, responses: Responses) -> dict[str, Any]:
@@ -129,13 +140,20 @@ class Comparison:
         return {
             "gold": figures.get("gold_mean"),
             "proxy": figures.get("proxy_mean"),
-            "KL (nats/seq)": figures.get("kl_sequence_nats"),
+            "KL (nats/seq)": _kl(figures),
             **{self._judged(other): str(rate) if rate else None for other, rate in rates.items()},
             "ROUGE-L": figures.get("rouge_l"),
             "EOS": figures["eos_share"],
             "tokens": figures["tokens_mean"],
             "title copy": figures.get("title_copying"),
+            COSTS[0]: self.training_cpu_seconds.get(name),
+            COSTS[1]: figures.get("sampling_cpu_seconds_per_100"),
         }
+
+
+def _kl(figures: Mapping[str, float]) -> float | str | None:
+    bound = figures.get("kl_sequence_nats_bound")
+    return figures.get("kl_sequence_nats") if bound is None else f"<= {bound:.3g}"
 
 
 def examples(prompts: Sequence[Any], policies: Mapping[str, Responses], count: int) -> list[dict[str, Any]]:

@@ -7,6 +7,7 @@ from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 import torch
 from transformers import AutoModelForCausalLM
@@ -17,7 +18,11 @@ from rlhf_engine.data.tokenizers import load_tokenizer
 from rlhf_engine.data.world import demonstrations
 from rlhf_engine.models import load_policy, save_model
 from rlhf_engine.scalar_models import load_scalar_model
+from rlhf_plugins.eval.costs import training_cpu_seconds
 from rlhf_plugins.eval.trainer import EvalTrainer
+from rlhf_sdk.machine import MachineSample
+from rlhf_sdk.run_dir import RunDir
+from rlhf_sdk.run_record import RunRecord
 from rlhf_sdk.trainer import UserError
 
 ROWS = 12
@@ -173,7 +178,67 @@ def test_a_stopped_evaluation_goes_on_to_the_same_result(models: Path, tmp_path:
         pass
     resumed.finish()
     assert {sample["tag"] for sample in run.samples} == {"eval/other/temperature_1"}
-    assert run.results == whole.results
+    assert without_seconds(run.results) == without_seconds(whole.results)
+
+
+def without_seconds(results: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    """All that two equal evaluations agree on."""
+    data = results["evaluation"]
+    tables = [
+        [
+            [cell for column, cell in zip(table["columns"], row, strict=True) if "CPU s" not in column]
+            for row in table["rows"]
+        ]
+        for table in data["tables"]
+    ]
+    figures = {name: value for name, value in data["figures"].items() if "cpu_seconds" not in name}
+    return data | {"tables": tables, "figures": figures}
+
+
+def test_the_best_of_n_is_the_sample_with_the_highest_score(models: Path, tmp_path: Path) -> None:
+    policies = {"base": str(models / "first"), "other": str(models / "second")}
+    trainer, run = evaluated(config_of(models, policies=policies, best_of=3), tmp_path)
+    samples = trainer.evaluator.sampled(trainer.policy("base"), 1.0, each=3)
+    scores = torch.tensor(trainer.evaluator.proxy_scores(samples)).view(3, ROWS)
+    chosen = [sample for sample in run.samples if sample["tag"] == "eval/base_best_of_3/temperature_1"]
+    first = [sample for sample in run.samples if sample["tag"] == "eval/base/temperature_1"]
+    best = torch.tensor([sample["metrics"]["score"] for sample in chosen])
+    torch.testing.assert_close(best, scores.amax(dim=0), atol=1e-5, rtol=0)
+    torch.testing.assert_close(
+        torch.tensor([sample["metrics"]["score"] for sample in first]), scores[0], atol=1e-5, rtol=0
+    )
+    assert not any(sample["tag"] == "eval/base_best_of_3/temperature_0" for sample in run.samples)
+
+
+def test_best_of_n_shows_a_bound_of_its_kl_and_what_its_sampling_costs(models: Path, tmp_path: Path) -> None:
+    policies = {"base": str(models / "first")}
+    _, run = evaluated(config_of(models, policies=policies, best_of=8, temperatures=[1.0]), tmp_path)
+    table, figures = run.results["evaluation"]["tables"][0], run.results["evaluation"]["figures"]
+    row = dict(zip(table["columns"], table["rows"][1], strict=True))
+    assert row["policy"] == "base_best_of_8"
+    assert row["KL (nats/seq)"] == "<= 1.2"
+    assert figures["base_best_of_8/temperature_1/kl_sequence_nats_bound"] == pytest.approx(1.2044, abs=1e-4)
+    name = "temperature_1/sampling_cpu_seconds_per_100"
+    assert figures[f"base_best_of_8/{name}"] > 2 * figures[f"base/{name}"]
+    assert figures["base_best_of_8/temperature_1/win_rate_vs_base_low"] <= 1.0
+
+
+def test_training_cost_counts_each_run_of_the_lineage_once(tmp_path: Path) -> None:
+    parents = {"sft": {}, "rm": {"model": "sft"}, "ppo": {"model": "sft", "reward_model": "rm"}}
+    for name, above in parents.items():
+        run = RunDir(tmp_path / name)
+        run.path.mkdir()
+        record = RunRecord(id=name, name=name, plugin=name, config={}, parents=above, created=0.0)
+        run.record_file.write_bytes(msgspec.json.encode(record))
+        times = [(0.0, 1), (10.0, 1), (100.0, 2), (110.0, 2)]
+        samples = [
+            MachineSample(time=time, attempt=attempt, cpu_percent=50.0, memory_available=0, disk_free=0)
+            for time, attempt in times
+        ]
+        run.machine_file.write_bytes(b"\n".join(map(msgspec.json.encode, samples)) + b"\n")
+    seconds = {name: training_cpu_seconds([str(tmp_path / name / "checkpoints" / "1" / "model")]) for name in parents}
+    assert seconds == {"sft": 10.0, "rm": 20.0, "ppo": 30.0}
+    assert training_cpu_seconds(["gpt2"]) is None
 
 
 def test_without_a_reward_model_gold_is_reported_alone(models: Path, tmp_path: Path) -> None:
@@ -192,6 +257,7 @@ def test_without_a_reward_model_gold_is_reported_alone(models: Path, tmp_path: P
         ({"temperatures": [1.0, 1.0]}, "different numbers"),
         ({"temperatures": [-1.0]}, "0 \\(greedy\\) or above"),
         ({"reward_model": "", "comparisons": world_data(8)}, "set eval.reward_model"),
+        ({"reward_model": "", "best_of": 4}, "set eval.reward_model"),
     ],
 )
 def test_mistakes_are_named_before_anything_is_loaded(

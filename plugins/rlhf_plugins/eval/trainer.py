@@ -20,6 +20,7 @@ from rlhf_engine.models import load_policy
 from rlhf_engine.scalar_models import ScalarModel, load_scalar_model
 from rlhf_plugins.engine_trainer import EngineTrainer, translated_errors
 from rlhf_plugins.eval.accuracy import accuracy_report
+from rlhf_plugins.eval.costs import training_cpu_seconds
 from rlhf_plugins.eval.curves import read_curve
 
 STATE_FILE = "evaluation.json"
@@ -59,11 +60,26 @@ class EvalTrainer(EngineTrainer):
             seed=config.seed,
             hooks=self.run,
         )
-        self.pairs = [(policy, temperature) for policy in config.policies for temperature in config.temperatures]
+        self.pairs = [
+            (policy, temperature)
+            for policy in self.policies_at(max(config.temperatures))
+            for temperature in config.temperatures
+            if policy in self.policies_at(temperature)
+        ]
         self.total_steps = len(self.pairs) + bool(config.comparisons.source)
         self.finished: dict[str, Responses] = {}
         self.accuracy: Report | None = None
         self.curves = {name: read_curve(name, model) for name, model in config.curves.items()}
+
+    @property
+    def best_of_name(self) -> str:
+        return f"{self.baseline_name}_best_of_{self.config.best_of}"
+
+    def policies_at(self, temperature: float) -> list[str]:
+        """In the table's order; n greedy samples are one, so best-of-n has no row at temperature 0."""
+        first, *others = self.config.policies
+        best = [self.best_of_name] if self.config.best_of and temperature > 0 else []
+        return [first, *best, *others]
 
     def load_policy(self, name: str) -> PreTrainedModel:
         model = ModelConfig(path=self.config.policies[name])
@@ -91,7 +107,10 @@ class EvalTrainer(EngineTrainer):
         if self.steps_done == len(self.pairs):
             return self.measure_reward_model()
         policy, temperature = self.pairs[self.steps_done]
-        responses = self.evaluator.responses(self.policy(policy), temperature)
+        if policy == self.best_of_name:
+            responses = self.evaluator.best_of(self.config.best_of, temperature)
+        else:
+            responses = self.evaluator.responses(self.policy(policy), temperature)
         self.finished[pair_name(policy, temperature)] = responses
         self.record_samples(f"eval/{pair_name(policy, temperature)}", responses)
         return {f"eval/{name}": value for name, value in means(responses).items()}
@@ -154,12 +173,19 @@ class EvalTrainer(EngineTrainer):
         posts = [post_of(prompt) for prompt in self.prompts]
         resampling = Resampling(posts, self.config.bootstrap, self.config.seed)
         return [
-            Comparison(temperature, self.responses_at(temperature), references, resampling)
+            Comparison(temperature, self.responses_at(temperature), references, resampling, self.costs())
             for temperature in self.config.temperatures
         ]
 
     def responses_at(self, temperature: float) -> dict[str, Responses]:
-        return {policy: self.finished[pair_name(policy, temperature)] for policy in self.config.policies}
+        return {policy: self.finished[pair_name(policy, temperature)] for policy in self.policies_at(temperature)}
+
+    def costs(self) -> dict[str, float]:
+        """CPU seconds of training by policy, of those that runs here have made."""
+        models = {name: [path] for name, path in self.config.policies.items()}
+        models[self.best_of_name] = [self.config.policies[self.baseline_name], self.config.reward_model]
+        seconds = {name: training_cpu_seconds(paths) for name, paths in models.items()}
+        return {name: value for name, value in seconds.items() if value}
 
 
 def _check(config: EvalConfig) -> None:
@@ -167,6 +193,8 @@ def _check(config: EvalConfig) -> None:
         raise ConfigError("eval.policies: none given; name at least one, the first is the baseline")
     if config.comparisons.source and not config.reward_model:
         raise ConfigError("eval.comparisons: they measure a reward model; set eval.reward_model too")
+    if config.best_of and not config.reward_model:
+        raise ConfigError("eval.best_of: a reward model picks the best; set eval.reward_model too")
     if REFERENCE in config.policies:
         raise ConfigError(f"eval.policies: {REFERENCE!r} stands for the references; give that policy another name")
     if (
