@@ -1,15 +1,17 @@
-"""What PPO, RLOO and GRPO share as runs: prompts, samples, the checks at the first update, KL that ends a run."""
+"""What PPO, RLOO and GRPO share as runs: prompts, samples, sanity lights, KL that ends a run."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from transformers import PreTrainedModel
 
-from rlhf_engine.config import OnlineConfig
+from rlhf_engine.checks.online import experience_figures, online_rules
+from rlhf_engine.checks.rules import Rule
+from rlhf_engine.config import OnlineConfig, PPOConfig
 from rlhf_engine.data.api import load_prompts
 from rlhf_engine.data.examples import Prompt
 from rlhf_engine.data.world import Post, gold_score
@@ -25,7 +27,6 @@ from rlhf_plugins.engine_trainer import EngineTrainer
 from rlhf_sdk.checkpoints import checkpoint_name
 from rlhf_sdk.trainer import Metrics
 
-RATIO_TOLERANCE = 1e-5
 STATE_FILE = "online.json"
 
 
@@ -77,6 +78,12 @@ class OnlineTrainer(EngineTrainer):
                 "directories, hub ids or run:ID"
             )
 
+    def light_rules(self) -> Sequence[Rule]:
+        return online_rules(self.config.precision.compute)
+
+    def light_figures(self, metrics: Mapping[str, float]) -> Mapping[str, float]:
+        return {**metrics, **self.experience_figures}
+
     def load_policies(self) -> tuple[PreTrainedModel, PreTrainedModel]:
         """The policy and its reference, both from the SFT policy."""
         policy, ref_policy = (load_policy(self.config.model, self.tokenizer, self.device) for _ in range(2))
@@ -91,8 +98,11 @@ class OnlineTrainer(EngineTrainer):
         prompt_count = config.batch_size // self.samples_per_prompt
         rows = shuffled_batch(len(self.prompts), prompt_count, self.steps_done, config.seed)
         experience, metrics = self.update_on([self.prompts[row] for row in rows])
-        if self.steps_done == 0:
-            self.check_first_update(metrics.values)
+        self.experience_figures = experience_figures(
+            experience,
+            eos_id=self.tokenizer.eos_token_id,
+            whitened=isinstance(config, PPOConfig) and config.whiten_advantages,
+        )
         prompts = [self.prompts[row] for row in rows for _ in range(self.samples_per_prompt)]
         texts = response_texts(experience.rollout, self.tokenizer)
         golds = _gold_scores(prompts, texts, experience)
@@ -121,18 +131,6 @@ class OnlineTrainer(EngineTrainer):
             f"per sequence, beyond run_kl_limit_nats_per_sequence = {limit:g}; the last checkpoint is "
             f"checkpoints/{checkpoint_name(self.steps_done)}"
         )
-
-    def check_first_update(self, values: dict[str, float]) -> None:
-        """Before any weight has changed the policy is the reference, and the new log-probabilities are the old."""
-        kl, ratio = values["kl/token_max_nats"], values["policy/ratio_max_deviation"]
-        self.run.check(
-            "kl_before_first_update", "ok" if kl == 0.0 else "fail", kl, 0.0,
-            "max |KL| per token in nats between policy and reference before the first update",
-        )  # fmt: skip
-        self.run.check(
-            "ratio_on_first_minibatch", "ok" if ratio <= RATIO_TOLERANCE else "fail", ratio, RATIO_TOLERANCE,
-            "max |ratio - 1| on the first minibatch: old and new log-probabilities come from the same forward",
-        )  # fmt: skip
 
     def record_samples(
         self, prompts: Sequence[Prompt], texts: Sequence[str], golds: Sequence[float], experience: Experience
