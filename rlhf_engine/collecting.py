@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Protocol
 
 from torch import Tensor
@@ -15,7 +15,7 @@ from rlhf_engine.hooks import Hooks
 from rlhf_engine.logprobs import response_logprobs_and_entropies
 from rlhf_engine.models import compute_precision
 from rlhf_engine.rollout import Rollout, in_micro_batches
-from rlhf_engine.scalar_models import ScalarModel
+from rlhf_engine.scalar_models import ScalarModel, response_values, scores_and_disagreements
 
 
 class OnlineModels(Protocol):
@@ -68,16 +68,22 @@ def policy_logprobs(
     return logprobs, entropies
 
 
-def evaluate(
-    model: ScalarModel,
-    forward: Callable[[ScalarModel, Rollout], Tensor],
-    rollout: Rollout,
-    config: OnlineConfig,
-    hooks: Hooks,
-    *,
-    phase: str,
-) -> Tensor:
-    """`forward(model, rows)` over the rollout's micro-batches: values [B, R] or scores [B]."""
-    with hooks.phase(phase), compute_precision(rollout.tokens.device, config.precision.compute):
-        (result,) = in_micro_batches(lambda rows: (forward(model, rows),), rollout, config.micro_batch_size, hooks)
-    return result
+def scores_of(reward_model: ScalarModel, rollout: Rollout, config: OnlineConfig, hooks: Hooks) -> tuple[Tensor, Tensor]:
+    """Scores less `ensemble_penalty` times the heads' disagreement, and that disagreement, [B] each."""
+
+    def forward(rows: Rollout) -> tuple[Tensor, Tensor]:
+        return scores_and_disagreements(reward_model, rows, ensemble_penalty=config.ensemble_penalty)
+
+    with hooks.phase("scores"), compute_precision(rollout.tokens.device, config.precision.compute):
+        scores, disagreements = in_micro_batches(forward, rollout, config.micro_batch_size, hooks)
+    return scores, disagreements
+
+
+def values_of(value_model: ScalarModel, rollout: Rollout, config: OnlineConfig, hooks: Hooks) -> Tensor:
+    """The critic's values [B, R]."""
+
+    def forward(rows: Rollout) -> tuple[Tensor]:
+        return (response_values(value_model, rows),)
+
+    with hooks.phase("values"), compute_precision(rollout.tokens.device, config.precision.compute):
+        return in_micro_batches(forward, rollout, config.micro_batch_size, hooks)[0]

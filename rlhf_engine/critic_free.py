@@ -10,7 +10,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from rlhf_engine.advantages import group_relative_advantages, leave_one_out_advantages
-from rlhf_engine.collecting import evaluate, policy_logprobs, roll_out
+from rlhf_engine.collecting import policy_logprobs, roll_out, scores_of
 from rlhf_engine.config import GRPOConfig, RLOOConfig
 from rlhf_engine.data.examples import Prompt
 from rlhf_engine.experience import Experience
@@ -21,7 +21,7 @@ from rlhf_engine.losses import clipped_policy_loss, reference_kl_loss
 from rlhf_engine.models import compute_precision
 from rlhf_engine.optim import ScheduledAdamW, check_finite_loss
 from rlhf_engine.rewards import apply_missing_eos_rule, kl_penalized_rewards
-from rlhf_engine.scalar_models import ScalarModel, response_scores
+from rlhf_engine.scalar_models import ScalarModel
 from rlhf_engine.update_metrics import UpdateMetrics, UpdateStatistics
 
 
@@ -115,12 +115,12 @@ def collect_experience(
     rollout = roll_out(state, repeated(prompts, config.samples_per_prompt), config, hooks)
     logprobs, entropies = policy_logprobs(models.policy, rollout, config, hooks, phase="policy logprobs")
     ref_logprobs, _ = policy_logprobs(models.ref_policy, rollout, config, hooks, phase="reference logprobs")
-    raw_scores = evaluate(models.reward_model, response_scores, rollout, config, hooks, phase="scores")
+    raw_scores, disagreements = scores_of(models.reward_model, rollout, config, hooks)
     scores = apply_missing_eos_rule(raw_scores, rollout.ended, rule=config.missing_eos, value=config.missing_eos_value)
     reward_kl_coef = state.kl.coef if config.kl_placement == "reward" else 0.0
     rewards = kl_penalized_rewards(scores, logprobs, ref_logprobs, rollout.response_mask, reward_kl_coef)
     advantages = response_advantages(rewards.sum(dim=-1), config).unsqueeze(-1) * rollout.response_mask
-    return Experience(rollout, logprobs, ref_logprobs, entropies, scores, rewards, advantages)
+    return Experience(rollout, logprobs, ref_logprobs, entropies, scores, disagreements, rewards, advantages)
 
 
 def response_advantages(rewards: Tensor, config: RLOOConfig | GRPOConfig) -> Tensor:

@@ -16,13 +16,17 @@ from rlhf_engine.rollout import Rollout
 
 @dataclass(frozen=True)
 class Experience:
-    """A rollout with everything that a policy's update needs of it; token tensors [B, R], `scores` [B]."""
+    """A rollout with everything that a policy's update needs of it; token tensors [B, R], `scores` [B].
+
+    `disagreements` [B]: standard deviation of the reward model's heads, 0 where it has one.
+    """
 
     rollout: Rollout
     logprobs: Tensor
     ref_logprobs: Tensor
     entropies: Tensor
     scores: Tensor
+    disagreements: Tensor
     rewards: Tensor
     advantages: Tensor
 

@@ -9,7 +9,7 @@ import torch
 from transformers import PreTrainedModel
 
 from rlhf_engine.advantages import generalized_advantages
-from rlhf_engine.collecting import evaluate, policy_logprobs, roll_out
+from rlhf_engine.collecting import policy_logprobs, roll_out, scores_of, values_of
 from rlhf_engine.config import PPOConfig
 from rlhf_engine.data.examples import Prompt
 from rlhf_engine.experience import PPOExperience
@@ -22,7 +22,7 @@ from rlhf_engine.models import compute_precision
 from rlhf_engine.optim import ScheduledAdamW, check_finite_loss
 from rlhf_engine.rewards import apply_missing_eos_rule, kl_penalized_rewards
 from rlhf_engine.rollout import Rollout
-from rlhf_engine.scalar_models import ScalarModel, response_scores, response_values
+from rlhf_engine.scalar_models import ScalarModel, response_values
 from rlhf_engine.update_metrics import UpdateMetrics, UpdateStatistics
 
 
@@ -128,8 +128,8 @@ def collect_experience(state: PPOState, prompts: Sequence[Prompt], config: PPOCo
     rollout = roll_out(state, prompts, config, hooks)
     logprobs, entropies = policy_logprobs(models.policy, rollout, config, hooks, phase="policy logprobs")
     ref_logprobs, _ = policy_logprobs(models.ref_policy, rollout, config, hooks, phase="reference logprobs")
-    values = evaluate(models.value_model, response_values, rollout, config, hooks, phase="values")
-    raw_scores = evaluate(models.reward_model, response_scores, rollout, config, hooks, phase="scores")
+    values = values_of(models.value_model, rollout, config, hooks)
+    raw_scores, disagreements = scores_of(models.reward_model, rollout, config, hooks)
     scores = apply_missing_eos_rule(raw_scores, rollout.ended, rule=config.missing_eos, value=config.missing_eos_value)
     rewards = kl_penalized_rewards(scores, logprobs, ref_logprobs, rollout.response_mask, state.kl.coef)
     if config.whiten_rewards:
@@ -139,4 +139,6 @@ def collect_experience(state: PPOState, prompts: Sequence[Prompt], config: PPOCo
     )
     if config.whiten_advantages:
         advantages = whiten(advantages, rollout.response_mask)
-    return PPOExperience(rollout, logprobs, ref_logprobs, entropies, scores, rewards, advantages, values, returns)
+    return PPOExperience(
+        rollout, logprobs, ref_logprobs, entropies, scores, disagreements, rewards, advantages, values, returns
+    )

@@ -126,6 +126,8 @@ def _rollout_figures(experience: Experience) -> dict[str, float]:
         "response/tokens_mean": mask.sum(dim=-1).float().mean(),
         "response/eos_share": experience.rollout.ended.float().mean(),
     }
+    if experience.disagreements.any():
+        figures["reward/disagreement"] = experience.disagreements.mean()
     return {name: float(value) for name, value in figures.items()}
 
 

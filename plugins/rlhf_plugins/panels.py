@@ -17,5 +17,6 @@ RESPONSE_PANELS = [
     Panel("Ended with EOS", ["response/eos_share"], "share"),
     Panel("Throughput", ["throughput/episodes_per_second"], "episodes/s"),
 ]
+DISAGREEMENT = Panel("Disagreement of the reward model's heads", ["reward/disagreement"], "points")
 KL_COEFFICIENT = Panel("KL coefficient", ["kl/coef"])
 ONLINE_HEADLINE = ["reward/score_mean", "kl/sequence_nats", "gold/score_mean"]

@@ -10,6 +10,7 @@ from rlhf_engine.config.data import DataConfig
 from rlhf_engine.config.lora import LoraConfig
 from rlhf_engine.config.sections import (
     AHMADIAN,
+    COSTE,
     HUANG,
     SHAO,
     ZIEGLER,
@@ -65,6 +66,12 @@ class OnlineConfig(TrainerConfig, frozen=True, kw_only=True):
     missing_eos_value: Annotated[
         float, Meta(description="replace: the score instead; subtract: what is taken off", extra=HUANG)
     ] = -1.0
+    ensemble_penalty: Annotated[
+        float,
+        Meta(
+            ge=0, description="a score is the mean of the reward model's heads less this times their std", extra=COSTE
+        ),
+    ] = 0.0
     sample_every: Annotated[int, Meta(ge=1, description="record samples every so many updates")] = 1
     sample_count: Annotated[int, Meta(ge=0, description="samples recorded each time")] = 4
 

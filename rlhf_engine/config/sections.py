@@ -10,6 +10,7 @@ HUANG = {"source": "Huang et al. 2024"}
 STIENNON = {"source": "Stiennon et al. 2020"}
 ZIEGLER = {"source": "Ziegler et al. 2019"}
 AHMADIAN = {"source": "Ahmadian et al. 2024"}
+COSTE = {"source": "Coste et al. 2024"}
 SHAO = {"source": "Shao et al. 2024"}
 
 Architecture = Literal["llama", "gpt_neox", "gpt2"]

@@ -82,7 +82,7 @@ class RMConfig(TrainerConfig, frozen=True, kw_only=True):
         Literal["last", "mean"], Meta(description="the state that is read: at the last token, or the response's mean")
     ] = "last"
     heads: Annotated[
-        int, Meta(ge=1, description="an ensemble of so many heads on one backbone, each on its own bootstrap of posts")
+        int, Meta(ge=1, description="an ensemble of so many heads on one backbone, each on its own bootstrap of groups")
     ] = 1
     score_norm: Annotated[
         Literal["none", "bias_on_references", "affine_on_sft_samples"],

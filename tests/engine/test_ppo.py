@@ -2,6 +2,7 @@
 
 import copy
 import math
+from dataclasses import replace
 from typing import Any
 
 import msgspec
@@ -118,7 +119,7 @@ def poisoned(experience: PPOExperience) -> PPOExperience:
     mask = experience.response_mask
     names = ("logprobs", "ref_logprobs", "entropies", "values", "rewards", "advantages", "returns")
     parts = {name: getattr(experience, name).masked_fill(~mask, math.nan) for name in names}
-    return PPOExperience(rollout=experience.rollout, scores=experience.scores, **parts)
+    return replace(experience, **parts)
 
 
 def test_nan_in_masked_places_reaches_neither_loss_nor_gradient(tokenizer: Any) -> None:

@@ -2,6 +2,7 @@
 
 from rlhf_engine.config import GRPOConfig, RLOOConfig
 from rlhf_plugins.panels import (
+    DISAGREEMENT,
     GRADIENT,
     KL_COEFFICIENT,
     LEARNING_RATE,
@@ -14,7 +15,7 @@ from rlhf_sdk.spec import Panel, PluginSpec
 TRAINER = "rlhf_plugins.critic_free.trainer:CriticFreeTrainer"
 PLAN = "rlhf_plugins.plans:plan_critic_free"
 CLIP_FRACTION = Panel("Clip fraction", ["policy/clip_fraction"], "share")
-LAST_PANELS = [CLIP_FRACTION, *RESPONSE_PANELS, GRADIENT, LEARNING_RATE, KL_COEFFICIENT]
+LAST_PANELS = [CLIP_FRACTION, *RESPONSE_PANELS, GRADIENT, LEARNING_RATE, KL_COEFFICIENT, DISAGREEMENT]
 
 rloo = PluginSpec(
     name="rloo",

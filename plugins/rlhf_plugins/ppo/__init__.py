@@ -1,7 +1,14 @@
 """PPO with a per-token KL penalty to the SFT policy."""
 
 from rlhf_engine.config import PPOConfig
-from rlhf_plugins.panels import KL_COEFFICIENT, LEARNING_RATE, ONLINE_HEADLINE, RESPONSE_PANELS, REWARD_PANELS
+from rlhf_plugins.panels import (
+    DISAGREEMENT,
+    KL_COEFFICIENT,
+    LEARNING_RATE,
+    ONLINE_HEADLINE,
+    RESPONSE_PANELS,
+    REWARD_PANELS,
+)
 from rlhf_sdk.spec import Panel, PluginSpec
 
 plugin = PluginSpec(
@@ -18,6 +25,7 @@ plugin = PluginSpec(
         Panel("Gradient norm", ["optimizer/grad_norm", "optimizer/value_grad_norm"]),
         LEARNING_RATE,
         KL_COEFFICIENT,
+        DISAGREEMENT,
     ],
     headline=ONLINE_HEADLINE,
     plan="rlhf_plugins.plans:plan_ppo",

@@ -13,6 +13,7 @@ plugin = PluginSpec(
         Panel("Pairwise loss", ["loss/pairwise"], "nats/pair"),
         Panel("Accuracy", ["accuracy/train", "accuracy/valid"], "share"),
         Panel("Scores", ["reward/score_mean", "reward/score_std"], "points"),
+        Panel("Disagreement of the heads on a pair's margin", ["reward/margin_disagreement"], "points"),
         Panel("Throughput", ["throughput/pairs_per_second"], "pairs/s"),
         GRADIENT,
         LEARNING_RATE,

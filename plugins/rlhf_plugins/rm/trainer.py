@@ -7,18 +7,28 @@ from collections.abc import Sequence
 import torch
 from transformers import PreTrainedModel
 
+from rlhf_engine.adapters import add_adapter
 from rlhf_engine.checks.rules import Rule
 from rlhf_engine.checks.supervised import REWARD_MODEL_RULES
 from rlhf_engine.config import RMConfig
 from rlhf_engine.data.api import load_demonstrations
 from rlhf_engine.data.examples import Demonstration
+from rlhf_engine.errors import ConfigError
 from rlhf_engine.generation import generate_rollout
 from rlhf_engine.models import compute_precision, load_policy
 from rlhf_engine.optim import ScheduledAdamW
 from rlhf_engine.order import steps_in
-from rlhf_engine.reward_modeling import RewardModelState, normalising_affine, reward_model_update, score_groups
+from rlhf_engine.reward_modeling import (
+    RewardModelState,
+    bootstrap_weights,
+    centring_offsets,
+    normalising_affine,
+    reward_model_update,
+    score_groups,
+)
 from rlhf_engine.rollout import Rollout, in_micro_batches
-from rlhf_engine.scalar_models import load_scalar_model, response_scores
+from rlhf_engine.scalar_heads import HeadShape
+from rlhf_engine.scalar_models import load_scalar_model, response_head_scores
 from rlhf_plugins.comparison_trainer import SAMPLING_ROWS, ComparisonTrainer
 from rlhf_plugins.engine_trainer import translated_errors
 
@@ -30,9 +40,15 @@ class RewardModelTrainer(ComparisonTrainer):
 
     def prepare(self) -> None:
         config = self.config
+        _check(config)
         self.tokenizer = self.load_tokenizer(config.data)
         self.load_comparisons()
-        reward_model = load_scalar_model(config.model, self.tokenizer, self.device, head_init=config.head_init)
+        shape = HeadShape(config.head, config.pooling, config.heads)
+        reward_model = load_scalar_model(
+            config.model, self.tokenizer, self.device, head_init=config.head_init, head_shape=shape
+        )
+        if config.lora:
+            add_adapter(reward_model, config.lora)
         self.total_steps = steps_in(len(self.groups), config.batch_size, config.epochs, config.max_steps)
         optimizer = ScheduledAdamW(reward_model.named_parameters(), config.optimizer, self.total_steps)
         self.state = RewardModelState(reward_model, optimizer)
@@ -52,6 +68,7 @@ class RewardModelTrainer(ComparisonTrainer):
             micro_batch_size=config.micro_batch_size,
             compute=config.precision.compute,
             hooks=self.run,
+            weights=bootstrap_weights(self.next_rows(), config.heads, config.seed),
         )
         figures = {
             "loss/pairwise": metrics.loss,
@@ -62,6 +79,8 @@ class RewardModelTrainer(ComparisonTrainer):
             "optimizer/lr": metrics.lr,
             "throughput/pairs_per_second|rate": metrics.pairs,
         }
+        if config.heads > 1:
+            figures["reward/margin_disagreement"] = metrics.margin_disagreement
         if self.held_out and config.eval_every and (self.steps_done + 1) % config.eval_every == 0:
             figures["accuracy/valid"] = self.accuracies()["accuracy/valid"]
         return figures
@@ -81,30 +100,32 @@ class RewardModelTrainer(ComparisonTrainer):
     def finish(self) -> None:
         """Normalises the scores as configured, and records the held-out accuracy."""
         with translated_errors():
-            raw_scores = self.scores_to_normalise()
-            gain, bias = normalising_affine(raw_scores, self.config.score_norm)
-            self.state.reward_model.set_affine(gain, bias)
+            raw_scores, score_norm = self.scores_to_normalise(), self.config.score_norm
+            gain, bias = normalising_affine(raw_scores.mean(dim=-1), score_norm)
+            self.state.reward_model.set_affine(
+                gain, bias, head_offsets=centring_offsets(raw_scores), score_norm=score_norm
+            )
             result = self.accuracies() if self.held_out else {}
         self.run.result("reward_model", result | {"score_gain": gain, "score_bias": bias})
 
     def scores_to_normalise(self) -> torch.Tensor:
-        """Raw scores of the references, or of the SFT policy's samples, whichever `score_norm` speaks of."""
+        """Every head's raw scores [N, n] of the references, or of the SFT policy's samples, as `score_norm` says."""
         config = self.config
         if config.score_norm == "none":
-            return torch.zeros(1)
+            return torch.zeros(1, config.heads)
         self.state.reward_model.set_affine(1.0, 0.0)
         data = load_demonstrations(config.norm_data, self.tokenizer, hooks=self.run)
         rows = [data[i] for i in range(min(config.norm_rows, len(data)))]
         with self.run.phase("normalise"), torch.no_grad():
             rollout = self.references(rows) if config.score_norm == "bias_on_references" else self.samples(rows)
             with compute_precision(self.device, config.precision.compute):
-                (scores,) = in_micro_batches(
-                    lambda part: (response_scores(self.state.reward_model, part),),
+                by_head = in_micro_batches(
+                    lambda part: response_head_scores(self.state.reward_model, part).unbind(dim=-1),
                     rollout,
                     config.micro_batch_size,
                     self.run,
                 )
-        return scores.cpu()
+        return torch.stack(by_head, dim=-1).cpu()
 
     def references(self, rows: Sequence[Demonstration]) -> Rollout:
         return Rollout.of_texts(
@@ -127,4 +148,12 @@ class RewardModelTrainer(ComparisonTrainer):
             pad_id=self.tokenizer.pad_token_id,
             batch_size=SAMPLING_ROWS,
             hooks=self.run,
+        )
+
+
+def _check(config: RMConfig) -> None:
+    if config.heads > 1 and config.score_norm == "none":
+        raise ConfigError(
+            f"rm.score_norm: comparisons leave the zero of each of {config.heads} heads free, so their disagreement "
+            "means nothing until they are centred; use bias_on_references or affine_on_sft_samples"
         )
