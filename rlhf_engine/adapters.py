@@ -41,16 +41,16 @@ def has_adapter(model: nn.Module) -> bool:
     return any(isinstance(module, LoraLayer) for module in model.modules())
 
 
-def add_adapter(model: nn.Module, lora: LoraConfig, *, key: str = "lora") -> None:
+def add_adapter(model: nn.Module, lora: LoraConfig) -> None:
     """Freezes a model, all but its scalar head, and adds an adapter that changes nothing yet (B = 0), in place.
 
-    Raises ConfigError, naming `key`, where a target is no linear layer of the blocks.
+    Raises ConfigError where a target is no linear layer of the blocks.
     """
     backbone = backbone_of(model)
     frozen = model if isinstance(model, PreTrainedModel) else backbone
     frozen.requires_grad_(False)
     network_of(model).config.adapter_backbone = backbone_hash(model)
-    _inject(backbone, _settings(backbone, lora.rank, lora.alpha, _targets(backbone, lora, key)))
+    _inject(backbone, _settings(backbone, lora.rank, lora.alpha, _targets(backbone, lora)))
 
 
 def _settings(backbone: nn.Module, rank: int, alpha: float, targets: list[str]) -> peft.LoraConfig:
@@ -68,13 +68,13 @@ def _inject(backbone: nn.Module, settings: peft.LoraConfig) -> None:
     peft.inject_adapter_in_model(settings, backbone, adapter_name=NAME)
 
 
-def _targets(backbone: nn.Module, lora: LoraConfig, key: str) -> list[str]:
+def _targets(backbone: nn.Module, lora: LoraConfig) -> list[str]:
     linear = (name for name, module in backbone.named_modules() if isinstance(module, nn.Linear | Conv1D))
     known = sorted({name.rpartition(".")[2] for name in linear})
     for target in lora.targets:
         if target not in known:
             raise ConfigError(
-                f"{key}.targets: {target!r} is no linear layer of this model's blocks; there is {', '.join(known)}."
+                f"lora.targets: {target!r} is no linear layer of this model's blocks; there is {', '.join(known)}."
                 f"{nearest(target, known)}"
             )
     return sorted(lora.targets) or known

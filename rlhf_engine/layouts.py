@@ -31,15 +31,10 @@ def load_ppo_models(
 ) -> PPOModels:
     """Policy and reference from the SFT policy, critic and reward model from the reward model, in `config.layout`.
 
-    Raises ConfigError where a path is missing, or where models can't be combined.
+    Raises ConfigError where models can't be combined.
     """
-    if not config.model.path or not config.reward_model.path:
-        raise ConfigError(
-            "ppo.model.path and ppo.reward_model.path: PPO starts from an SFT policy and a reward model; give "
-            "directories, hub ids or run:ID"
-        )
     if config.lora is not None and config.layout != "adapters":
-        raise ConfigError(f'ppo.lora: layout = {config.layout!r} has no adapters; set ppo.layout = "adapters"')
+        raise ConfigError(f'lora: layout = "{config.layout}" has no adapters; set layout = "adapters"')
     check_same_tokens(tokenizer, config.reward_model.path, "reward_model.path")
     return LAYOUTS[config.layout](config, tokenizer, device, hooks)
 
@@ -92,8 +87,8 @@ def adapter_models(
     """
     lora = config.lora or LoraConfig()
     ref_policy = _frozen(load_policy(config.model, tokenizer, device))
-    policy = shared_copy(ref_policy, backbone_of(ref_policy)).train()
-    add_adapter(policy, lora, key="ppo.lora")
+    policy = shared_copy(ref_policy, ref_policy).train()
+    add_adapter(policy, lora)
     reward_model = load_scalar_model(config.reward_model, tokenizer, CPU, key="reward_model")
     adapter = Path(config.reward_model.path) / FOLDER
     if adapter.is_dir() and adapted_backbone(reward_model) == backbone_hash(ref_policy):
@@ -104,7 +99,7 @@ def adapter_models(
     else:
         hooks.note("layout: the reward model is no adapter of the policy's backbone, and keeps its own")
         value_model = shared_copy(reward_model.to(device), backbone_of(reward_model))
-        add_adapter(value_model, lora, key="ppo.lora")
+        add_adapter(value_model, lora)
     set_gradient_checkpointing(value_model.network, config.reward_model.gradient_checkpointing)
     return PPOModels(policy, ref_policy, value_model.train(), _frozen(reward_model))
 
@@ -140,6 +135,6 @@ def _frozen(model: Frozen) -> Frozen:
 def _check_attention(config: PPOConfig) -> None:
     if config.reward_model.attention != config.model.attention:
         raise ConfigError(
-            f"ppo.reward_model.attention: {config.reward_model.attention!r}, but the backbone that it shares has "
-            f"ppo.model.attention = {config.model.attention!r}; make them alike"
+            f"reward_model.attention: {config.reward_model.attention!r}, but the backbone that it shares has "
+            f"model.attention = {config.model.attention!r}; make them alike"
         )

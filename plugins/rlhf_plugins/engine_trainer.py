@@ -12,10 +12,11 @@ from typing import Any
 
 import torch
 from safetensors.torch import load_file, save_file
+from torch import nn
 from transformers import PreTrainedTokenizerBase
 from transformers.utils import logging as transformers_logging
 
-from rlhf_engine.checkpoint import load_weights
+from rlhf_engine.checkpoint import load_part, load_weights, save_part, save_weights
 from rlhf_engine.checks.live import LiveLights
 from rlhf_engine.checks.rules import Light, Rule, judge
 from rlhf_engine.checks.supervised import FINITE_GRADIENTS, GRADIENT_RULES
@@ -23,7 +24,7 @@ from rlhf_engine.config import DataConfig
 from rlhf_engine.data.api import raw_texts
 from rlhf_engine.data.tokenizers import load_tokenizer
 from rlhf_engine.errors import ConfigError, DataError, NonFiniteError
-from rlhf_engine.models import choose_device, save_model
+from rlhf_engine.models import choose_device
 from rlhf_engine.optim import ScheduledAdamW
 from rlhf_plugins.torch_runtime import TorchRuntime
 from rlhf_sdk.trainer import DivergedError, Metrics, Run, UserError
@@ -56,10 +57,11 @@ class EngineTrainer:
         self.total_steps = 0
         self.steps_done = 0
         self.models: dict[str, Any] = {}
+        self.parts: dict[str, dict[str, nn.Parameter]] = {}
         self.optimizers: dict[str, ScheduledAdamW] = {}
 
     def prepare(self) -> None:
-        """Loads data and models, and sets `total_steps`, `models` and `optimizers`."""
+        """Loads data and models, and sets `total_steps`, `models`, `optimizers`, and `parts`: what else is trained."""
         raise NotImplementedError
 
     def update(self) -> dict[str, float]:
@@ -115,7 +117,9 @@ class EngineTrainer:
 
     def save(self, directory: Path) -> None:
         for name, model in self.models.items():
-            save_model(model, self.tokenizer, directory / name)
+            save_weights(model, self.tokenizer, directory / name)
+        for name, part in self.parts.items():
+            save_part(part, directory / name)
         for name, optimizer in self.optimizers.items():
             save_file(optimizer.state_tensors(), directory / f"{name}.optimizer.safetensors")
         counts = {name: optimizer.steps_done for name, optimizer in self.optimizers.items()}
@@ -128,6 +132,8 @@ class EngineTrainer:
         self.lights.recall(state["lights"])
         for name, model in self.models.items():
             load_weights(model, directory / name)
+        for name, part in self.parts.items():
+            load_part(part, directory / name)
         for name, optimizer in self.optimizers.items():
             tensors = load_file(directory / f"{name}.optimizer.safetensors")
             optimizer.load_state_tensors(tensors, state["optimizer_steps"][name])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from rlhf_engine.adapters import add_adapter
 from rlhf_engine.checks.rules import Rule
 from rlhf_engine.checks.supervised import LANGUAGE_MODEL_RULES, share_of_uniform
 from rlhf_engine.config import SFTConfig
@@ -33,6 +34,8 @@ class SFTTrainer(EngineTrainer):
             held_out = load_demonstrations(config.eval_data, self.tokenizer, hooks=self.run)
             self.held_out = self.keep_skipped(held_out, "held-out demonstrations")
         policy = load_policy(config.model, self.tokenizer, self.device)
+        if config.lora:
+            add_adapter(policy, config.lora)
         self.total_steps = steps_in(len(self.demonstrations), config.batch_size, config.epochs, config.max_steps)
         self.state = SFTState(policy, ScheduledAdamW(policy.named_parameters(), config.optimizer, self.total_steps))
         self.models, self.optimizers = {"model": policy}, {"model": self.state.optimizer}
