@@ -4,7 +4,6 @@ import pytest
 import torch
 
 from rlhf_engine.losses import clipped_policy_loss, clipped_value_loss, next_token_loss, pairwise_loss
-from rlhf_engine.rewards import apply_missing_eos_rule, kl_penalized_rewards, sequence_kl
 
 ONE = torch.ones(1, 1, dtype=torch.bool)
 
@@ -20,18 +19,6 @@ def test_gradient_is_cut_exactly_where_the_clip_says(advantage: float, ratio: fl
     assert logprobs.grad is not None
     expected = -advantage * ratio if flows else 0.0
     assert math.isclose(float(logprobs.grad), expected, abs_tol=1e-6)
-
-
-def test_at_ratio_1_the_policy_gradient_is_reinforce() -> None:
-    mask = torch.tensor([[True, True, False], [True, False, False]])
-    logprobs = torch.randn(2, 3, requires_grad=True)
-    advantages = torch.randn(2, 3).masked_fill(~mask, math.nan)
-    loss = clipped_policy_loss(logprobs, logprobs.detach(), advantages, mask, clip_range=0.2)
-    loss.backward()
-    assert math.isclose(float(loss.detach()), -float(advantages[mask].mean()), rel_tol=1e-6)
-    assert logprobs.grad is not None
-    assert torch.allclose(logprobs.grad[mask], -advantages[mask] / 3)
-    assert torch.equal(logprobs.grad[~mask], torch.zeros(3))
 
 
 def test_value_loss_is_half_the_larger_squared_error() -> None:
@@ -55,21 +42,3 @@ def test_next_token_loss_of_a_uniform_model_is_ln_v() -> None:
     logprobs = torch.full((2, 3), -math.log(50)).masked_fill(torch.tensor([[False] * 3, [False, True, True]]), math.nan)
     mask = torch.tensor([[True] * 3, [True, False, False]])
     assert math.isclose(float(next_token_loss(logprobs, mask)), math.log(50), rel_tol=1e-6)
-
-
-def test_the_score_lands_on_the_eos_action_once_and_kl_on_every_action() -> None:
-    mask = torch.tensor([[True, True, True, False], [True, False, False, False]])
-    logprobs = torch.randn(2, 4).masked_fill(~mask, math.nan)
-    ref_logprobs = torch.randn(2, 4).masked_fill(~mask, math.nan)
-    scores = torch.tensor([1.0, -2.0])
-    without_kl = kl_penalized_rewards(scores, logprobs, ref_logprobs, mask, 0.0)
-    assert without_kl.tolist() == [[0.0, 0.0, 1.0, 0.0], [-2.0, 0.0, 0.0, 0.0]]
-    rewards = kl_penalized_rewards(scores, logprobs, ref_logprobs, mask, 0.1)
-    expected = scores - 0.1 * sequence_kl(logprobs, ref_logprobs, mask)
-    assert torch.allclose(rewards.sum(dim=1), expected, atol=1e-6)
-
-
-def test_missing_eos_rule_acts_once_on_rows_without_eos_only() -> None:
-    scores, ended = torch.tensor([2.0, 2.0]), torch.tensor([True, False])
-    assert apply_missing_eos_rule(scores, ended, rule="replace", value=-1.0).tolist() == [2.0, -1.0]
-    assert apply_missing_eos_rule(scores, ended, rule="subtract", value=1.0).tolist() == [2.0, 1.0]

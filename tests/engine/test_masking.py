@@ -5,8 +5,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rlhf_engine.masking import (
-    first_true_index,
-    mask_through_first,
     masked_mean,
     masked_var,
     whiten,
@@ -44,9 +42,3 @@ def test_whitened_values_have_mean_0_and_variance_1_and_ignore_padding(values: l
     kept = whiten_keeping_mean(padded, mask)
     assert torch.allclose(kept[mask].mean(), packed.mean(), atol=1e-3)
     assert torch.equal(kept[~mask], torch.zeros(pad))
-
-
-def test_first_true_index_and_mask_through_first() -> None:
-    matches = torch.tensor([[False, True, True], [False, False, False], [True, False, True]])
-    assert first_true_index(matches).tolist() == [1, 3, 0]
-    assert mask_through_first(matches).tolist() == [[True, True, False], [True, True, True], [True, False, False]]

@@ -13,34 +13,13 @@ from rlhf_engine.checkpoint import load_weights
 from rlhf_engine.config import Architecture, ModelConfig
 from rlhf_engine.data.examples import ComparisonGroup, Prompt
 from rlhf_engine.errors import ConfigError
-from rlhf_engine.logprobs import response_logprobs, response_logprobs_and_entropies, selected_logprobs
+from rlhf_engine.logprobs import response_logprobs, selected_logprobs
 from rlhf_engine.models import load_policy, save_model
 from rlhf_engine.rollout import Rollout
 from rlhf_engine.scalar_models import load_scalar_model, response_scores, response_values
 from rlhf_engine.shared_prompts import group_scores, shared_prompt_batch
 
 CPU = torch.device("cpu")
-
-
-@pytest.mark.parametrize("architecture", ARCHITECTURES)
-def test_logprobs_and_entropies_equal_one_unpadded_forward_for_each_prefix(
-    tokenizer: Any, architecture: Architecture
-) -> None:
-    policy, rollout, temperature = policy_of(tokenizer, architecture), random_rollout(), 0.7
-    logprobs, entropies = response_logprobs_and_entropies(policy, rollout, temperature=temperature)
-    for row in range(len(rollout)):
-        context = rollout.prompt_tokens[row][rollout.prompt_mask[row]]
-        for t in range(int(rollout.response_lengths[row])):
-            with torch.no_grad():
-                logits = policy(input_ids=context[None]).logits[0, -1] / temperature
-            expected = logits.log_softmax(-1)
-            action = rollout.response_tokens[row, t]
-            assert torch.allclose(logprobs[row, t], expected[action], atol=1e-4)
-            assert torch.allclose(
-                entropies[row, t], torch.distributions.Categorical(logits=logits).entropy(), atol=1e-4
-            )
-            context = torch.cat([context, action[None]])
-    assert torch.equal(logprobs[~rollout.response_mask], torch.zeros(int((~rollout.response_mask).sum())))
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
@@ -68,22 +47,6 @@ def test_what_stands_in_padding_is_never_read(tokenizer: Any) -> None:
         rollout.ended,
     )
     assert torch.equal(response_logprobs(policy, rollout), response_logprobs(policy, other))
-
-
-def test_a_step_before_eos_holds_the_value_and_eos_the_score(tokenizer: Any) -> None:
-    scalar, rollout = scalar_model_of(tokenizer), random_rollout()
-    values, scores = response_values(scalar, rollout), response_scores(scalar, rollout)
-    assert values.shape == rollout.response_mask.shape
-    longer = Rollout(
-        torch.cat([rollout.prompt_tokens, rollout.response_tokens[:, :1]], dim=1),
-        torch.cat([rollout.prompt_mask, rollout.response_mask[:, :1]], dim=1),
-        rollout.response_tokens[:, 1:],
-        rollout.response_mask[:, 1:],
-        rollout.ended,
-    )
-    rows = rollout.response_lengths > 1
-    assert torch.allclose(response_values(scalar, longer)[rows, 0], values[rows, 1], atol=1e-5)
-    assert torch.allclose(response_scores(scalar, longer)[rows], scores[rows], atol=1e-5)
 
 
 def test_chunked_logprobs_and_gradients_equal_the_full_softmax(monkeypatch: pytest.MonkeyPatch) -> None:
