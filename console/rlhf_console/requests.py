@@ -76,6 +76,20 @@ def resolve_request(
     return _pipeline_request(profile_name, stages, configs, origins, reuse)
 
 
+def resolve_check(
+    plugin: str, profile_name: str, settings: Sequence[str], from_runs: Sequence[str], root: Path
+) -> dict[str, Any]:
+    """{"config", "stages"}: what `rlhf check` asks a plugin about, and the profile's stages that it may link to.
+
+    Raises `UserError` as `resolve_request` does.
+    """
+    request = resolve_request(plugin, profile_name, settings, from_runs, None, root)
+    if plugin == PIPELINE or not profile_name or not load_profile(profile_name).stages:
+        return {"config": request.config, "stages": {}}
+    whole = resolve_request(PIPELINE, profile_name, [], [], None, root)
+    return {"config": request.config, "stages": whole.config["stages"]}
+
+
 def _validated(stage: Stage, config: dict[str, Any]) -> dict[str, Any]:
     try:
         return plugins.validate(stage.plugin, config)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any, Literal
+
 import msgspec
 
 CONTRACT_VERSION = 1
@@ -23,6 +26,32 @@ class PlanRow(msgspec.Struct, frozen=True):
     bytes: int
 
 
+class CheckRow(msgspec.Struct, frozen=True):
+    """One line of `rlhf check`: `figure` held against `tolerance`, a threshold in words.
+
+    `meaning` says what the figure is, or why nothing was measured ("skipped"); `advice` what to do where it is not ok.
+    """
+
+    name: str
+    state: Literal["ok", "warn", "fail", "skipped"]
+    figure: float | None = None
+    tolerance: str = ""
+    meaning: str = ""
+    advice: str = ""
+
+
+class CheckRequest(msgspec.Struct, frozen=True):
+    """What to check before a run: the plugin's name and its config, references to runs already resolved.
+
+    `stages` has {"plugin", "config"} of each stage of the profile, by name: what a link "stage:NAME" that is still in
+    the config would become.
+    """
+
+    plugin: str
+    config: Any
+    stages: Mapping[str, Mapping[str, Any]] = {}
+
+
 class PluginSpec(msgspec.Struct, frozen=True, kw_only=True):
     """An entry point in the group `rlhf.trainers` names one of these.
 
@@ -30,7 +59,8 @@ class PluginSpec(msgspec.Struct, frozen=True, kw_only=True):
     "module:attribute", imported in the worker only; `headline` lists the two or three metrics that matter, for
     progress lines and the run list; `capabilities` may name "checkpoint", "sample" and "interrupt" (can be saved in the
     middle of a step). `plan`, if any, is "module:function", called with a config in a `describe` process: the memory
-    that a run of it would need, as a list of `PlanRow`.
+    that a run of it would need, as a list of `PlanRow`. `check`, if any, is "module:function", called with a
+    `CheckRequest` in a process of its own: it tries what a run would do, and yields a `CheckRow` for each finding.
     """
 
     name: str
@@ -41,4 +71,5 @@ class PluginSpec(msgspec.Struct, frozen=True, kw_only=True):
     headline: list[str] = []
     capabilities: list[str] = msgspec.field(default_factory=lambda: ["checkpoint"])
     plan: str = ""
+    check: str = ""
     contract: int = CONTRACT_VERSION

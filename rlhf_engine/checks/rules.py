@@ -45,6 +45,14 @@ class Rule:
         parts = [f"{verb} {self.fires} {limit:g}" for verb, limit in limits if limit is not None]
         return ", ".join(parts) or "fails if not finite"
 
+    @property
+    def healthy(self) -> str:
+        """`at most 0.3`: what keeps the light ok."""
+        limit = self.warn if self.warn is not None else self.fail
+        if limit is None:
+            return "finite"
+        return f"at {'most' if self.fires == 'above' else 'least'} {limit:g}"
+
 
 @dataclass(frozen=True)
 class Light:

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from rlhf_console.cli import catalogue, control, look, start
+from rlhf_console.cli import catalogue, checking, control, look, start
 from rlhf_console.printable import printable
 from rlhf_sdk.exit_codes import ExitCode
 from rlhf_sdk.trainer import UserError
@@ -47,7 +47,13 @@ def _options(
     pass
 
 
-VERBS: dict[str, Callable[..., None]] = {**start.VERBS, **look.VERBS, **control.VERBS, **catalogue.VERBS}
+VERBS: dict[str, Callable[..., None]] = {
+    **start.VERBS,
+    **checking.VERBS,
+    **look.VERBS,
+    **control.VERBS,
+    **catalogue.VERBS,
+}
 for name, function in VERBS.items():
     app.command(name, epilog=EPILOG)(function)
 

@@ -33,4 +33,5 @@ plugin = PluginSpec(
     headline=["pipeline/stages_finished"],
     capabilities=["checkpoint", "interrupt"],
     plan="rlhf_plugins.plans:plan_pipeline",
+    check="rlhf_plugins.checking.hook:check_pipeline",
 )

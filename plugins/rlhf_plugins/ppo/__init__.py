@@ -29,4 +29,5 @@ plugin = PluginSpec(
     ],
     headline=ONLINE_HEADLINE,
     plan="rlhf_plugins.plans:plan_ppo",
+    check="rlhf_plugins.checking.hook:check",
 )

@@ -5,6 +5,7 @@ from rlhf_plugins.panels import GRADIENT, LEARNING_RATE
 from rlhf_sdk.spec import Panel, PluginSpec
 
 TRAINER = "rlhf_plugins.preferences.trainer:PreferenceTrainer"
+CHECK = "rlhf_plugins.checking.hook:check"
 PLAN = "rlhf_plugins.plans:plan_preferences"
 HEADLINE = ["accuracy/train", "implicit_reward/margin_mean"]
 PANELS = [
@@ -27,6 +28,7 @@ dpo = PluginSpec(
     panels=[Panel("DPO loss", ["loss/preference"], "nats/pair"), *PANELS],
     headline=HEADLINE,
     plan=PLAN,
+    check=CHECK,
 )
 ipo = PluginSpec(
     name="ipo",
@@ -36,6 +38,7 @@ ipo = PluginSpec(
     panels=[Panel("IPO loss", ["loss/preference"], "nats^2/pair"), *PANELS],
     headline=HEADLINE,
     plan=PLAN,
+    check=CHECK,
 )
 kto = PluginSpec(
     name="kto",
@@ -49,4 +52,5 @@ kto = PluginSpec(
     ],
     headline=HEADLINE,
     plan=PLAN,
+    check=CHECK,
 )

@@ -17,4 +17,5 @@ plugin = PluginSpec(
     ],
     headline=["loss/nats_per_token", "throughput/tokens_per_second"],
     plan="rlhf_plugins.plans:plan_pretrain",
+    check="rlhf_plugins.checking.hook:check",
 )

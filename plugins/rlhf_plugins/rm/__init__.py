@@ -20,4 +20,5 @@ plugin = PluginSpec(
     ],
     headline=["accuracy/train", "loss/pairwise"],
     plan="rlhf_plugins.plans:plan_rm",
+    check="rlhf_plugins.checking.hook:check",
 )
