@@ -6,6 +6,8 @@ really saves.
 
 from __future__ import annotations
 
+from rlhf_engine.adapter_sizes import adapter_block_bytes
+from rlhf_engine.config import LoraConfig
 from rlhf_engine.known_models import ModelShape
 
 FLOAT32 = 4
@@ -40,12 +42,20 @@ def _edge_bytes(shape: ModelShape) -> int:
     return TOKEN_ID + positions + FLOAT32 * (norm + (0 if shape.architecture == "gpt2" else rotary))
 
 
-def saved_bytes(shape: ModelShape, rows: int, tokens: int, number: int, *, gradient_checkpointing: bool) -> int:
-    """Bytes kept between forward and backward for [rows, tokens] ids.
+def saved_bytes(
+    shape: ModelShape,
+    rows: int,
+    tokens: int,
+    number: int,
+    *,
+    gradient_checkpointing: bool,
+    lora: LoraConfig | None = None,
+) -> int:
+    """Bytes kept between forward and backward for [rows, tokens] ids; with `lora` the blocks' own weights are frozen.
 
     With gradient checkpointing: each block's input, and everything within the one block that is being recomputed.
     """
-    block = block_bytes(shape, tokens, number)
+    block = block_bytes(shape, tokens, number) + (adapter_block_bytes(shape, lora, number) if lora else 0)
     blocks = shape.layers * FLOAT32 * shape.hidden + block if gradient_checkpointing else shape.layers * block
     return rows * tokens * (blocks + _edge_bytes(shape))
 

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from rlhf_engine import memory_plan
+from rlhf_engine import layout_plan, memory_plan
 from rlhf_engine.config import (
     CriticFreeConfig,
     DPOConfig,
     GRPOConfig,
     IPOConfig,
     KTOConfig,
+    LoraConfig,
     ModelConfig,
     PPOConfig,
     PreferenceConfig,
@@ -23,6 +27,7 @@ from rlhf_engine.config import (
     SFTConfig,
 )
 from rlhf_engine.errors import ConfigError
+from rlhf_engine.memory_rows import MemoryRow
 from rlhf_sdk.references import RUN_PREFIX, STAGE_PREFIX, resolve
 from rlhf_sdk.run_root import run_root
 from rlhf_sdk.spec import PlanRow
@@ -49,7 +54,7 @@ def plan_rm(config: RMConfig) -> list[PlanRow]:
 
 def plan_ppo(config: PPOConfig) -> list[PlanRow]:
     """Memory rows of a PPO run."""
-    return _rows(memory_plan.plan_ppo, config)
+    return _rows(_ppo_rows, config)
 
 
 def plan_preferences(config: PreferenceConfig) -> list[PlanRow]:
@@ -67,12 +72,42 @@ def plan_pipeline(config: Any) -> list[PlanRow]:
     rows: list[PlanRow] = []
     for name, stage in config.stages.items():
         if stage.plugin in _PLANS and name not in config.reuse:
-            plan, kind = _PLANS[stage.plugin]
-            linked = _with_linked_models(msgspec.convert(stage.config, kind), config)
-            rows += [PlanRow(row.what, f"{name}: {row.phase}", row.bytes) for row in plan(linked)]
+            found = _stage_rows(stage, config)
+            rows += [PlanRow(row.what, f"{name}: {row.phase}", row.bytes) for row in found]
     peaks = [row for row in rows if row.what == PEAK]
     rows = [row for row in rows if row.what != PEAK]
     return rows + ([max(peaks, key=lambda row: row.bytes)] if peaks else [])
+
+
+def _stage_rows(stage: Any, pipeline: Any) -> list[PlanRow]:
+    plan, kind = _PLANS[stage.plugin]
+    config = msgspec.convert(stage.config, kind)
+    linked = _with_linked_models(config, pipeline)
+    if isinstance(config, PPOConfig):
+        return _rows(partial(_ppo_rows, stage_adapter=_stage_adapter(config, pipeline)), linked)
+    return plan(linked)
+
+
+def _stage_adapter(config: PPOConfig, pipeline: Any) -> LoraConfig | None:
+    """The adapter that an earlier stage will train as a reward model on the policy's own backbone."""
+    name = config.reward_model.path.removeprefix(STAGE_PREFIX)
+    if not config.reward_model.path.startswith(STAGE_PREFIX) or name in pipeline.reuse:
+        return None
+    reward_model = msgspec.convert(pipeline.stages[name].config, RMConfig)
+    return reward_model.lora if reward_model.model.path == config.model.path else None
+
+
+def _ppo_rows(config: PPOConfig, stage_adapter: LoraConfig | None = None) -> list[MemoryRow]:
+    return layout_plan.plan_ppo(config, reward_adapter=stage_adapter or _saved_adapter(config.reward_model.path))
+
+
+def _saved_adapter(model: str) -> LoraConfig | None:
+    """The adapter in a model's directory, if any."""
+    file = Path(model) / "adapter" / "adapter_config.json"
+    if not file.is_file():
+        return None
+    saved = json.loads(file.read_text())
+    return LoraConfig(rank=saved["r"], alpha=saved["lora_alpha"], targets=sorted(saved["target_modules"]))
 
 
 def _with_linked_models(config: Any, pipeline: Any) -> Any:
@@ -94,7 +129,7 @@ def _with_model_of(config: Any, field: str, model: ModelConfig, name: str, pipel
     return msgspec.structs.replace(config, **{field: linked, "tokenizer": origin.tokenizer})
 
 
-def _rows(plan: Callable[[Any], Sequence[memory_plan.MemoryRow]], config: Any) -> list[PlanRow]:
+def _rows(plan: Callable[[Any], Sequence[MemoryRow]], config: Any) -> list[PlanRow]:
     """Raises `UserError` where a model's sizes can't be known."""
     try:
         return [PlanRow(*row) for row in plan(_with_run_directories(config))]

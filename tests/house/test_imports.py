@@ -42,7 +42,7 @@ def test_a_plugins_declaration_is_free_of_torch(plugin: str) -> None:
     assert modules_after(f"import rlhf_plugins.{plugin}", [*HEAVY, "rlhf_console"]) == []
 
 
-@pytest.mark.parametrize("module", ["config", "errors", "memory_plan", "known_models"])
+@pytest.mark.parametrize("module", ["config", "errors", "memory_plan", "layout_plan", "known_models"])
 def test_the_engines_light_modules_are_free_of_torch(module: str) -> None:
     assert modules_after(f"import rlhf_engine.{module}", [*HEAVY, "rlhf_sdk", "rlhf_plugins", "rlhf_console"]) == []
 

@@ -25,16 +25,9 @@ from rlhf_engine.config import (
     WorldComparisonConfig,
 )
 from rlhf_engine.known_models import shape_of
-from rlhf_engine.memory_plan import (
-    ALWAYS,
-    FRAMEWORK_BYTES,
-    LOGIT_CHUNK_BYTES,
-    MemoryRow,
-    plan_ppo,
-    plan_rm,
-    plan_sft,
-    with_peak,
-)
+from rlhf_engine.layout_plan import plan_ppo
+from rlhf_engine.memory_plan import plan_rm, plan_sft
+from rlhf_engine.memory_rows import ALWAYS, FRAMEWORK_BYTES, LOGIT_CHUNK_BYTES, MemoryRow, with_peak
 
 ROWS, TOKENS = 3, 40
 SIZES: dict[str, dict[str, Any]] = {
