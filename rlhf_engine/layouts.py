@@ -19,7 +19,7 @@ from rlhf_engine.logprobs import logprobs_of_states
 from rlhf_engine.models import backbone_of, hidden_states, load_policy, set_gradient_checkpointing
 from rlhf_engine.ppo import PPOModels
 from rlhf_engine.rollout import Rollout
-from rlhf_engine.scalar_models import ScalarModel, load_scalar_model
+from rlhf_engine.scalar_models import ScalarModel, load_scalar_model, values_of_states
 
 Layout = Callable[[PPOConfig, PreTrainedTokenizerBase, torch.device, Hooks], PPOModels]
 Frozen = TypeVar("Frozen", bound=nn.Module)
@@ -57,7 +57,7 @@ class SharedTrunkModels(PPOModels):
     def logprobs_and_values(self, rollout: Rollout, *, temperature: float) -> tuple[Tensor, Tensor]:
         states = rollout.acting_states(hidden_states(self.policy, rollout.tokens, rollout.mask))
         logprobs = logprobs_of_states(self.policy, states, rollout, temperature=temperature)
-        return logprobs, self.value_model.head(states).masked_fill(~rollout.response_mask, 0.0)
+        return logprobs, values_of_states(self.value_model, states, rollout)
 
 
 def shared_trunk_models(

@@ -12,6 +12,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from rlhf_engine.config import ModelConfig
 from rlhf_engine.errors import ConfigError
+from rlhf_engine.logprobs import scattered
 from rlhf_engine.models import (
     finish_model,
     hidden_states,
@@ -124,8 +125,14 @@ def response_values(value_model: ScalarModel, rollout: Rollout) -> Tensor:
 
     The mean over the heads of the state itself: a critic never pools, for V of a state may not look ahead.
     """
-    hidden = hidden_states(value_model, rollout.tokens, rollout.mask)
-    return value_model.head(rollout.acting_states(hidden)).masked_fill(~rollout.response_mask, 0.0)
+    states = rollout.acting_states(hidden_states(value_model, rollout.tokens, rollout.mask))
+    return values_of_states(value_model, states, rollout)
+
+
+def values_of_states(value_model: ScalarModel, states: Tensor, rollout: Rollout) -> Tensor:
+    """`response_values` from the hidden states before each action, [B, R, H]; the head never reads a masked state."""
+    mask = rollout.response_mask
+    return scattered(value_model.head(states[mask]), mask)
 
 
 def response_head_scores(reward_model: ScalarModel, rollout: Rollout) -> Tensor:
