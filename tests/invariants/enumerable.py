@@ -10,6 +10,8 @@ responses, and any model of the engine with a vocabulary of a few tokens (`small
 
 from __future__ import annotations
 
+import math
+from fractions import Fraction
 from itertools import product
 from typing import Any
 
@@ -92,6 +94,17 @@ def penalised_objective(logprobs: Tensor, ref_logprobs: Tensor, rewards: Tensor,
 def optimal_logprobs(ref_logprobs: Tensor, rewards: Tensor, beta: float) -> Tensor:
     """log pi*(y) of the maximiser pi* ~ pi_ref exp(r / beta), [N] (Rafailov et al. 2023, equation 4)."""
     return (ref_logprobs + rewards / beta).log_softmax(dim=-1)
+
+
+def bradley_terry_pairs(strengths: list[int]) -> Tensor:
+    """[P, 2] (chosen, rejected) rows: of every two responses each is chosen exactly as often as Bradley-Terry says.
+
+    `strengths` are exp(r), whole numbers, so that all shares are fractions of one common divisor.
+    """
+    divisor = math.lcm(*(a + b for a in strengths for b in strengths))
+    rows = range(len(strengths))
+    shares = {(i, j): Fraction(strengths[i], strengths[i] + strengths[j]) for i in rows for j in rows if i != j}
+    return torch.tensor([pair for pair, share in shares.items() for _ in range(int(share * divisor))])
 
 
 def total_variation(logprobs: Tensor, other_logprobs: Tensor) -> float:

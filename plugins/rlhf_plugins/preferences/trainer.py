@@ -50,14 +50,14 @@ class PreferenceTrainer(ComparisonTrainer):
         return self.ref_policy
 
     def new_world_records(self, data: DataConfig, name: str, world: WorldComparisonConfig) -> list[dict[str, Any]]:
-        """Those of the reward-model run that `labels_of` names, or new ones."""
+        """The first `max_rows` of those of the reward-model run that `labels_of` names, or new ones."""
         if not self.config.labels_of:
             return super().new_world_records(data, name, world)
         file = Path(self.config.labels_of).absolute().parents[2] / "data" / comparison_file(name)
         if not file.exists():
             raise DataError(f"labels_of: {file} is not there; name a run on comparisons of the built-in world")
         records: list[dict[str, Any]] = json.loads(file.read_text())
-        return records
+        return records[: data.max_rows or None]
 
     def light_rules(self) -> Sequence[Rule]:
         return PREFERENCE_RULES
