@@ -8,7 +8,7 @@ export OMP_WAIT_POLICY := PASSIVE
 unexport HF_HUB_OFFLINE
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test check docs bench clean
+.PHONY: help install demo test check docs bench parity clean
 
 help:  ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -43,6 +43,11 @@ docs: $(INSTALLED)  ## write docs/options.md and docs/commands.md anew
 bench: $(INSTALLED)  ## measure; results go to benchmarks/results
 	$(BIN)/python -m benchmarks
 
+parity:  ## beside TRL 1.12.0 and TorchRL, in an environment of its own (a quarter of an hour)
+	$(PYTHON) -m venv .venv-parity
+	.venv-parity/bin/pip install --quiet --disable-pip-version-check -c constraints.txt -e . trl==1.12.0 torchrl==0.14.1
+	.venv-parity/bin/python -m benchmarks.parity
+
 clean:  ## remove the environment, caches and builds; runs stay
-	rm -rf .venv build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf .venv .venv-parity build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
