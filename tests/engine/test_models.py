@@ -37,18 +37,6 @@ def test_padding_and_company_change_neither_logprobs_nor_scores_nor_values(
         assert torch.allclose(response_scores(scalar, alone)[0], together[2][row], atol=1e-5)
 
 
-def test_what_stands_in_padding_is_never_read(tokenizer: Any) -> None:
-    policy, rollout = policy_of(tokenizer), random_rollout()
-    other = Rollout(
-        rollout.prompt_tokens.masked_fill(~rollout.prompt_mask, 999_999),
-        rollout.prompt_mask,
-        rollout.response_tokens.masked_fill(~rollout.response_mask, 17),
-        rollout.response_mask,
-        rollout.ended,
-    )
-    assert torch.equal(response_logprobs(policy, rollout), response_logprobs(policy, other))
-
-
 def test_chunked_logprobs_and_gradients_equal_the_full_softmax(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("rlhf_engine.logprobs.CHUNK_BYTES", 4 * 40 * 16)
     hidden = torch.randn(50, 8, requires_grad=True)
