@@ -5,9 +5,13 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable
 
-from benchmarks import demo_seeds, start_up
+from benchmarks import demo_seeds, layout_memory, start_up
 
-BENCHMARKS: dict[str, Callable[[], None]] = {"start-up": start_up.main, "demo-seeds": demo_seeds.main}
+BENCHMARKS: dict[str, Callable[[], None]] = {
+    "start-up": start_up.main,
+    "layout-memory": layout_memory.main,
+    "demo-seeds": demo_seeds.main,
+}
 
 
 def main() -> None:

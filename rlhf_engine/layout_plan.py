@@ -32,6 +32,8 @@ Held = tuple[list[MemoryRow], list[TrainedRole]]
 def plan_ppo(config: PPOConfig, *, reward_adapter: LoraConfig | None = None) -> list[MemoryRow]:
     """Rows of a PPO run in `config.layout`; `reward_adapter`: the reward model is one on the policy's backbone.
 
+    Weights are what a role adds to those above it: of policy and value head on one trunk, the trunk is the policy's;
+    of adapters on one backbone, the backbone is the reference's.
     Raises ConfigError where the models' sizes can't be known.
     """
     shape = shape_of(config.model, config.tokenizer)
@@ -71,9 +73,9 @@ def _separate(policy: TrainedRole, scalar: ModelShape, *, checkpointing: bool) -
 
 def _shared_trunk(policy: TrainedRole, scalar: ModelShape) -> Held:
     with_head = policy.parameters + policy.shape.hidden
-    both = replace(policy, name="policy and value head", parameters=with_head, trained=with_head)
+    both = replace(policy, parameters=with_head, trained=with_head)
     rows = [
-        weights(both.name, both.parameters),
+        weights("policy", both.parameters),
         weights("ref_policy", policy.parameters),
         weights("reward_model", scalar.scalar_parameters),
     ]
@@ -95,12 +97,10 @@ def _adapters(config: PPOConfig, policy: TrainedRole, scalar: ModelShape, reward
         lora=of_critic,
     )
     rows = [
-        weights("backbone, which is ref_policy", policy.parameters),
-        weights("policy's adapter", added),
-        weights("value_model's adapter and head", adapter_and_head),
-        weights("reward_model's adapter and head", adapter_and_head)
-        if reward_adapter
-        else weights("reward_model", scalar.scalar_parameters),
+        weights("policy", added),
+        weights("ref_policy", policy.parameters),
+        weights("value_model", adapter_and_head),
+        weights("reward_model", adapter_and_head if reward_adapter else scalar.scalar_parameters),
     ]
     return rows, [tuned, critic]
 

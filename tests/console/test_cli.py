@@ -146,3 +146,20 @@ def test_the_full_screen_needs_a_terminal(tmp_path: Path) -> None:
     )
     assert done.returncode == 2
     assert "needs a terminal" in done.stderr
+
+
+def test_a_plan_shows_layouts_side_by_side_and_writes_nothing(tmp_path: Path) -> None:
+    models = ["--set", "ppo.model.path=gpt2", "--set", "ppo.reward_model.path=gpt2"]
+    plans = json.loads(rlhf(tmp_path, "plan", "ppo", *models, "--layouts", "--json").stdout)["layouts"]
+    peaks = {layout: rows[-1]["bytes"] for layout, rows in plans.items()}
+    assert max(peaks["adapters"], peaks["shared_trunk"]) < peaks["separate"]
+    one = rlhf(tmp_path, "plan", "ppo", *models, "--set", "ppo.layout=adapters", "--json")
+    assert json.loads(one.stdout)["rows"] == plans["adapters"]
+    assert "GiB (update)" in rlhf(tmp_path, "plan", "ppo", *models).stdout
+    assert not any(tmp_path.iterdir())
+
+
+def test_what_has_no_plan_or_no_layouts_is_said(tmp_path: Path) -> None:
+    assert "'echo' has no memory plan" in rlhf(tmp_path, "plan", "echo").stderr
+    refused = rlhf(tmp_path, "plan", "sft", "--layouts")
+    assert (refused.returncode, "sft has no key 'layout'" in refused.stderr) == (2, True)

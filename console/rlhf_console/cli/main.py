@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from rlhf_console.cli import catalogue, checking, control, look, start
+from rlhf_console.cli import catalogue, checking, control, look, planning, start
 from rlhf_console.printable import printable
 from rlhf_sdk.exit_codes import ExitCode
 from rlhf_sdk.trainer import UserError
@@ -49,6 +49,7 @@ def _options(
 
 VERBS: dict[str, Callable[..., None]] = {
     **start.VERBS,
+    **planning.VERBS,
     **checking.VERBS,
     **look.VERBS,
     **control.VERBS,
