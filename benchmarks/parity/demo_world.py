@@ -34,11 +34,11 @@ class Demo:
 
 
 def finished_demo(root: Path, seed: int) -> Demo:
-    """The demo of `seed` in `root`, run now if it is not there."""
+    """The demo of `seed` in `root`, run now if it is not there; scores are read at the last token, as TRL has it."""
     found = sorted(root.glob(f"parity-{seed}-*.eval"))
     if not found:
         command = [RLHF, "run", "pipeline", "--profile", "demo", "--name", f"parity-{seed}"]
-        subprocess.run([*command, "--seed", str(seed), "--runs", str(root)], check=True)
+        subprocess.run([*command, "--seed", str(seed), "--set", "rm.pooling=last", "--runs", str(root)], check=True)
         found = sorted(root.glob(f"parity-{seed}-*.eval"))
     return Demo(RunDir(root / found[-1].name.removesuffix(".eval")))
 
