@@ -16,8 +16,8 @@ from rlhf_engine.hooks import NoHooks
 from rlhf_engine.kl_control import FixedKL
 from rlhf_engine.losses import clipped_policy_loss
 from rlhf_engine.optim import ScheduledAdamW, lr_share
-from rlhf_engine.ppo import PPOModels, PPOState, collect_experience, ppo_loss, ppo_update
-from rlhf_engine.update_metrics import UpdateStatistics, explained_variance
+from rlhf_engine.ppo import PPOModels, PPOState, ppo_update
+from rlhf_engine.update_metrics import explained_variance
 
 HOOKS = NoHooks()
 CONFIG = PPOConfig(
@@ -46,23 +46,6 @@ def weights(model: torch.nn.Module) -> list[torch.Tensor]:
 
 def same(a: list[torch.Tensor], b: list[torch.Tensor]) -> bool:
     return all(torch.equal(x, y) for x, y in zip(a, b, strict=True))
-
-
-def gradients(tokenizer: Any, micro_batch_size: int) -> list[torch.Tensor]:
-    torch.manual_seed(0)
-    state = new_state(tokenizer)
-    config = msgspec.structs.replace(CONFIG, micro_batch_size=micro_batch_size)
-    experience = collect_experience(state, PROMPTS, CONFIG, HOOKS)
-    for micro_batch in experience.micro_batches(micro_batch_size):
-        ppo_loss(state.models, micro_batch, experience, config, UpdateStatistics()).backward()
-    models = (state.models.policy, state.models.value_model)
-    return [p.grad for model in models for p in model.parameters() if p.grad is not None]
-
-
-def test_micro_batches_of_unequal_length_add_up_to_the_batch(tokenizer: Any) -> None:
-    whole, pieces = gradients(tokenizer, 8), gradients(tokenizer, 3)
-    assert len(whole) == len(pieces) > 10
-    assert all(torch.allclose(a, b, rtol=1e-4, atol=1e-6) for a, b in zip(whole, pieces, strict=True))
 
 
 def test_the_same_seed_gives_the_same_update_and_another_does_not(tokenizer: Any) -> None:
