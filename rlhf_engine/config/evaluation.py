@@ -2,22 +2,30 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
-from msgspec import Meta, field
+from msgspec import Meta, field, structs
 
 from rlhf_engine.config.data import COMPARISONS, DataConfig
-from rlhf_engine.config.sections import HUANG, PrecisionConfig, Section, TokenizerConfig
+from rlhf_engine.config.sections import COSTE, HUANG, PrecisionConfig, Section, TokenizerConfig
 from rlhf_engine.config.supervised import WorldComparisonConfig
 
 
 class EvalConfig(Section, frozen=True, kw_only=True):
-    """Compares policies on held-out prompts."""
+    """Compares policies on held-out prompts, or says whether PPO on a reward model is wise."""
 
-    policies: Annotated[dict[str, str], Meta(description="name -> directory, hub id, run:ID; first: baseline")] = field(
-        default_factory=dict
-    )
+    what: Annotated[
+        Literal["policies", "reward_model"],
+        Meta(description="compare policies, or report on a reward model; the first policy is then the SFT policy"),
+    ] = "policies"
+    policies: Annotated[
+        dict[str, str], Meta(description="name -> directory, hub id, run:ID; first: baseline; empty: left out")
+    ] = field(default_factory=dict)
     reward_model: Annotated[str, Meta(description="directory, hub id or run:ID; empty means no proxy score")] = ""
+    ensemble_penalty: Annotated[
+        float,
+        Meta(ge=0, description="as in ppo: taken off a score per std of the reward model's heads", extra=COSTE),
+    ] = 0.0
     data: Annotated[DataConfig, Meta(description="held-out prompts with references")] = DataConfig(split="validation")
     best_of: Annotated[
         int, Meta(ge=0, description="one more policy: best of so many samples of the baseline by the reward model")
@@ -40,3 +48,7 @@ class EvalConfig(Section, frozen=True, kw_only=True):
     device: Annotated[str, Meta(description="auto, cpu, cuda or cuda:N")] = "auto"
     seed: Annotated[int, Meta(ge=0, description="seed of everything random")] = 0
     threads: Annotated[int, Meta(ge=0, description="CPU threads; 0 means torch's choice")] = 0
+
+    def with_named_policies(self) -> EvalConfig:
+        """Without the policies whose path is empty: how a profile drops one of the profile that it extends."""
+        return structs.replace(self, policies={name: path for name, path in self.policies.items() if path})

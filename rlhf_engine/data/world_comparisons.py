@@ -13,6 +13,8 @@ from rlhf_engine.data.world import Annotators, Post, group_candidates, label_gro
 from rlhf_engine.generation import sampled_texts
 from rlhf_engine.hooks import Hooks
 
+SAMPLED, WRITTEN = "sample", "writer"
+
 
 def label_world_comparisons(
     policy: PreTrainedModel,
@@ -23,7 +25,10 @@ def label_world_comparisons(
     batch_size: int,
     hooks: Hooks,
 ) -> list[dict[str, Any]]:
-    """One record for each of `data.max_rows` posts: its responses, and every pair of them as (winner, loser)."""
+    """One record for each of `data.max_rows` posts: its responses, and every pair of them as (winner, loser).
+
+    `sources` says of each response whether it is a sample or a writer's.
+    """
     prompts = load_prompts(data, tokenizer, hooks=hooks)
     count = world.samples_per_post
     texts = sampled_texts(
@@ -47,5 +52,6 @@ def label_world_comparisons(
         candidates = group_candidates(
             post, samples, rng, careful=world.careful, edited=world.edited, sloppy=world.sloppy
         )
-        records.append(label_group(post, candidates, annotators, rng))
+        sources = [SAMPLED if text in samples else WRITTEN for text in candidates]
+        records.append(label_group(post, candidates, annotators, rng) | {"sources": sources})
     return records

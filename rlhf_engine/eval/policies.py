@@ -22,7 +22,7 @@ from rlhf_engine.logprobs import response_logprobs
 from rlhf_engine.models import compute_precision
 from rlhf_engine.rewards import sequence_kl
 from rlhf_engine.rollout import Rollout, in_micro_batches
-from rlhf_engine.scalar_models import ScalarModel, response_scores
+from rlhf_engine.scalar_models import ScalarModel, scores_and_disagreements
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,6 +53,7 @@ class Evaluator:
     tokenizer: PreTrainedTokenizerBase
     baseline: PreTrainedModel
     reward_model: ScalarModel | None
+    ensemble_penalty: float
     response_tokens: int
     reference_tokens: int
     batch_size: int
@@ -132,8 +133,11 @@ class Evaluator:
         if reward_model is None:
             return []
         with self.hooks.phase("score"), compute_precision(rollout.tokens.device, self.compute):
-            (scores,) = in_micro_batches(
-                lambda rows: (response_scores(reward_model, rows),), rollout, self.batch_size, self.hooks
+            scores, _ = in_micro_batches(
+                lambda rows: scores_and_disagreements(reward_model, rows, ensemble_penalty=self.ensemble_penalty),
+                rollout,
+                self.batch_size,
+                self.hooks,
             )
         return [float(score) for score in scores]
 

@@ -5,9 +5,9 @@ from rlhf_sdk.spec import Panel, PluginSpec
 
 plugin = PluginSpec(
     name="eval",
-    summary="compares policies on held-out prompts: gold, proxy, KL, win rates, ROUGE-L",
+    summary="compares policies on held-out prompts, or says whether PPO on a reward model is wise",
     config=EvalConfig,
-    trainer="rlhf_plugins.eval.trainer:EvalTrainer",
+    trainer="rlhf_plugins.eval.choice:ChosenEvaluation",
     panels=[
         Panel("Scores of each policy in turn", ["eval/proxy_mean", "eval/gold_mean"], "points"),
         Panel("KL to the baseline", ["eval/kl_sequence_nats"], "nats/sequence"),

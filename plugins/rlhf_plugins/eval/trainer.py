@@ -39,7 +39,7 @@ class EvalTrainer(EngineTrainer):
     config: EvalConfig
 
     def prepare(self) -> None:
-        config = self.config
+        self.config = config = self.config.with_named_policies()
         _check(config)
         self.baseline_name = next(iter(config.policies))
         baseline_path = config.policies[self.baseline_name]
@@ -53,6 +53,7 @@ class EvalTrainer(EngineTrainer):
             tokenizer=self.tokenizer,
             baseline=self.load_policy(self.baseline_name),
             reward_model=self.load_reward_model(),
+            ensemble_penalty=config.ensemble_penalty,
             response_tokens=config.response_tokens,
             reference_tokens=config.data.max_response_tokens,
             batch_size=config.batch_size,
