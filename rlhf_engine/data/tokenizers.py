@@ -40,7 +40,7 @@ def _from_path(path: str) -> PreTrainedTokenizerBase:
         if file.exists() and not (file.parent / "tokenizer_config.json").exists():
             return PreTrainedTokenizerFast(tokenizer_file=str(file))
         tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(path)
-    except (OSError, ValueError) as error:
+    except Exception as error:  # the tokenizers library raises nothing narrower
         if Path(path).exists():
             reason = str(error).splitlines()[0]
             raise ConfigError(f"tokenizer: {path!r} can't be loaded: {reason}") from None

@@ -60,10 +60,11 @@ def _collect(rows: Iterable[CheckRow], *, as_json: bool) -> list[CheckRow]:
     """All rows; as a table each is printed as soon as it is there."""
     if as_json:
         return list(rows)
-    typer.echo(_line("state", "check", "figure", "threshold"))
-    typer.echo(_line(*("-" * width for width in (*WIDTHS, 14))))
-    found = []
+    found: list[CheckRow] = []
     for row in rows:
+        if not found:
+            typer.echo(_line("state", "check", "figure", "threshold"))
+            typer.echo(_line(*("-" * width for width in (*WIDTHS, 14))))
         found.append(row)
         typer.echo(_row(row))
     counts = Counter(row.state for row in found)
