@@ -16,7 +16,7 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
-from rlhf_engine.config import InitConfig, ModelConfig, Precision
+from rlhf_engine.config import InitConfig, ModelConfig, Precision, PrecisionConfig
 from rlhf_engine.data.tokenizers import check_vocabulary
 from rlhf_engine.errors import ConfigError, hub_advice
 
@@ -49,8 +49,18 @@ def choose_device(name: str) -> torch.device:
 
 
 def compute_precision(device: torch.device, compute: Precision) -> AbstractContextManager[Any]:
-    """Runs matrix products in bf16 where asked; weights, log-probabilities and losses stay fp32."""
-    return torch.autocast(device.type, dtype=torch.bfloat16) if compute == "bfloat16" else nullcontext()
+    """Runs matrix products in 16 bits where asked; weights, log-probabilities and losses stay fp32."""
+    return nullcontext() if compute == "float32" else torch.autocast(device.type, dtype=getattr(torch, compute))
+
+
+def check_precision(precision: PrecisionConfig) -> None:
+    """Raises ConfigError for float16 that is not explicitly allowed."""
+    if precision.compute == "float16" and not precision.allow_float16:
+        raise ConfigError(
+            'precision.compute: "float16" ends at 65504, so that activations overflow, and probability ratios at a log '
+            "ratio of 11.09; gradients below 6e-8 become 0, for losses are not scaled. Use bfloat16 or float32, or "
+            "insist with precision.allow_float16 = true"
+        )
 
 
 def _sizes_of(init: InitConfig, vocabulary: int) -> dict[str, Any]:
@@ -84,6 +94,8 @@ def model_config_of(init: InitConfig, tokenizer: PreTrainedTokenizerBase) -> Any
 
 def read_model_config(config: ModelConfig, key: str) -> Any:
     """The transformers config of `config.path`. Raises ConfigError, naming `key`, if it can't be had."""
+    if config.revision and Path(config.path).exists():
+        raise ConfigError(f"{key}.revision: {config.revision!r} is for a hub's model; {config.path!r} is a directory")
     try:
         return AutoConfig.from_pretrained(config.path, revision=config.revision or None)
     except (OSError, ValueError) as error:

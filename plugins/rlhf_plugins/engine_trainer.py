@@ -24,7 +24,7 @@ from rlhf_engine.config import DataConfig
 from rlhf_engine.data.api import raw_texts
 from rlhf_engine.data.tokenizers import load_tokenizer
 from rlhf_engine.errors import ConfigError, DataError, NonFiniteError
-from rlhf_engine.models import choose_device
+from rlhf_engine.models import check_precision, choose_device
 from rlhf_engine.optim import ScheduledAdamW
 from rlhf_plugins.torch_runtime import TorchRuntime
 from rlhf_sdk.trainer import DivergedError, Metrics, Run, UserError
@@ -83,6 +83,7 @@ class EngineTrainer:
         if self.config.threads:
             torch.set_num_threads(self.config.threads)
         with translated_errors():
+            check_precision(self.config.precision)
             self.device = choose_device(self.config.device)
             self.prepare()
         self.lights = LiveLights(self.light_rules(), self.total_steps)

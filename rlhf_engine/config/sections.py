@@ -14,7 +14,7 @@ COSTE = {"source": "Coste et al. 2024"}
 SHAO = {"source": "Shao et al. 2024"}
 
 Architecture = Literal["llama", "gpt_neox", "gpt2"]
-Precision = Literal["float32", "bfloat16"]
+Precision = Literal["float32", "bfloat16", "float16"]
 
 
 class Section(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -88,6 +88,10 @@ class PrecisionConfig(Section, frozen=True, kw_only=True):
     """Numbers: weights stay float32; `bfloat16` runs the forward and backward in bf16 with fp32 log-probabilities."""
 
     compute: Annotated[Precision, Meta(description="dtype of matrix products")] = "float32"
+    allow_float16: Annotated[
+        bool,
+        Meta(description="float16 overflows at a log ratio of 11.09 and has no loss scaling here: refused without"),
+    ] = False
 
 
 class TrainerConfig(Section, frozen=True, kw_only=True):

@@ -5,12 +5,12 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
 
 import torch
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from rlhf_engine.config import Precision
 from rlhf_engine.data.examples import Prompt
 from rlhf_engine.data.formatting import response_tokens
 from rlhf_engine.data.world import Post, gold_score
@@ -57,7 +57,7 @@ class Evaluator:
     response_tokens: int
     reference_tokens: int
     batch_size: int
-    compute: Literal["float32", "bfloat16"]
+    compute: Precision
     seed: int
     hooks: Hooks
 

@@ -20,6 +20,7 @@ from rlhf_engine.config import (
     OnlineConfig,
     OptimizerConfig,
     PPOConfig,
+    PrecisionConfig,
     PreferenceConfig,
     RLOOConfig,
     RMConfig,
@@ -281,6 +282,7 @@ def test_preferences_can_be_those_of_the_reward_model(sft: Path, tmp_path: Path)
         ({"reward_model": ModelConfig()}, "reward_model.path"),
         ({"device": "cuda:9"} if not torch.cuda.is_available() else {"device": "tpu?"}, "device"),
         ({"data": DataConfig(source=["world"])}, "max_rows"),
+        ({"precision": PrecisionConfig(compute="float16")}, "allow_float16"),
     ],
 )
 def test_a_config_that_cannot_work_is_the_users_mistake(
