@@ -87,10 +87,9 @@ def config_of(name: str, folder: Path) -> PPOConfig:
 def new_state(config: PPOConfig) -> PPOState:
     models = load_ppo_models(config, tokenizer(), CPU, NoHooks())
     critic = own_parameters(models.value_model, models.policy)
-    optimizers = [
-        ScheduledAdamW(named, config.optimizer, 4) for named in (models.policy.named_parameters(), critic.items())
-    ]
-    return PPOState(models, *optimizers, FixedKL(config.kl_coef), eos_id=0, pad_id=1)
+    policy_optimizer = ScheduledAdamW(models.policy.named_parameters(), config.optimizer, 4)
+    value_optimizer = ScheduledAdamW(critic.items(), config.optimizer, 4)
+    return PPOState(models, policy_optimizer, value_optimizer, FixedKL(config.kl_coef), eos_id=0, pad_id=1)
 
 
 def peak_of(name: str, folder: Path) -> Peak:

@@ -14,11 +14,13 @@ CHUNK_BYTES = 32 * 2**20
 """Largest fp32 logits that exist at once; memory for logits grows neither with the batch nor with the prompt."""
 
 
-def _chunk_rows(vocabulary: int) -> int:
+def chunk_rows(vocabulary: int) -> int:
+    """How many tokens have their logits at once."""
     return max(CHUNK_BYTES // (4 * vocabulary), 16)
 
 
-def _chunk_logits(hidden: Tensor, weight: Tensor, temperature: float) -> Tensor:
+def chunk_logits(hidden: Tensor, weight: Tensor, temperature: float) -> Tensor:
+    """hidden [N, H] weight [V, H]^T / temperature, fp32 [N, V]."""
     return (hidden @ weight.to(hidden.dtype).T).float().div_(temperature)
 
 
@@ -28,8 +30,8 @@ class _SelectedLogProbs(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, hidden: Tensor, weight: Tensor, targets: Tensor, temperature: float) -> Tensor:
         selected, normalisers = [], []
-        for rows in torch.arange(len(targets), device=hidden.device).split(_chunk_rows(len(weight))):
-            logits = _chunk_logits(hidden[rows], weight, temperature)
+        for rows in torch.arange(len(targets), device=hidden.device).split(chunk_rows(len(weight))):
+            logits = chunk_logits(hidden[rows], weight, temperature)
             normaliser = logits.logsumexp(dim=-1)
             selected.append(logits.gather(1, targets[rows, None]).squeeze(1) - normaliser)
             normalisers.append(normaliser)
@@ -44,8 +46,8 @@ class _SelectedLogProbs(torch.autograd.Function):
         hidden, weight, targets, normalisers = ctx.saved_tensors
         grad_hidden = torch.empty_like(hidden)
         grad_weight = torch.zeros_like(weight) if ctx.needs_input_grad[1] else None
-        for rows in torch.arange(len(targets), device=hidden.device).split(_chunk_rows(len(weight))):
-            logits = _chunk_logits(hidden[rows], weight, ctx.temperature)
+        for rows in torch.arange(len(targets), device=hidden.device).split(chunk_rows(len(weight))):
+            logits = chunk_logits(hidden[rows], weight, ctx.temperature)
             scale = grad[rows] / ctx.temperature
             grad_logits = (logits - normalisers[rows, None]).exp_().mul_(-scale[:, None])
             grad_logits.scatter_add_(1, targets[rows, None], scale[:, None])
@@ -66,8 +68,8 @@ def selected_logprobs(hidden: Tensor, weight: Tensor, targets: Tensor, temperatu
 def distribution_entropies(hidden: Tensor, weight: Tensor, temperature: float = 1.0) -> Tensor:
     """Entropy in nats, fp32 [N], of softmax(hidden [N, H] weight [V, H]^T / temperature)."""
     entropies = [hidden.new_zeros(0, dtype=torch.float32)]
-    for chunk in hidden.split(_chunk_rows(len(weight))):
-        logprobs = _chunk_logits(chunk, weight, temperature).log_softmax(dim=-1)
+    for chunk in hidden.split(chunk_rows(len(weight))):
+        logprobs = chunk_logits(chunk, weight, temperature).log_softmax(dim=-1)
         entropies.append(-(logprobs.exp() * logprobs).sum(dim=-1))
     return torch.cat(entropies)
 

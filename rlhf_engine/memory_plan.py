@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from rlhf_engine.activations import forward_bytes
 from rlhf_engine.adapter_sizes import adapter_parameters
 from rlhf_engine.config import (
     CriticFreeConfig,
+    DistilConfig,
     LoraConfig,
     ModelConfig,
     PreferenceConfig,
     PretrainConfig,
     RMConfig,
     SFTConfig,
+    TokenizerConfig,
 )
 from rlhf_engine.known_models import ModelShape, shape_of
 from rlhf_engine.layout_plan import online_rows
@@ -18,10 +21,10 @@ from rlhf_engine.memory_rows import (
     Batch,
     MemoryRow,
     TrainedRole,
+    chunk_bytes,
     compute_bytes,
     compute_copies,
     framework,
-    logits_row,
     moments,
     sampling_rows,
     update_rows,
@@ -66,7 +69,6 @@ def _plan_language_model(config: PretrainConfig | SFTConfig, batch: Batch, lora:
             weights("policy", policy.parameters),
             moments(policy),
             *update_rows(config, [policy], batch),
-            logits_row(policy.shape, compute_bytes(config), "update", trains_head=lora is None),
         ]
     )
 
@@ -89,7 +91,7 @@ def plan_rm(config: RMConfig) -> list[MemoryRow]:
         framework(),
         weights("reward_model", reward_model.parameters),
         moments(reward_model),
-        *update_rows(config, [reward_model], Batch(config.micro_batch_size, tokens)),
+        *update_rows(config, [reward_model], Batch(config.micro_batch_size, tokens), logits=False),
     ]
     if in_world or config.score_norm == "affine_on_sft_samples":
         data = config.data if in_world else config.norm_data
@@ -126,7 +128,29 @@ def plan_preferences(config: PreferenceConfig) -> list[MemoryRow]:
             *sampling_rows(shape, sampled, number, "sample"),
             *update_rows(config, [policy], Batch(config.micro_batch_size, tokens)),
             compute_copies("ref_policy", shape.policy_parameters, number, "update"),
-            logits_row(shape, number, "update", trains_head=True),
+        ]
+    )
+
+
+def plan_distil(config: DistilConfig) -> list[MemoryRow]:
+    """Rows of a distillation run. Raises ConfigError where the models' sizes can't be known."""
+    teacher = shape_of(config.teacher, config.tokenizer, key="teacher")
+    student = _policy(shape_of(config.model, TokenizerConfig(train_vocab_size=teacher.vocabulary)), config.model)
+    number = compute_bytes(config)
+    tokens = config.data.max_prompt_tokens + config.response_tokens
+    sampled = Batch(min(config.rollout_batch_size, config.batch_size), tokens)
+    read = Batch(min(config.micro_batch_size, config.batch_size), tokens)
+    return with_peak(
+        [
+            framework(),
+            weights("student", student.parameters),
+            weights("teacher", teacher.policy_parameters),
+            moments(student),
+            *sampling_rows(teacher, sampled, number, "rollout"),
+            *update_rows(config, [student], read),
+            MemoryRow("activations: teacher", "update", forward_bytes(teacher, read.rows, read.tokens, number)),
+            compute_copies("teacher", teacher.policy_parameters, number, "update"),
+            MemoryRow("logits of the teacher: one chunk", "update", chunk_bytes(teacher, number, backward=True)),
         ]
     )
 

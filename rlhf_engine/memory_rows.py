@@ -49,7 +49,7 @@ class TrainedRole:
 
 def compute_bytes(config: TrainerConfig) -> int:
     """Bytes of one number in matrix products."""
-    return BFLOAT16 if config.precision.compute == "bfloat16" else FLOAT32
+    return FLOAT32 if config.precision.compute == "float32" else BFLOAT16
 
 
 def with_peak(rows: Sequence[MemoryRow]) -> list[MemoryRow]:
@@ -77,8 +77,12 @@ def moments(role: TrainedRole) -> MemoryRow:
     return MemoryRow(f"Adam moments: {role.name}", ALWAYS, ADAM_MOMENTS * role.trained)
 
 
-def update_rows(config: TrainerConfig, roles: Sequence[TrainedRole], batch: Batch) -> list[MemoryRow]:
-    """Gradients, bf16 copies and activations of the roles whose losses go backwards together."""
+def update_rows(
+    config: TrainerConfig, roles: Sequence[TrainedRole], batch: Batch, *, logits: bool = True
+) -> list[MemoryRow]:
+    """Gradients, bf16 copies and activations of the roles whose losses go backwards together; `logits`: of the first
+    role, whose logits are gone before the gradients of its blocks' activations come.
+    """
     number = compute_bytes(config)
     rows = []
     for role in roles:
@@ -96,7 +100,12 @@ def update_rows(config: TrainerConfig, roles: Sequence[TrainedRole], batch: Batc
             MemoryRow(f"activations: {role.name}", "update", saved),
         ]
     buffers = [backward_buffer_bytes(role.shape, batch.rows, batch.tokens, number) for role in roles]
-    return [*rows, MemoryRow("backward buffers", "update", max(buffers))]
+    passing = [MemoryRow("backward buffers", "update", max(buffers))]
+    if logits:
+        passing.append(MemoryRow("logits: one chunk", "update", chunk_bytes(roles[0].shape, number, backward=True)))
+        if roles[0].lora is None:
+            rows.append(_head_gradient(roles[0].shape, number))
+    return [*rows, max(passing, key=lambda row: row.bytes)]
 
 
 def compute_copies(role: str, parameters: int, number: int, phase: str) -> MemoryRow:
@@ -115,9 +124,13 @@ def sampling_rows(shape: ModelShape, batch: Batch, number: int, phase: str) -> l
     ]
 
 
-def logits_row(shape: ModelShape, number: int, phase: str, *, trains_head: bool) -> MemoryRow:
-    """One chunk of logits and its scratch; where the output head is trained, also its gradient on its way."""
-    head = shape.vocabulary * shape.hidden
-    copies = BFLOAT16 * head if number == BFLOAT16 else 0
-    gradient = (2 * FLOAT32 + (number if number == BFLOAT16 else 0)) * head if trains_head else 0
-    return MemoryRow("logits: one chunk", phase, 3 * LOGIT_CHUNK_BYTES + copies + gradient)
+def chunk_bytes(shape: ModelShape, number: int, *, backward: bool) -> int:
+    """One chunk of logits and its scratch: probabilities and products, or backward in fp32 the logits' gradient."""
+    copies = BFLOAT16 * shape.vocabulary * shape.hidden if number == BFLOAT16 else 0
+    return (2 if backward and number == FLOAT32 else 3) * LOGIT_CHUNK_BYTES + copies
+
+
+def _head_gradient(shape: ModelShape, number: int) -> MemoryRow:
+    """The output head's gradient on its way: its sum over chunks, and one chunk's."""
+    share = 2 * FLOAT32 + (number if number == BFLOAT16 else 0)
+    return MemoryRow("output head's gradient", "update", share * shape.vocabulary * shape.hidden)

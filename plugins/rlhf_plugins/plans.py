@@ -13,6 +13,7 @@ import msgspec
 from rlhf_engine import layout_plan, memory_plan
 from rlhf_engine.config import (
     CriticFreeConfig,
+    DistilConfig,
     DPOConfig,
     GRPOConfig,
     IPOConfig,
@@ -33,7 +34,7 @@ from rlhf_sdk.run_root import run_root
 from rlhf_sdk.spec import PlanRow
 from rlhf_sdk.trainer import UserError
 
-MODEL_FIELDS = ("model", "reward_model")
+MODEL_FIELDS = ("model", "reward_model", "teacher")
 PEAK = "peak"
 
 
@@ -65,6 +66,11 @@ def plan_preferences(config: PreferenceConfig) -> list[PlanRow]:
 def plan_critic_free(config: CriticFreeConfig) -> list[PlanRow]:
     """Memory rows of an RLOO or GRPO run."""
     return _rows(memory_plan.plan_critic_free, config)
+
+
+def plan_distil(config: DistilConfig) -> list[PlanRow]:
+    """Memory rows of a distillation run."""
+    return _rows(memory_plan.plan_distil, config)
 
 
 def plan_pipeline(config: Any) -> list[PlanRow]:
@@ -165,4 +171,5 @@ _PLANS: dict[str, tuple[Callable[[Any], list[PlanRow]], type[Any]]] = {
     "dpo": (plan_preferences, DPOConfig),
     "ipo": (plan_preferences, IPOConfig),
     "kto": (plan_preferences, KTOConfig),
+    "distil": (plan_distil, DistilConfig),
 }

@@ -5,6 +5,7 @@ Huang et al. 2024 ("The N+ Implementation Details of RLHF with PPO", arXiv:2403.
 """
 
 from rlhf_engine.config.data import COMPARISONS, CleaningConfig, ColumnConfig, DataConfig
+from rlhf_engine.config.distillation import DistilConfig
 from rlhf_engine.config.evaluation import EvalConfig
 from rlhf_engine.config.lora import LoraConfig
 from rlhf_engine.config.online import CriticFreeConfig, GRPOConfig, OnlineConfig, PPOConfig, RLOOConfig
@@ -40,6 +41,7 @@ __all__ = [
     "CriticFreeConfig",
     "DPOConfig",
     "DataConfig",
+    "DistilConfig",
     "EvalConfig",
     "GRPOConfig",
     "IPOConfig",

@@ -150,7 +150,7 @@ def test_more_asked_for_is_more_memory(change: str) -> None:
 
 def test_logits_do_not_grow_with_the_batch_or_the_prompt() -> None:
     long_prompts = small_ppo(data=DataConfig(max_prompt_tokens=2048), micro_batch_size=32)
-    key = ("logits: one chunk", "update")
+    key = ("logits: one chunk", "score")
     assert by_name(plan_ppo(long_prompts))[key] == by_name(plan_ppo(small_ppo()))[key]
 
 
