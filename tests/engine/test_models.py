@@ -16,25 +16,10 @@ from rlhf_engine.errors import ConfigError
 from rlhf_engine.logprobs import response_logprobs, selected_logprobs
 from rlhf_engine.models import load_policy, save_model
 from rlhf_engine.rollout import Rollout
-from rlhf_engine.scalar_models import load_scalar_model, response_scores, response_values
+from rlhf_engine.scalar_models import load_scalar_model, response_scores
 from rlhf_engine.shared_prompts import group_scores, shared_prompt_batch
 
 CPU = torch.device("cpu")
-
-
-@pytest.mark.parametrize("architecture", ARCHITECTURES)
-def test_padding_and_company_change_neither_logprobs_nor_scores_nor_values(
-    tokenizer: Any, architecture: Architecture
-) -> None:
-    policy, scalar = policy_of(tokenizer, architecture), scalar_model_of(tokenizer, architecture)
-    rollout = random_rollout()
-    together = response_logprobs(policy, rollout), response_values(scalar, rollout), response_scores(scalar, rollout)
-    for row in range(len(rollout)):
-        alone = rollout.rows(torch.tensor([row]))
-        width = alone.response_tokens.shape[1]
-        assert torch.allclose(response_logprobs(policy, alone)[0], together[0][row, :width], atol=1e-5)
-        assert torch.allclose(response_values(scalar, alone)[0], together[1][row, :width], atol=1e-5)
-        assert torch.allclose(response_scores(scalar, alone)[0], together[2][row], atol=1e-5)
 
 
 def test_chunked_logprobs_and_gradients_equal_the_full_softmax(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from decoding import chosen, decoded
 from engine_models import ARCHITECTURES, random_rollout
+from plain_forward import one_by_one_logprobs
 from rlhf_engine import logprobs, models, ppo, scalar_models, update_metrics
 from rlhf_engine.config import Architecture, PPOConfig, Precision, PrecisionConfig
 from rlhf_engine.experience import PPOExperience
@@ -115,16 +116,6 @@ def test_03_nothing_is_clipped_and_approx_kl_is_zero(architecture: Architecture)
     values = update_metrics.UpdateMetrics.of(experience, statistics, kl_coef=0.0).values
     names = ("policy/approx_kl_nats", "policy/clip_fraction", "value/clip_fraction", "policy/ratio_max_deviation")
     assert [values[name] for name in names] == [0.0, 0.0, 0.0, 0.0]
-
-
-def one_by_one_logprobs(policy: torch.nn.Module, rows: Rollout, temperature: float) -> list[Tensor]:
-    """Of each row's response tokens by plain transformers, without padding or company."""
-    result = []
-    for row in range(len(rows)):
-        tokens, length = rows.tokens[row][rows.mask[row]], int(rows.response_lengths[row])
-        logits = policy(input_ids=tokens[None]).logits[0, -length - 1 : -1] / temperature
-        result.append(logits.log_softmax(-1).gather(1, tokens[-length:, None]).squeeze(1))
-    return result
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
