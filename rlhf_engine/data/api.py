@@ -73,11 +73,12 @@ def _build(
             hooks.safe_point()
         problem = problem_of(record, roles)
         if problem is not None:
-            report.skip(file, number, *problem)
+            report.skip(file, number, *problem, record.get("id", ""))
             continue
         prompt = _prompt_of(record, config, tokenizer, report)
         if prompt is None:
-            report.skip(file, number, "nothing is left of the post after truncation", record.get("title", ""))
+            problem = "nothing is left of the post after truncation", record.get("title", "")
+            report.skip(file, number, *problem, record.get("id", ""))
             continue
         responses = [record[role] for role in response_roles(roles)]
         report.kept += 1
@@ -108,6 +109,8 @@ def _load(
 
     folder = (cache_dir or default_cache()) / f"{kind}-{cache_key(kind, config, tokenizer, **details)}"
     path, report = cached(folder, write)
+    # What is cached may have been built under a larger limit.
+    report.check(config.max_bad_share)
     return datasets.Dataset.from_file(str(path)), report
 
 
@@ -226,7 +229,7 @@ def _documents(config: DataConfig, report: DataReport) -> Iterator[str]:
     for file, number, record in records(config, report, ("text",), "documents"):
         problem = problem_of(record, ("text",))
         if problem is not None:
-            report.skip(file, number, *problem)
+            report.skip(file, number, *problem, record.get("id", ""))
             continue
         report.kept += 1
         title = record.get("title")

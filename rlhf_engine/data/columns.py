@@ -51,13 +51,13 @@ def needs(columns: ColumnConfig, present: Iterable[str], roles: Iterable[str], w
 
 
 def unify(record: Mapping[str, Any], columns: ColumnConfig) -> dict[str, Any]:
-    """The record with our names added: prompt parts, responses, id; its other fields stay as they are."""
-    unified = _openai_comparison(record) or _split_transcripts(dict(record))
-    for role in USUAL:
-        name = column_of(role, columns, unified)
-        if name is not None and name != role and role not in unified:
-            unified[role] = unified[name]
-    return unified
+    """The record with our names added: prompt parts, responses, id; its other fields stay as they are.
+
+    A configured column counts also where the record has one of our own name.
+    """
+    found = _openai_comparison(record) or _split_transcripts(dict(record))
+    names = {role: column_of(role, columns, found) for role in USUAL if role not in found or getattr(columns, role)}
+    return found | {role: found[name] for role, name in names.items() if name is not None}
 
 
 def _openai_comparison(record: Mapping[str, Any]) -> dict[str, Any] | None:

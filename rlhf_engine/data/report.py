@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import asdict, astuple, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ class SkippedRow:
     row: int
     reason: str
     value: str
+    id: str = ""
 
 
 @dataclass
@@ -33,8 +34,9 @@ class DataReport:
     counts: Counter[str] = field(default_factory=Counter)
     skipped: list[SkippedRow] = field(default_factory=list)
 
-    def skip(self, file: str, row: int, reason: str, value: Any) -> None:
-        self.skipped.append(SkippedRow(file, row, reason, str(value)[:EXCERPT]))
+    def skip(self, file: str, row: int, reason: str, value: Any, row_id: object = "") -> None:
+        """Notes a row that can't be used; `row_id`: what `data.columns.id` says of it."""
+        self.skipped.append(SkippedRow(file, row, reason, str(value)[:EXCERPT], str(row_id)))
 
     def summary(self) -> str:
         """One line for the record."""
@@ -59,12 +61,12 @@ class DataReport:
 
     def write_skipped(self, path: Path) -> None:
         """The skipped rows as JSON lines."""
-        lines = [json.dumps({"file": r.file, "row": r.row, "reason": r.reason, "value": r.value}) for r in self.skipped]
+        lines = [json.dumps(asdict(row)) for row in self.skipped]
         path.write_text("\n".join(lines) + "\n")
 
     def to_plain(self) -> dict[str, Any]:
         """For the cache."""
-        rows = [[r.file, r.row, r.reason, r.value] for r in self.skipped]
+        rows = [list(astuple(row)) for row in self.skipped]
         return {"read": self.read, "kept": self.kept, "counts": dict(self.counts), "skipped": rows}
 
     @classmethod

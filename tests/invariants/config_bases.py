@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -25,9 +26,14 @@ class Workshop:
         self.models = build_models(folder)
         self.posts = write_rows(folder / "posts.jsonl", _posts())
         self.some_posts = write_rows(folder / "some_posts.jsonl", _posts()[:2])
+        self.pairs = write_rows(
+            folder / "pairs.jsonl", [_posts()[5], _posts()[5] | {"rejected": "a third"}, _posts()[4]]
+        )
         self.bad_rows = write_rows(folder / "bad_rows.jsonl", [_posts()[5] | {"summary": None}])
         self.documents = write_rows(folder / "documents.jsonl", [{"text": f"{row['post']} so"} for row in _posts() * 4])
         self.curve = write_curve(folder / "ppo", 1.0)
+        self.echoed = str(folder)
+        (folder / "echo.json").write_text(json.dumps({"steps_done": 1, "sum": 0.5}))
 
     def base(self, plugin: str) -> Config:
         """The config of the run that mutated ones are compared with."""
@@ -65,6 +71,29 @@ class Workshop:
         rollout = {"rollout_batch_size": 2, "response_tokens": 6, "missing_eos": "subtract", "temperature": 1.0}
         samples = {"sample_every": 2, "sample_count": 1}
         return TRAINER | models | {"data": world(6, 16), "gamma": 0.9} | sizes | rollout | samples
+
+    def _rloo(self) -> Config:
+        return {key: value for key, value in self._ppo().items() if key != "gamma"} | {"samples_per_prompt": 2}
+
+    def _grpo(self) -> Config:
+        return self._rloo()
+
+    def _dpo(self) -> Config:
+        data = {"data": world(3, 6), "eval_data": world(4, 3)}
+        sizes = {"batch_size": 2, "micro_batch_size": 1, "eval_every": 2, "kl_samples": 2, "sample_count": 1}
+        return TRAINER | {"model": {"path": self.models["policy"]}} | data | sizes
+
+    def _ipo(self) -> Config:
+        return self._dpo()
+
+    def _kto(self) -> Config:
+        return self._dpo()
+
+    def _distil(self) -> Config:
+        models = {"teacher": {"path": self.models["policy"]}, "model": {"init": msgspec.to_builtins(INIT)}}
+        data = {"data": world(20, 12), "eval_data": world(21, 2), "response_tokens": 6}
+        sizes = {"batch_size": 4, "micro_batch_size": 2, "rollout_batch_size": 4, "eval_every": 2, "sample_count": 1}
+        return TRAINER | models | data | sizes
 
     def _eval(self) -> Config:
         policies = {"base": self.models["policy"], "other": self.models["other_policy"]}

@@ -5,9 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from copy import deepcopy
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from rlhf_engine.data.formatting import format_prompt
 from rlhf_engine.data.tokenizers import load_tokenizer
 from rlhf_engine.data.world import demonstrations
 from rlhf_engine.models import load_policy, save_model
+from rlhf_engine.scalar_heads import HeadShape
 from rlhf_engine.scalar_models import load_scalar_model
 from rlhf_sdk.events import ChildRun, Event, MetricsLogged, Progress, encode_line
 from rlhf_sdk.run_dir import RunDir
@@ -67,6 +69,7 @@ def finished_run(directory: Path, plugin: str, config: Config) -> Fingerprint:
     with pytest.MonkeyPatch.context() as patch, _safe_points(patch) as safe_points:
         patch.setattr(Control, "install_signal_handlers", lambda control: None)
         patch.setattr("os.fsync", lambda descriptor: None)
+        patch.setattr("time.process_time", lambda: 0.0)
         forwards: list[None] = []
         counter = register_module_forward_hook(lambda *_: forwards.append(None))
         exit_code = Worker(run, attempt=1, since=time.time()).main()
@@ -79,7 +82,7 @@ def finished_run(directory: Path, plugin: str, config: Config) -> Fingerprint:
         "children": [_steady(event) for child in _children(run) for event in child.events()],
         "samples": [_steady(sample) for sample in run.samples()],
         "files": _hashes(run.checkpoints) | _hashes(run.data),
-        "safe points": len(safe_points),
+        "safe points": 0 if _children(run) else len(safe_points),
         "forwards": len(forwards),
         "threads": used_threads,
     }
@@ -133,7 +136,7 @@ def write_curve(directory: Path, proxy: float) -> str:
 
 def world(seed: int, rows: int) -> Config:
     """A section of data from the built-in world."""
-    limits = {"max_prompt_tokens": 160, "max_response_tokens": 24}
+    limits = {"max_prompt_tokens": 160, "max_response_tokens": 10}
     return {"source": ["world"], "world_seed": seed, "max_rows": rows} | limits
 
 
@@ -141,7 +144,7 @@ INIT = InitConfig(hidden_size=16, layers=1, heads=2, max_positions=256, initiali
 
 
 def build_models(folder: Path) -> dict[str, str]:
-    """Paths of a policy and another, a reward model and another, and a tokenizer that none of them has."""
+    """Paths of a policy and another, a reward model, another and one of two heads, and a tokenizer that none has."""
     rows = list(demonstrations(60, seed=0))
     texts = [f"{format_prompt(row, 'tldr')} {row['summary']}" for row in rows]
     sizes = {"tokenizer": 380, "policy": 400}
@@ -150,8 +153,12 @@ def build_models(folder: Path) -> dict[str, str]:
     }
     tokenizers["tokenizer"].save_pretrained(folder / "tokenizer")
     config, cpu, tokenizer = ModelConfig(init=INIT), torch.device("cpu"), tokenizers["policy"]
-    for seed, name in enumerate(["policy", "other_policy", "reward_model", "other_reward_model"]):
+    two_heads = partial(load_scalar_model, head_shape=HeadShape(count=2))
+    loaders: dict[str, Callable[..., Any]] = {
+        "policy": load_policy, "other_policy": load_policy, "reward_model": load_scalar_model,
+        "other_reward_model": load_scalar_model, "ensemble": two_heads,
+    }  # fmt: skip
+    for seed, (name, load) in enumerate(loaders.items()):
         torch.manual_seed(seed)
-        load = load_policy if name.endswith("policy") else load_scalar_model
         save_model(load(config, tokenizer, cpu), tokenizer, folder / name)
-    return {name: str(folder / name) for name in (*tokenizers, "other_policy", "reward_model", "other_reward_model")}
+    return {name: str(folder / name) for name in ("tokenizer", *loaders)}
