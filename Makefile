@@ -37,7 +37,7 @@ check: $(INSTALLED)  ## style, types, import direction, documents
 	$(BIN)/lint-imports
 	$(BIN)/pytest --durations=0 tests/house/docs
 
-docs: $(INSTALLED)  ## write docs/options.md and docs/commands.md anew
+docs: $(INSTALLED)  ## write options.md, commands.md and the tables of checks.md in docs anew
 	$(BIN)/python docs/generate.py
 
 bench: $(INSTALLED)  ## measure; results go to benchmarks/results

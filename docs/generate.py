@@ -1,4 +1,4 @@
-"""Writes docs/options.md and docs/commands.md from the code that they document: `make docs`."""
+"""Writes docs/options.md, docs/commands.md and the tables of docs/checks.md from the code: `make docs`."""
 
 from __future__ import annotations
 
@@ -10,6 +10,10 @@ from typing import Any
 import typer
 
 from rlhf_console.cli.main import app
+from rlhf_engine.checks import online, supervised, texts, weights
+from rlhf_engine.checks.live import FEWEST, RECENT
+from rlhf_engine.checks.rules import Rule
+from rlhf_plugins.checking.findings import MEMORY
 from rlhf_sdk.config_types import Option, options
 from rlhf_sdk.discovery import load_spec
 from rlhf_sdk.spec import PluginSpec
@@ -38,6 +42,24 @@ is no terminal, progress is plain lines. RUN is an id, a unique beginning of one
 [exit_codes.md](exit_codes.md). Shell completion: `rlhf --install-completion`.
 """
 COMMANDS_HEADING = "| argument or option | what it does |\n| --- | --- |"
+
+CHECKS_HEADING = "| light | threshold | figure | first look at |\n| --- | --- | --- | --- |"
+RULES = {
+    "every trainer": supervised.GRADIENT_RULES,
+    "pretrain, sft": supervised.LANGUAGE_MODEL_RULES[len(supervised.GRADIENT_RULES) :],
+    "rm": supervised.REWARD_MODEL_RULES[len(supervised.GRADIENT_RULES) :],
+    "dpo, ipo, kto": supervised.PREFERENCE_RULES[len(supervised.GRADIENT_RULES) :],
+    "ppo, rloo, grpo": (*online.ROLLOUT_RULES, online.RATIO, *online.UPDATE_RULES),
+    "texts": texts.TEXT_RULES,
+    "weights": weights.WEIGHT_RULES,
+    "machine": (MEMORY,),
+}
+JUDGED = {
+    "value": "",
+    "over_first": "of the first update's",
+    "over_median": f"times the median of the last {RECENT - 1} updates, once there are {FEWEST}",
+    "recent_mean": f"mean of the last {RECENT} updates",
+}
 
 
 def cells(*texts: str) -> str:
@@ -83,7 +105,32 @@ def commands_page() -> str:
     return "\n".join([COMMANDS_INTRODUCTION, *(verb_section(name, command) for name, command in verbs.items())])
 
 
-PAGES = {"options.md": options_page, "commands.md": commands_page}
+def rule_row(rule: Rule) -> str:
+    """One light."""
+    when = [
+        JUDGED[rule.judged],
+        f"from update {rule.from_update}" if rule.from_update > 1 else "",
+        f"after {rule.from_share:.0%} of the run" if rule.from_share else "",
+        f"first {rule.to_update} update only" if rule.to_update else "",
+    ]
+    threshold = "; ".join([rule.thresholds, *filter(None, when)])
+    texts = (f"`{rule.name}`", threshold, f"`{rule.figure}`: {rule.meaning}", rule.look_at)
+    return f"| {' | '.join(text.replace('|', chr(92) + '|') for text in texts)} |"
+
+
+def checks_page() -> str:
+    """docs/checks.md with its tables made anew: each lies between `<!-- NAME -->` and `<!-- end -->`."""
+    page = (DOCS / "checks.md").read_text()
+    for name, rules in RULES.items():
+        begin, end = f"<!-- {name} -->\n", "<!-- end -->"
+        before, found, rest = page.partition(begin)
+        assert found, f"docs/checks.md has no table {begin}"
+        rows = "".join(f"{line}\n" for line in [CHECKS_HEADING, *map(rule_row, rules)])
+        page = before + begin + rows + end + rest.partition(end)[2]
+    return page
+
+
+PAGES = {"options.md": options_page, "commands.md": commands_page, "checks.md": checks_page}
 
 if __name__ == "__main__":
     for file, page in PAGES.items():

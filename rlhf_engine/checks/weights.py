@@ -83,6 +83,8 @@ SCORE_SCALE = Rule(
     look_at="rm.score_norm and rm.norm_data: are they this run's kind of texts?",
 )
 
+WEIGHT_RULES = (PADDING, END_PROBABILITY, *SCORE_RULES, MEAN_SCORE, SCORE_SCALE, VALUE_AT_END)
+
 
 def padding_error(function: Callable[[Rollout], Tensor], rollout: Rollout) -> float:
     """max |difference| of `function`, [B] or [B, R], between each row alone and all of them among more padding."""
