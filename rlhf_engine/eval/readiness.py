@@ -50,7 +50,7 @@ READINESS_RULES = (
         figure="reward_model/least_lead_low",
         fires="below",
         warn=0.0,
-        meaning="lower end of the same interval: above 0 the lead over every baseline is significant",
+        meaning="lower end of the interval of its lead over the best baseline: above 0 the lead is significant",
         look_at="more held-out pairs, and the baselines' own accuracies",
     ),
     Rule(

@@ -15,6 +15,7 @@ from rlhf_engine.data.tokenizers import load_tokenizer
 from rlhf_engine.models import save_model
 from rlhf_engine.scalar_heads import HeadShape
 from rlhf_engine.scalar_models import load_scalar_model
+from rlhf_plugins.eval.attributions import picked
 from rlhf_plugins.eval.choice import TRAINERS
 from rlhf_plugins.eval.readiness import FIGURES, PAGE, ReadinessTrainer
 from rlhf_sdk.config_errors import convert_config
@@ -131,6 +132,20 @@ def test_a_penalty_on_disagreement_lowers_every_score(config: Config, tmp_path: 
 
     pairs = list(zip(scores(0.0), scores(1.0), strict=True))
     assert all(penalised < free for free, penalised in pairs)
+
+
+def test_examples_are_the_extremes_and_as_many_as_asked_for(config: Config, tmp_path: Path) -> None:
+    trainer, _ = new(config, tmp_path / "run")
+    trainer.step()
+    pairs = trainer.pairs
+    scores = [*pairs.chosen_scores, *pairs.rejected_scores]
+    found = picked(pairs, 2)
+    assert [kind for kind, *_ in found[:4]] == ["best", "best", "worst", "worst"]
+    picks = [float((pairs.chosen_scores if is_chosen else pairs.rejected_scores)[row]) for _, row, is_chosen in found]
+    assert (picks[0], picks[2]) == (max(scores), min(scores))
+    assert picks[0] >= picks[1] >= picks[3] >= picks[2]
+    assert picks[4] - picks[5] == pytest.approx(float(pairs.margins.min()))
+    assert picked(pairs, 0) == []
 
 
 def test_without_prompts_only_comparisons_are_judged(config: Config, tmp_path: Path) -> None:

@@ -52,12 +52,13 @@ class Example:
 def picked(pairs: ScoredPairs, count: int) -> list[tuple[str, int, bool]]:
     """(kind, pair, whether its chosen response) of the best and worst responses and both sides of the worst pairs."""
     scores = np.stack([pairs.chosen_scores, pairs.rejected_scores])
-    ranked = [(int(place % scores.shape[1]), place < scores.shape[1]) for place in np.argsort(-scores.flatten())]
-    different = list({_text(pairs, *place): place for place in reversed(ranked)}.values())
+    order = np.argsort(-scores.flatten(), kind="stable").tolist()
+    ranked = [(place % scores.shape[1], place < scores.shape[1]) for place in order]
+    best_first = list({(pairs.posts[row], _text(pairs, row, side)): (row, side) for row, side in ranked}.values())
     wrong = np.argsort(pairs.margins)[:count]
     return [
-        *(("best", *place) for place in reversed(different[-count:])),
-        *(("worst", *place) for place in different[:count]),
+        *(("best", *place) for place in best_first[:count]),
+        *(("worst", *place) for place in best_first[::-1][:count]),
         *(
             (f"most wrong {rank}: {side}", int(pair), side == "preferred")
             for rank, pair in enumerate(wrong, 1)
