@@ -90,18 +90,23 @@ def load_profile(name: str) -> Profile:
 
     Raises `UserError` if it is unknown, damaged or goes in circles.
     """
-    layers: list[Layer] = []
-    summary, following = "", name
-    seen: list[str] = []
-    while following:
-        if following in seen:
-            raise UserError(f"profile {name!r} extends itself: {' -> '.join([*seen, following])}")
-        seen.append(following)
-        values = _read(following)
-        summary = summary or str(values.get("summary", ""))
-        layers.insert(0, Layer(f"profile {Path(following).stem}", values))
-        following = str(values.get("extends", ""))
-    return Profile(name, summary, layers)
+    layers: dict[str, Layer] = {}
+    _add_layers(name, (), layers)
+    summaries = [str(layer.values["summary"]) for layer in layers.values() if "summary" in layer.values]
+    return Profile(name, summaries[-1] if summaries else "", list(layers.values()))
+
+
+def _add_layers(name: str, below: tuple[str, ...], layers: dict[str, Layer]) -> None:
+    """Adds to `layers` what `name` extends, in the order that it says, each profile once, and then itself."""
+    if name in below:
+        raise UserError(f"profile {below[0]!r} extends itself: {' -> '.join([*below, name])}")
+    if name in layers:
+        return
+    values = _read(name)
+    extended = values.get("extends", [])
+    for other in [extended] if isinstance(extended, str) else extended:
+        _add_layers(other, (*below, name), layers)
+    layers[name] = Layer(f"profile {Path(name).stem}", values)
 
 
 def _read(name: str) -> dict[str, Any]:
@@ -118,6 +123,11 @@ def _read(name: str) -> dict[str, Any]:
         raise UserError(f"profile {name!r}: no such file") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UserError(f"{file}: not valid TOML: {error}") from None
+    extended = values.get("extends", [])
+    if not isinstance(extended, str) and not (
+        isinstance(extended, list) and all(isinstance(other, str) for other in extended)
+    ):
+        raise UserError(f"{file}: extends = {extended!r}; allowed: a profile's name, or a list of names")
     for key, value in values.items():
         if key not in ("summary", "extends") and not isinstance(value, dict):
             raise UserError(f"{file}: {key} = {value!r} stands outside any section; only summary and extends may")

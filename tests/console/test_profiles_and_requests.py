@@ -1,4 +1,5 @@
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -83,6 +84,32 @@ def test_a_bad_profile_names_file_and_key(text: str, parts: list[str], tmp_path:
         resolve(profile=str(file), root=tmp_path)
     assert "bad" in str(raised.value)
     assert all(part in str(raised.value) for part in parts), str(raised.value)
+
+
+def test_a_profile_extends_several_the_later_over_the_earlier_and_what_they_share_once(tmp_path: Path) -> None:
+    files = {
+        "base": 'summary = "base"\n[echo]\nsteps = 1\nseconds = 1.0\n',
+        "left": f'extends = "{tmp_path / "base.toml"}"\n[echo]\nsteps = 2\nseconds = 2.0\n',
+        "right": f'extends = "{tmp_path / "base.toml"}"\n[echo]\nsteps = 3\n',
+        "both": f'extends = ["{tmp_path / "left.toml"}", "{tmp_path / "right.toml"}"]\n',
+    }
+    for name, text in files.items():
+        (tmp_path / f"{name}.toml").write_text(text)
+    profile = load_profile(str(tmp_path / "both.toml"))
+    assert [layer.origin for layer in profile.layers] == [
+        f"profile {name}" for name in ("base", "left", "right", "both")
+    ]
+    merged: dict[str, Any] = {}
+    for layer in profile.section("echo"):
+        merged |= layer.values
+    assert merged == {"steps": 3, "seconds": 2.0}
+
+
+def test_extends_is_a_name_or_names(tmp_path: Path) -> None:
+    file = tmp_path / "bad.toml"
+    file.write_text("extends = 3\n")
+    with pytest.raises(UserError, match="a list of names"):
+        load_profile(str(file))
 
 
 def test_a_profile_that_extends_itself_is_refused(tmp_path: Path) -> None:
