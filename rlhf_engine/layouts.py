@@ -6,12 +6,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
+import msgspec
 import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from rlhf_engine.adapters import FOLDER, adapted_backbone, add_adapter, attach_adapter, backbone_hash, shared_copy
-from rlhf_engine.config import LoraConfig, PPOConfig
+from rlhf_engine.config import LoraConfig, ModelConfig, PPOConfig
 from rlhf_engine.data.tokenizers import check_same_tokens
 from rlhf_engine.errors import ConfigError
 from rlhf_engine.hooks import Hooks
@@ -86,10 +87,11 @@ def adapter_models(
     A reward model that is no adapter of that backbone keeps its own, frozen; the critic is then an adapter on it.
     """
     lora = config.lora or LoraConfig()
-    ref_policy = _frozen(load_policy(config.model, tokenizer, device))
+    ref_policy = _frozen(load_policy(_without_checkpointing(config.model), tokenizer, device))
     policy = shared_copy(ref_policy, ref_policy).train()
     add_adapter(policy, lora)
-    reward_model = load_scalar_model(config.reward_model, tokenizer, CPU, key="reward_model")
+    set_gradient_checkpointing(policy, config.model.gradient_checkpointing)
+    reward_model = load_scalar_model(_without_checkpointing(config.reward_model), tokenizer, CPU, key="reward_model")
     adapter = Path(config.reward_model.path) / FOLDER
     if adapter.is_dir() and adapted_backbone(reward_model) == backbone_hash(ref_policy):
         _check_attention(config)
@@ -130,6 +132,11 @@ def _put_on(scalar_model: ScalarModel, backbone: nn.Module, device: torch.device
 
 def _frozen(model: Frozen) -> Frozen:
     return model.eval().requires_grad_(False)
+
+
+def _without_checkpointing(config: ModelConfig) -> ModelConfig:
+    """Of a model that is frozen, and copied: the hooks of gradient checkpointing can't be."""
+    return msgspec.structs.replace(config, gradient_checkpointing=False)
 
 
 def _check_attention(config: PPOConfig) -> None:
