@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import math
 
+import torch
+from torch import Tensor
+
 
 def kl_bound_nats(n: int) -> float:
     """Upper bound of KL(best-of-n, policy) in nats per sequence: ln n - (n - 1) / n.
@@ -11,3 +14,16 @@ def kl_bound_nats(n: int) -> float:
     Equality where scores have no ties and no response has much probability (Hilton 2023; Beirami et al. 2024).
     """
     return math.log(n) - (n - 1) / n
+
+
+def expected_best(scores: Tensor, gains: Tensor, n: int) -> Tensor:
+    """Unbiased estimate of E[gain of the best of n by score] from N >= n samples, scores and gains [N] (scalar).
+
+    The mean over all subsets of n samples: the one of rank i (from 1, by score) is the best of C(i - 1, n - 1) of
+    C(N, n) (Nakano et al. 2021, appendix I). Ties go to the later one. Raises ValueError for fewer than n samples.
+    """
+    count = len(scores)
+    if not 1 <= n <= count:
+        raise ValueError(f"best of {n} can't be estimated from {count} samples")
+    weights = torch.tensor([math.comb(rank, n - 1) / math.comb(count, n) for rank in range(count)], dtype=torch.float64)
+    return (weights.to(scores.device) * gains[scores.argsort(stable=True)].double()).sum()

@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from rlhf_engine.eval.gold_fit import fit_gold
+
 WINDOW = 4
 
 
@@ -31,12 +33,25 @@ class Curve:
         found = {"proxy_start": self.proxy[0], "proxy_final": self.proxy[last], "kl_final": self.kl_nats[last]}
         if self.peak is None:
             return found
-        return found | {
-            "gold_start": self.gold[0],
-            "gold_peak": self.gold[self.peak],
-            "gold_final": self.gold[last],
-            "peak_update": float(self.updates[self.peak]),
-        }
+        return (
+            found
+            | self.fitted()
+            | {
+                "gold_start": self.gold[0],
+                "gold_peak": self.gold[self.peak],
+                "gold_final": self.gold[last],
+                "peak_update": float(self.updates[self.peak]),
+            }
+        )
+
+    def fitted(self) -> dict[str, float]:
+        """Gao et al.'s fit of gold over KL; nothing where there are too few points, no peak where it has none."""
+        gains = [gold - self.gold[0] for gold in self.gold]
+        if len({kl for kl in self.kl_nats if kl > 0}) < 2:
+            return {}
+        fit = fit_gold(self.kl_nats, gains, "rl")
+        peak = {} if fit.peak_distance is None else {"gold_fit_peak_kl": fit.peak_distance**2}
+        return {"gold_fit_alpha": fit.alpha, "gold_fit_beta": fit.beta} | peak
 
     def rows(self) -> list[list[Any]]:
         """[point, update, proxy, gold, KL] at the start, at gold's peak and at the end."""
