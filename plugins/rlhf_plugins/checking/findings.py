@@ -81,7 +81,7 @@ def memory_row(plugin: str, config: Any) -> CheckRow:
     """The plan of the whole config against what the device has free."""
     try:
         plan = load_attribute(load_spec(plugin).plan)(config)
-    except UserError as error:
+    except (UserError, ValueError) as error:
         return skipped(MEMORY, str(error))
     peak = next(row.bytes for row in plan if row.what == PEAK)
     available = _available_bytes(config.device)
