@@ -66,7 +66,9 @@ def _openai_comparison(record: Mapping[str, Any]) -> dict[str, Any] | None:
     if not (isinstance(info, Mapping) and isinstance(summaries, list) and choice in (0, 1) and len(summaries) == 2):
         return None
     texts = [summary["text"] for summary in summaries]
-    return {**info, "chosen": texts[choice], "rejected": texts[1 - choice]}
+    sources = [summary.get("policy") or "" for summary in (summaries[choice], summaries[1 - choice])]
+    named = {"sources": sources} if all(sources) else {}
+    return {**info, "chosen": texts[choice], "rejected": texts[1 - choice], **named}
 
 
 def _split_transcripts(record: dict[str, Any]) -> dict[str, Any]:

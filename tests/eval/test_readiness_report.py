@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 import torch
 
+from rlhf_engine.config import ColumnConfig
+from rlhf_engine.data.columns import unify
 from rlhf_engine.data.examples import ComparisonGroup, Prompt
 from rlhf_engine.eval.baselines import AccuracyReport, LabelledPair, rankers_correctness
 from rlhf_engine.eval.markdown import markdown_table, page
@@ -185,3 +187,11 @@ def test_the_documents_have_every_light_with_its_thresholds() -> None:
         rule.name for rule in READINESS_RULES if f"| `{rule.name}` | {rule.meaning} | {rule.thresholds} |" not in page
     ]
     assert missing == []
+
+
+def test_openais_layout_names_who_wrote_each_summary() -> None:
+    summaries = [{"text": "a", "policy": "sup4"}, {"text": "b", "policy": "ref"}]
+    record = {"info": {"post": "p"}, "summaries": summaries, "choice": 1}
+    assert unify(record, ColumnConfig())["sources"] == ["ref", "sup4"]
+    del summaries[0]["policy"]
+    assert "sources" not in unify(record, ColumnConfig())
