@@ -43,7 +43,8 @@ IMPORTED_BY_THE_SERVER = [
 class Defect:
     """In the source of `place` (module.function, or module.class.function), `right` is replaced by `wrong`.
 
-    `caught_by` is the test that fails, as a pytest node below tests/.
+    `caught_by` is the test that fails, as a pytest node below tests/; where it fails by a sanity light that is not ok,
+    `light` is the light's name.
     """
 
     name: str
@@ -51,6 +52,7 @@ class Defect:
     right: str
     wrong: str
     caught_by: str
+    light: str = ""
 
 
 def plant(defect: Defect) -> None:
@@ -58,8 +60,9 @@ def plant(defect: Defect) -> None:
 
     Raises LookupError unless the text to replace is there exactly once.
     """
-    found = resolve_name(defect.place)
-    function: Any = inspect.unwrap(found.fget if isinstance(found, property) else found)
+    found: Any = resolve_name(defect.place)
+    function: Any = found.fget if isinstance(found, property) else found
+    function = inspect.unwrap(function)
     source = textwrap.dedent(inspect.getsource(function))
     if source.count(defect.right) != 1:
         raise LookupError(f"{defect.place} has {source.count(defect.right)} times {defect.right!r}")
@@ -74,12 +77,14 @@ def plant(defect: Defect) -> None:
 
 
 def replace(function: Any, by: Any) -> None:
-    """Puts `by` in the place of `function` in every module that has imported it by name."""
-    for key, module in list(sys.modules.items()):
-        if key.startswith(("rlhf_engine", "rlhf_plugins")):
+    """Puts `by` in the place of `function` wherever a module holds it: by name, or in a table."""
+    for path, module in list(sys.modules.items()):
+        if path.startswith(("rlhf_engine", "rlhf_plugins")):
             for name, held in list(vars(module).items()):
                 if held is function:
                     setattr(module, name, by)
+                elif isinstance(held, dict):
+                    held.update({key: by for key, value in held.items() if value is function})
 
 
 def run(defect: Defect | None, nodes: Sequence[str], log: Path) -> tuple[int, str]:

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 import torch
 from torch import Tensor
@@ -32,6 +33,7 @@ from small_ppo import (
     assert_close_gradients,
     config_with,
     frozen_copy,
+    gradients_of,
     new_policy,
     new_scalar_model,
     new_state,
@@ -133,6 +135,26 @@ def test_41_micro_batches_add_up_to_the_batch_without_a_critic(kind: Any) -> Non
     whole = step(8)
     for size in (1, 3):
         assert_close_steps(whole, step(size))
+
+
+def test_41_the_gradient_is_clipped_once_a_step() -> None:
+    """What each step is given is the whole minibatch's gradient, before any clipping."""
+    steps = []
+    for size in (8, 2):
+        optimizer = msgspec.structs.replace(CONFIG.optimizer, max_grad_norm=0.01)
+        config = config_with(ppo_epochs=1, minibatches=1, micro_batch_size=size, optimizer=optimizer)
+        state = new_state(config)
+        ppo.ppo_update(state, PROMPTS, config, HOOKS)
+        steps.append(step_gradients(state))
+    for whole, pieces in zip(*steps, strict=True):
+        assert_close_gradients(whole, pieces, rtol=1e-5)
+
+
+def test_41_every_step_starts_without_a_gradient() -> None:
+    state = new_state()
+    ppo.ppo_update(state, PROMPTS, CONFIG, HOOKS)
+    learned = gradients_of(state.models.policy, state.models.value_model)
+    assert all(gradient is None for gradient in learned.values())
 
 
 def test_41_longer_rows_weigh_by_their_tokens() -> None:

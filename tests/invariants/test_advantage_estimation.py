@@ -91,6 +91,12 @@ def test_24_returns_in_experience_are_taken_before_whitening(whiten_advantages: 
     assert torch.allclose(experience.advantages[mask], expected, rtol=0.0, atol=1e-5)
 
 
+def test_24_whitening_changes_no_return() -> None:
+    plain, whitened = (new_experience(new_state(), config_with(whiten_advantages=on)) for on in (False, True))
+    assert torch.equal(plain.returns, whitened.returns)
+    assert not torch.equal(plain.advantages, whitened.advantages)
+
+
 def test_24_a_critic_that_knows_the_return_learns_nothing() -> None:
     returns = reward_to_go(random_episodes()[0]).float()
     values = returns.clone().requires_grad_()

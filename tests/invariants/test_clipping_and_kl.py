@@ -1,5 +1,6 @@
 """What PPO clips, and the estimators of KL against exact expectations."""
 
+import dataclasses
 import math
 from typing import Any
 
@@ -11,7 +12,7 @@ from engine_models import ARCHITECTURES, policy_of
 from enumerable import all_responses, exact_kl, sequence_logprobs, small_tokenizer, tabular_policy
 from rlhf_engine import logprobs, losses, models, ppo, rewards, update_metrics
 from rlhf_engine.config import Architecture
-from small_ppo import CONFIG, HOOKS, PROMPTS, config_with, new_experience, new_state
+from small_ppo import CONFIG, HOOKS, PROMPTS, config_with, gradients_of, new_experience, new_state
 
 ONE = torch.ones(1, 1, dtype=torch.bool)
 EPSILON = 0.2
@@ -43,6 +44,20 @@ def test_37_clipped_tokens_of_an_update_give_no_gradient(shift: float) -> None:
     cut = (advantages * shift > 0) & mask
     assert 0 < int(cut.sum()) < int(mask.sum())
     assert torch.equal(gradient == 0.0, cut | ~mask)
+
+
+def test_37_ratios_are_to_the_policy_that_sampled() -> None:
+    """All ratios are e^0.5 and all advantages 1, as they may be in a later epoch: every token is cut."""
+    config = config_with(vf_coef=0.0)
+    state = new_state(config)
+    sampled = new_experience(state, config)
+    later = dataclasses.replace(
+        sampled, logprobs=sampled.logprobs - 0.5, advantages=torch.ones_like(sampled.advantages)
+    )
+    loss = ppo.ppo_loss(state.models, later, later, config, update_metrics.UpdateStatistics())
+    loss.backward()
+    assert math.isclose(float(loss.detach()), -1 - config.clip_range, rel_tol=1e-5)
+    assert all(gradient is None or not bool(gradient.any()) for gradient in gradients_of(state.models.policy).values())
 
 
 VALUE_CASES = [

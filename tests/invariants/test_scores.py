@@ -11,9 +11,10 @@ import torch
 
 from engine_models import ARCHITECTURES, policy_of, random_rollout, scalar_model_of, word_tokenizer
 from rlhf_engine.config import Architecture, ModelConfig
+from rlhf_engine.data.examples import ComparisonGroup, Prompt
 from rlhf_engine.losses import pairwise_loss
 from rlhf_engine.models import hidden_states, save_model
-from rlhf_engine.reward_modeling import normalising_affine, pair_accuracy
+from rlhf_engine.reward_modeling import normalising_affine, pair_accuracy, pair_rows
 from rlhf_engine.rollout import Rollout
 from rlhf_engine.scalar_heads import init_heads
 from rlhf_engine.scalar_models import load_scalar_model, response_scores
@@ -55,6 +56,15 @@ def test_49_accuracies_of_pairs_and_of_their_swaps_add_up_to_1() -> None:
     assert pair_accuracy(chosen, rejected) + pair_accuracy(rejected, chosen) == pytest.approx(1.0, abs=1e-6)
     ties = torch.tensor([1.0, 1.0, 2.0])
     assert pair_accuracy(ties, torch.tensor([1.0, 1.0, 0.0])) == pytest.approx(2 / 3)
+
+
+def test_49_pairs_are_chosen_then_rejected_whatever_the_groups() -> None:
+    """Rows of all the responses end to end: 0 and 1 are the first group's, 2 to 4 the second's."""
+    groups = [
+        ComparisonGroup(Prompt("a", "", [3]), ["", ""], [[4], [5]], [(1, 0)]),
+        ComparisonGroup(Prompt("b", "", [6]), ["", "", ""], [[4], [5], [7]], [(0, 2), (2, 1)]),
+    ]
+    assert pair_rows(groups).tolist() == [[1, 0], [2, 4], [4, 3]]
 
 
 def new_head(head: Any) -> torch.Tensor:
@@ -105,6 +115,13 @@ def test_51_references_score_0_on_average_and_again_after_a_second_time(score_no
     assert reward_model.affine == affine
     if score_norm == "affine_on_sft_samples":
         assert float(once.std(correction=0)) == pytest.approx(1.0, abs=1e-4)
+
+
+def test_51_a_normalisation_replaces_the_one_before() -> None:
+    reward_model = scalar_model_of(word_tokenizer())
+    for affine in ((2.0, 3.0), (1.5, -0.5)):
+        reward_model.set_affine(*affine)
+        assert reward_model.affine == affine
 
 
 def test_51_the_bias_is_taken_off_once_however_often_a_model_is_reloaded(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch.optim.lr_scheduler import CosineAnnealingLR, LinearLR, LRScheduler
 
-from rlhf_engine import ppo
+from rlhf_engine import collecting, ppo
 from rlhf_engine.config import OptimizerConfig
 from rlhf_engine.optim import ScheduledAdamW
 from small_ppo import HOOKS, PROMPTS, config_with, new_state, weight_hash
@@ -30,6 +30,19 @@ def test_45_the_same_seed_is_the_same_run_and_another_is_not() -> None:
     assert first == again
     assert first[0] != other[0]
     assert first[1] != other[1]
+
+
+def test_45_every_update_samples_with_noise_of_its_own() -> None:
+    """The same policy answers the same prompts otherwise, and again alike."""
+    state, config = new_state(), config_with()
+
+    def responses(updates_done: int) -> list[list[int]]:
+        state.updates_done = updates_done
+        return collecting.roll_out(state, PROMPTS, config, HOOKS).response_tokens.tolist()
+
+    first, second, again = responses(0), responses(1), responses(0)
+    assert first == again
+    assert sum(a != b for a, b in zip(first, second, strict=True)) > len(PROMPTS) // 2
 
 
 def scheduled(schedule: Literal["constant", "linear", "cosine"], **changes: Any) -> ScheduledAdamW:

@@ -1,6 +1,7 @@
 """The reference and the reward model never learn, and where nothing is to be learned nothing moves."""
 
 import dataclasses
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,10 +10,12 @@ from torch import nn
 
 from engine_models import ARCHITECTURES, small_model, word_tokenizer
 from rlhf_engine import critic_free, ppo, preference_training, update_metrics
-from rlhf_engine.config import Architecture, DPOConfig, GRPOConfig, OptimizerConfig, RLOOConfig
+from rlhf_engine.config import Architecture, DPOConfig, GRPOConfig, ModelConfig, OptimizerConfig, RLOOConfig
 from rlhf_engine.critic_free import CriticFreeModels, CriticFreeState
 from rlhf_engine.data.examples import ComparisonGroup, Prompt
 from rlhf_engine.kl_control import FixedKL
+from rlhf_engine.layouts import load_ppo_models
+from rlhf_engine.models import save_model
 from rlhf_engine.preference_training import PreferenceState
 from rlhf_engine.scalar_models import load_scalar_model
 from small_ppo import (
@@ -85,6 +88,19 @@ def test_10_preferences_do_not_change_the_reference() -> None:
         preference_training.preference_update(state, groups, DPOConfig(), HOOKS)
     assert_untouched(before, state.ref_policy)
     assert weight_hash(policy) != learner
+
+
+def test_10_loaded_roles_share_no_weight_and_two_are_frozen(tmp_path: Path) -> None:
+    save_model(new_policy(), word_tokenizer(), tmp_path / "policy")
+    save_model(new_scalar_model(), word_tokenizer(), tmp_path / "scores")
+    policy, scores = (ModelConfig(path=str(tmp_path / name)) for name in ("policy", "scores"))
+    config = config_with(model=policy, reward_model=scores)
+    models = load_ppo_models(config, word_tokenizer(), CPU, HOOKS)
+    learning, frozen = (models.policy, models.value_model), (models.ref_policy, models.reward_model)
+    assert all(parameter.requires_grad for model in learning for parameter in model.parameters())
+    assert not any(parameter.requires_grad for model in frozen for parameter in model.parameters())
+    places = [parameter.data_ptr() for model in (*learning, *frozen) for parameter in model.parameters()]
+    assert len(set(places)) == len(places)
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
