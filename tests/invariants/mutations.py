@@ -305,10 +305,40 @@ DEFECTS = [
         "invariants/test_preference_losses.py::test_53_dpo_starts_at_ln_2_whatever_the_label_smoothing",
     ),
     Defect(
+        "gradient through KTO's z0",
+        "rlhf_engine.preference_losses.kto_reference_point",
+        ".detach()",
+        "",
+        "invariants/test_preference_losses.py::test_55_the_reference_point_is_a_mean_never_negative_and_detached",
+    ),
+    Defect(
+        "gradient through DPO's reference",
+        "rlhf_engine.preference_training.response_logprobs_of",
+        "torch.no_grad()",
+        "torch.enable_grad()",
+        "invariants/test_what_never_changes.py::test_10_preferences_do_not_change_the_reference",
+    ),
+    Defect(
         "chosen and rejected swapped among the pairs",
         "rlhf_engine.reward_modeling.pair_rows",
         "(offset + chosen, offset + rejected)",
         "(offset + rejected, offset + chosen)",
         "invariants/test_scores.py::test_49_pairs_are_chosen_then_rejected_whatever_the_groups",
+    ),
+    Defect(
+        "chosen and rejected swapped in the loss",
+        "rlhf_engine.losses.pairwise_loss",
+        "chosen_scores - rejected_scores",
+        "rejected_scores - chosen_scores",
+        "checks/test_healthy_runs.py::test_a_reward_model_stays_ok[0]",
+        light="accuracy_above_chance",
+    ),
+    # Steps.
+    Defect(
+        "mean of the micro-batches' means",
+        "rlhf_engine.ppo.ppo_loss",
+        "minibatch.token_count",
+        "micro_batch.token_count",
+        "invariants/test_accumulation.py::test_41_micro_batches_add_up_to_the_batch_in_ppo[llama]",
     ),
 ]
