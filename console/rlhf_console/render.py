@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shutil
 import textwrap
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -58,6 +59,22 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
     return "\n".join([line(columns), line(["-" * width for width in widths]), *map(line, cells)])
 
 
+def folded(columns: Sequence[str], rows: Sequence[Sequence[Any]], width: int) -> str:
+    """A table in as many blocks as `width` needs, each of whole columns behind the first."""
+    blocks: list[list[int]] = [[0]]
+    for column in range(1, len(columns)):
+        wider = [*blocks[-1], column]
+        if len(blocks[-1]) > 1 and len(_picked(columns, rows, wider).split("\n")[1]) > width:
+            wider = [0, column]
+            blocks.append(wider)
+        blocks[-1] = wider
+    return "\n\n".join(_picked(columns, rows, block) for block in blocks)
+
+
+def _picked(columns: Sequence[str], rows: Sequence[Sequence[Any]], indices: Sequence[int]) -> str:
+    return table([columns[i] for i in indices], [[row[i] for i in indices] for row in rows])
+
+
 def lights(checks: Iterable[Check], *, width: int = 80) -> str:
     """Sanity lights, those that fail first; what is not ok with its meaning and what to look at."""
     worst_first = sorted(checks, key=lambda check: ("fail", "warn", "ok").index(check.status))
@@ -72,11 +89,12 @@ def lights(checks: Iterable[Check], *, width: int = 80) -> str:
     return "\n".join(shown)
 
 
-def result(name: str, data: dict[str, Any], *, width: int = 100) -> str:
-    """A run's result: its tables and examples where it has them, else one figure a line."""
+def result(name: str, data: dict[str, Any], *, width: int = 0) -> str:
+    """A run's result: its tables and examples where it has them, else one figure a line; 0: the terminal's width."""
+    width = width or shutil.get_terminal_size(fallback=(100, 24)).columns
     if "tables" not in data:
         return "\n".join([printable(name), *(f"  {printable(key)}: {number(value)}" for key, value in data.items())])
-    parts = [f"{printable(part['title'])}\n{table(part['columns'], part['rows'])}" for part in data["tables"]]
+    parts = [f"{printable(part['title'])}\n{folded(part['columns'], part['rows'], width)}" for part in data["tables"]]
     parts += [example(shown, width=width) for shown in data.get("examples", [])]
     return "\n\n".join(parts)
 

@@ -1,10 +1,11 @@
 import math
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from rlhf_console.printable import printable
-from rlhf_console.render import duration, number, table
+from rlhf_console.render import duration, folded, number, result, table
 from rlhf_console.runs.fold import RunSummary, fold
 from rlhf_sdk.events import CheckpointSaved, Event, MetricsLogged, PhaseEnded, Started
 
@@ -51,3 +52,25 @@ def test_figures_in_words() -> None:
     assert [duration(s) for s in (None, 0, 59, 61, 3600, 90061)] == ["-", "0 s", "59 s", "1 min 1 s", "1 h", "1 d 1 h"]
     assert [number(x) for x in (1, 0.12345, 1e-5, math.nan, None, "x")] == ["1", "0.123", "1e-05", "nan", "-", "x"]
     assert table(["a", "b"], [["x", 1], ["long", 22]]).splitlines()[2:] == ["x      1", "long  22"]
+
+
+def test_a_wide_table_is_folded_and_every_block_names_its_rows() -> None:
+    columns, rows = ["policy", "first", "second", "third"], [["sft", 1, 22, 333], ["a long name", 4, 5, 6]]
+    blocks = folded(columns, rows, 27).split("\n\n")
+    assert [block.split("\n")[0].split() for block in blocks] == [["policy", "first", "second"], ["policy", "third"]]
+    assert all(
+        [line.split("  ")[0].strip() for line in block.split("\n")[2:]] == ["sft", "a long name"] for block in blocks
+    )
+    assert max(map(len, "\n".join(blocks).split("\n"))) <= 27
+    assert folded(columns, rows, 200) == table(columns, rows)
+    assert len(folded(columns, rows, 1).split("\n\n")) == 3
+
+
+def test_a_result_fits_the_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "40")
+    data = {
+        "tables": [
+            {"title": "T", "columns": ["policy", *(f"column {n}" for n in range(6))], "rows": [["sft", *range(6)]]}
+        ]
+    }
+    assert max(map(len, result("evaluation", data).split("\n"))) <= 40
