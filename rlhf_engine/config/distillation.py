@@ -37,7 +37,5 @@ class DistilConfig(TrainerConfig, frozen=True, kw_only=True):
     temperature: Annotated[float, Meta(gt=0, description="at which the teacher is sampled and imitated")] = 1.0
     epochs: Annotated[int, Meta(ge=1, description="passes over the prompts; samples are new in each")] = 1
     max_steps: Annotated[int, Meta(ge=0, description="stop after so many steps; 0 means all")] = 0
-    eval_every: Annotated[
-        int, Meta(ge=0, description="held-out figures every so many steps; 0: at the end")
-    ] = 0
+    eval_every: Annotated[int, Meta(ge=0, description="held-out figures every so many steps; 0: at the end")] = 0
     sample_count: Annotated[int, Meta(ge=0, description="held-out prompts whose samples are recorded")] = 4
