@@ -65,6 +65,13 @@ DEFECTS = [
         "self.prompt_tokens.shape[1]",
         "invariants/test_index_convention.py::test_14_sliced_logits_are_one_forward_per_prefix[llama]",
     ),
+    Defect(
+        "logits rounded to bf16 before the log-softmax",
+        "rlhf_engine.logprobs.chunk_logits",
+        ".float()",
+        ".bfloat16().float()",
+        "invariants/test_response_logprobs.py::test_66_chunked_log_probabilities_are_the_full_log_softmax[100-1.0]",
+    ),
     # Padding and masks.
     Defect(
         "positions that count left padding",
@@ -114,6 +121,13 @@ DEFECTS = [
         "masked_mean(token_kl, mask)",
         "token_kl.mean()",
         "invariants/test_packed_metrics.py::test_36_every_metric_is_that_of_the_packed_tokens[as it is-8]",
+    ),
+    Defect(
+        "score read at the last column",
+        "rlhf_engine.rollout.Rollout.final_states",
+        "last = self.prompt_tokens.shape[1] + self.response_lengths - 1",
+        "last = -1",
+        "invariants/test_scores.py::test_52_the_score_is_the_head_at_the_state_after_eos",
     ),
     # Rewards.
     Defect(
@@ -196,6 +210,13 @@ DEFECTS = [
         "gamma * gae_lambda * next_advantage",
         "gamma * next_advantage",
         "invariants/test_advantage_estimation.py::test_23_lambda_1_is_return_minus_value_and_lambda_0_the_td_error",
+    ),
+    Defect(
+        "returns from whitened advantages",
+        "rlhf_engine.ppo.collect_experience",
+        "advantages = whiten(advantages, rollout.response_mask)",
+        "advantages = whiten(advantages, rollout.response_mask); returns = advantages + values",
+        "invariants/test_advantage_estimation.py::test_24_whitening_changes_no_return",
     ),
     Defect(
         "whitening that adds the mean back",
@@ -333,6 +354,27 @@ DEFECTS = [
         "checks/test_healthy_runs.py::test_a_reward_model_stays_ok[0]",
         light="accuracy_above_chance",
     ),
+    Defect(
+        "likelihood of the demonstrations descended",
+        "rlhf_engine.losses.next_token_loss",
+        "-logprobs",
+        "logprobs",
+        "invariants/test_response_logprobs.py::test_71_the_loss_is_transformers_own_with_the_prompt_left_out",
+    ),
+    Defect(
+        "normalisation added to the one before",
+        "rlhf_engine.scalar_models.ScalarModel.set_affine",
+        "config.score_gain, config.score_bias = gain, bias",
+        "config.score_gain, config.score_bias = gain, self.affine[1] + bias",
+        "invariants/test_scores.py::test_51_a_normalisation_replaces_the_one_before",
+    ),
+    Defect(
+        "normalisation applied again on reload",
+        "rlhf_engine.scalar_models.load_scalar_model",
+        "return ScalarModel(",
+        "network.config.score_bias = 2.0 * getattr(network.config, 'score_bias', 0.0); return ScalarModel(",
+        "invariants/test_scores.py::test_51_the_bias_is_taken_off_once_however_often_a_model_is_reloaded",
+    ),
     # Steps.
     Defect(
         "mean of the micro-batches' means",
@@ -340,5 +382,41 @@ DEFECTS = [
         "minibatch.token_count",
         "micro_batch.token_count",
         "invariants/test_accumulation.py::test_41_micro_batches_add_up_to_the_batch_in_ppo[llama]",
+    ),
+    Defect(
+        "gradient clipped for each micro-batch",
+        "rlhf_engine.ppo.ppo_update",
+        "loss.backward()",
+        "loss.backward(); torch.nn.utils.clip_grad_norm_(state.policy_optimizer.parameters, "
+        "config.optimizer.max_grad_norm or torch.inf)",
+        "invariants/test_accumulation.py::test_41_the_gradient_is_clipped_once_a_step",
+    ),
+    Defect(
+        "gradients that are never cleared",
+        "rlhf_engine.optim.ScheduledAdamW.step",
+        "self.adamw.zero_grad(set_to_none=True)",
+        "pass",
+        "invariants/test_accumulation.py::test_41_every_step_starts_without_a_gradient",
+    ),
+    Defect(
+        "Adam's epsilon ignored",
+        "rlhf_engine.optim.ScheduledAdamW.__init__",
+        "eps=config.eps",
+        "eps=1e-8",
+        "invariants/test_seeds_and_schedules.py::test_46_a_step_is_adams_with_the_configs_eps_betas_and_weight_decay[1e-05-0.0]",
+    ),
+    Defect(
+        "weight decay where 0 is asked for",
+        "rlhf_engine.optim.ScheduledAdamW.__init__",
+        "weight_decay=config.weight_decay",
+        "weight_decay=config.weight_decay or 0.01",
+        "invariants/test_seeds_and_schedules.py::test_46_a_step_is_adams_with_the_configs_eps_betas_and_weight_decay[1e-05-0.0]",
+    ),
+    Defect(
+        "learning rate of the step after",
+        "rlhf_engine.optim.lr_share",
+        "done = (step - warmup)",
+        "done = (step + 1 - warmup)",
+        "invariants/test_seeds_and_schedules.py::test_46_learning_rates_are_those_of_torchs_schedulers[linear-0.0]",
     ),
 ]

@@ -137,9 +137,10 @@ def test_51_the_bias_is_taken_off_once_however_often_a_model_is_reloaded(tmp_pat
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_52_what_follows_eos_changes_no_score(architecture: Architecture) -> None:
-    """EOS is in the middle of the tokens, and what follows is masked, as a sampler leaves it."""
-    reward_model, rollout = scalar_model_of(word_tokenizer(), architecture), random_rollout()
-    junk = torch.full((len(rollout), 4), 7)
+    """Masked words follow, as a sampler leaves them; the longest row ends with a word, for EOS looks like padding."""
+    reward_model = scalar_model_of(word_tokenizer(), architecture)
+    rollout = random_rollout().rows(torch.tensor([0, 1, 3]))
+    junk = torch.randint(3, 33, (len(rollout), 4), generator=torch.Generator().manual_seed(1))
     longer = Rollout(
         rollout.prompt_tokens,
         rollout.prompt_mask,

@@ -1,4 +1,4 @@
-"""45 and 46: what a seed decides, and the learning rate of every step."""
+"""45 and 46: what a seed decides, the learning rate of every step, and what a step does with it."""
 
 from __future__ import annotations
 
@@ -98,3 +98,24 @@ def test_46_a_resumed_run_goes_on_with_the_learning_rate_of_its_step(
     whole, before = rates(straight, STEPS), rates(first, 5)
     second.load_state_tensors(first.state_tensors(), first.steps_done)
     assert before + rates(second, STEPS - 5) == whole
+
+
+@pytest.mark.parametrize("weight_decay", [0.0, 0.1])
+@pytest.mark.parametrize("eps", [1e-8, 1e-5, 0.5])
+def test_46_a_step_is_adams_with_the_configs_eps_betas_and_weight_decay(eps: float, weight_decay: float) -> None:
+    """Kingma and Ba 2015, algorithm 1, decay after Loshchilov and Hutter 2019; gradients as small as the smaller eps.
+
+    By hand for two steps: the moments' bias is gone after the first, and the second weighs both gradients.
+    """
+    weight, first, second, (beta1, beta2) = 2.0, 3e-5, -1e-5, (0.8, 0.95)
+    config = OptimizerConfig(lr=PEAK, betas=(beta1, beta2), eps=eps, weight_decay=weight_decay, schedule="constant")
+    parameter = torch.nn.Parameter(torch.tensor([weight], dtype=torch.float64))
+    optimizer = ScheduledAdamW([("w", parameter)], config, STEPS)
+    mean = (beta1 * first + second) / (1 + beta1)
+    root = ((beta2 * first**2 + second**2) / (1 + beta2)) ** 0.5
+    kept = 1 - PEAK * weight_decay
+    after_first = kept * weight - PEAK * first / (first + eps)
+    for gradient, expected in ((first, after_first), (second, kept * after_first - PEAK * mean / (root + eps))):
+        parameter.grad = torch.tensor([gradient], dtype=torch.float64)
+        optimizer.step()
+        assert float(parameter) == pytest.approx(expected, rel=1e-12)
