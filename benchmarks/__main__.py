@@ -5,11 +5,12 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable
 
-from benchmarks import demo_seeds, layout_memory, start_up
+from benchmarks import demo_seeds, layout_memory, precision, start_up
 
 BENCHMARKS: dict[str, Callable[[], None]] = {
     "start-up": start_up.main,
     "layout-memory": layout_memory.main,
+    "precision": precision.main,
     "demo-seeds": demo_seeds.main,
 }
 

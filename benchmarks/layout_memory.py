@@ -50,8 +50,8 @@ class Peak:
     measured: int
 
 
-def tokenizer() -> PreTrainedTokenizerFast:
-    words = {"<eos>": 0, "[PAD]": 1, "[UNK]": 2} | {f"w{i}": i + 3 for i in range(VOCABULARY - 3)}
+def tokenizer(vocabulary: int = VOCABULARY) -> PreTrainedTokenizerFast:
+    words = {"<eos>": 0, "[PAD]": 1, "[UNK]": 2} | {f"w{i}": i + 3 for i in range(vocabulary - 3)}
     backend = Tokenizer(WordLevel(words, unk_token="[UNK]"))
     return PreTrainedTokenizerFast(tokenizer_object=backend, eos_token="<eos>", pad_token="[PAD]", unk_token="[UNK]")
 

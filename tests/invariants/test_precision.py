@@ -27,7 +27,7 @@ def logprobs_in(policy: Any, rollout: Rollout, compute: Any) -> Tensor:
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_65_bf16_moves_log_probabilities_by_a_bounded_amount(architecture: Architecture) -> None:
-    """The bounds are twice what docs/numerics.md reports of these sizes."""
+    """The table in docs/numerics.md (Precision) has the figures of a PPO update: `python -m benchmarks precision`."""
     policy, rollout = policy_of(word_tokenizer(), architecture), random_rollout(60)
     exact, rough = (logprobs_in(policy, rollout, compute) for compute in ("float32", "bfloat16"))
     error = (exact - rough)[rollout.response_mask].abs()
