@@ -14,7 +14,6 @@ from msgspec import inspect
 
 from config_bases import HUB, Workshop
 from config_mutations import HOSTS, MUTATIONS, Try
-from rlhf_engine.config import TrainerConfig
 from rlhf_engine.data.world import demonstrations
 from rlhf_sdk.config_types import fields_of, unwrapped
 from rlhf_sdk.discovery import installed_plugins, load_spec
@@ -49,21 +48,26 @@ def struct_types(info: inspect.Type) -> Iterator[type]:
             yield from struct_types(part)
 
 
+def declaring_type(config: type, name: str) -> type:
+    """The most general config type that has the key."""
+    return next(base for base in reversed(config.__mro__) if name in vars(base).get("__annotations__", ()))
+
+
 @cache
 def all_keys() -> list[Key]:
     """The keys of each installed plugin's config, and once the keys of each section.
 
-    Plugins that share a trainer share the keys that every trainer has: these are tried in the first of them.
+    Plugins of one trainer share the code that reads an inherited key: it is tried in the first of them.
     """
-    keys, sections, trainers = [], dict[type, None](), set[str]()
+    keys, sections, tried = [], dict[type, None](), set[tuple[str, type, str]]()
     for plugin in sorted(installed_plugins()):
         spec = load_spec(plugin)
-        config, names = spec.config, list(fields_of(inspect.type_info(spec.config)))
-        if spec.trainer in trainers:
-            names = [name for name in names if name not in TrainerConfig.__struct_fields__]
-        trainers.add(spec.trainer)
-        keys += [Key(plugin, "", config, name) for name in names]
-        sections |= dict.fromkeys(list(struct_types(inspect.type_info(config)))[1:])
+        for name in fields_of(inspect.type_info(spec.config)):
+            place = (spec.trainer, declaring_type(spec.config, name), name)
+            if place not in tried:
+                tried.add(place)
+                keys.append(Key(plugin, "", spec.config, name))
+        sections |= dict.fromkeys(list(struct_types(inspect.type_info(spec.config)))[1:])
     for kind in sections:
         plugin, prefix = HOSTS.get(kind.__name__, (UNKNOWN, ""))
         keys += [Key(plugin, prefix, kind, name) for name in fields_of(inspect.type_info(kind))]
