@@ -47,6 +47,7 @@ IN_GROUPS = {"data.source": ["{pairs}"], "data.max_rows": 0}
 LONGER = {"response_tokens": 60, "data.max_rows": 15}
 """Some of the responses end with EOS."""
 ADAPTERS = {"lora.rank": 4}
+HALF = {"precision.compute": "float16", "precision.allow_float16": True}
 TRAINED = {"tokenizer.path": "", "tokenizer.train_vocab_size": 380}
 
 MUTATIONS: dict[str, dict[str, Any]] = {
@@ -233,7 +234,7 @@ MUTATIONS: dict[str, dict[str, Any]] = {
         "warmup_share": 0.9,
         "max_grad_norm": 1e-3,
     },
-    "PrecisionConfig": {"compute": "bfloat16", "allow_float16": Try(True, {"precision.compute": "float16"})},
+    "PrecisionConfig": {"compute": "bfloat16", "allow_float16": Try(False, HALF)},
     "ModelConfig": {
         "path": "{policy}",
         "revision": Try("v2", {"model.path": "{policy}"}),
