@@ -21,7 +21,8 @@ from rlhf_engine.checks.supervised import (
     REWARD_MODEL_RULES,
     share_of_uniform,
 )
-from rlhf_engine.config import DPOConfig, OptimizerConfig, PPOConfig
+from rlhf_engine.config import DPOConfig, GRPOConfig, IPOConfig, KTOConfig, OptimizerConfig, PPOConfig, RLOOConfig
+from rlhf_engine.critic_free import CriticFreeModels, CriticFreeState, critic_free_update
 from rlhf_engine.data.examples import ComparisonGroup, Prompt
 from rlhf_engine.hooks import NoHooks
 from rlhf_engine.kl_control import FixedKL
@@ -40,10 +41,12 @@ CPU, HOOKS = torch.device("cpu"), NoHooks()
 SFT_STEPS, RM_STEPS, PPO_UPDATES = 50, 40, 12
 ADAM = OptimizerConfig(lr=1e-2, schedule="linear", max_grad_norm=1.0)
 SLOWER = OptimizerConfig(lr=3e-3, schedule="constant", max_grad_norm=1.0)
-CONFIG = PPOConfig(
-    batch_size=32, minibatches=2, ppo_epochs=2, micro_batch_size=16, rollout_batch_size=32, response_tokens=8,
-    temperature=1.0, kl_coef=0.05, optimizer=OptimizerConfig(lr=3e-4, schedule="constant", max_grad_norm=1.0),
-)  # fmt: skip
+SHARED: dict[str, Any] = {
+    "batch_size": 32, "minibatches": 2, "ppo_epochs": 2, "micro_batch_size": 16, "rollout_batch_size": 32,
+    "response_tokens": 8, "temperature": 1.0, "kl_coef": 0.05,
+    "optimizer": OptimizerConfig(lr=3e-4, schedule="constant", max_grad_norm=1.0),
+}  # fmt: skip
+CONFIG = PPOConfig(**SHARED)
 
 
 class Told(LiveLights):
@@ -138,12 +141,18 @@ def trained_reward_model(seed: int) -> ScalarModel:
     return train_rm(seed)[0]
 
 
-def train_dpo(seed: int, *, ref_policy: Any = None, steps: int = RM_STEPS) -> Told:
-    """The lights of DPO from the trained policy; `ref_policy` in place of a copy of it."""
+def train_dpo(
+    seed: int,
+    *,
+    ref_policy: Any = None,
+    steps: int = RM_STEPS,
+    kind: type[DPOConfig | IPOConfig | KTOConfig] = DPOConfig,
+) -> Told:
+    """The lights of DPO, or of its kin, from the trained policy; `ref_policy` in place of a copy of it."""
     torch.manual_seed(seed)
     policy = copy.deepcopy(trained_policy(seed))
     reference = (ref_policy or copy.deepcopy(policy)).eval().requires_grad_(False)
-    config = DPOConfig(batch_size=16, micro_batch_size=16)
+    config = kind(batch_size=16, micro_batch_size=16)
     state = PreferenceState(policy, reference, ScheduledAdamW(policy.named_parameters(), SLOWER, steps))
     lights = Told(PREFERENCE_RULES, steps)
     for step in range(1, steps + 1):
@@ -180,6 +189,22 @@ def train_ppo(state: PPOState, config: PPOConfig = CONFIG, *, updates: int = PPO
         prompts = [Prompt(str(row), "", prompt_of(update * 1000 + row)) for row in range(config.batch_size)]
         experience, metrics = ppo_update(state, prompts, config, HOOKS)
         told.observe({**metrics.values, **experience_figures(experience, eos_id=EOS, whitened=True)}, update)
+    return told
+
+
+def train_critic_free(seed: int, kind: type[RLOOConfig | GRPOConfig]) -> Told:
+    """The lights of RLOO or GRPO from the trained policy and reward model."""
+    config = kind(**SHARED, samples_per_prompt=4)
+    policy = copy.deepcopy(trained_policy(seed))
+    frozen = [copy.deepcopy(model).eval().requires_grad_(False) for model in (policy, trained_reward_model(seed))]
+    optimizer = ScheduledAdamW(policy.named_parameters(), config.optimizer, PPO_UPDATES * 4)
+    models = CriticFreeModels(policy, frozen[0], frozen[1])
+    state = CriticFreeState(models, optimizer, FixedKL(config.kl_coef), eos_id=EOS, pad_id=PAD)
+    told = Told(online_rules("float32"), PPO_UPDATES)
+    for update in range(1, PPO_UPDATES + 1):
+        prompts = [Prompt(str(row), "", prompt_of(update * 1000 + row)) for row in range(config.batch_size // 4)]
+        experience, metrics = critic_free_update(state, prompts, config, HOOKS)
+        told.observe({**metrics.values, **experience_figures(experience, eos_id=EOS, whitened=False)}, update)
     return told
 
 
