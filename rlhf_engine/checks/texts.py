@@ -10,6 +10,15 @@ from rlhf_engine.checks.rules import Rule
 from rlhf_engine.data.examples import Demonstration
 from rlhf_engine.data.formatting import Template, encode, format_prompt
 
+RESPONSES_CUT = Rule(
+    name="responses_cut",
+    figure="text/responses_cut_share",
+    warn=0.1,
+    fail=0.5,
+    meaning="share of responses that are cut to max_response_tokens, which loses their EOS",
+    look_at="data.max_response_tokens: who never sees EOS never learns to end",
+)
+
 TEXT_RULES = (
     Rule(
         name="end_token",
@@ -51,14 +60,7 @@ TEXT_RULES = (
         meaning="share of prompts that are cut to max_prompt_tokens",
         look_at="data.max_prompt_tokens, and whether the tokenizer suits the language",
     ),
-    Rule(
-        name="responses_cut",
-        figure="text/responses_cut_share",
-        warn=0.1,
-        fail=0.5,
-        meaning="share of responses that are cut to max_response_tokens, which loses their EOS",
-        look_at="data.max_response_tokens: who never sees EOS never learns to end",
-    ),
+    RESPONSES_CUT,
 )
 
 

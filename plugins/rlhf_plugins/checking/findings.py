@@ -9,7 +9,7 @@ import psutil
 import torch
 
 from rlhf_engine.checks.rules import Rule, judge
-from rlhf_engine.checks.texts import TEXT_RULES, cut_figures, text_figures
+from rlhf_engine.checks.texts import RESPONSES_CUT, TEXT_RULES, cut_figures, text_figures
 from rlhf_engine.checks.weights import (
     END_PROBABILITY,
     MEAN_SCORE,
@@ -33,6 +33,7 @@ from rlhf_engine.rollout import Rollout
 from rlhf_engine.scalar_models import ScalarModel, response_scores
 from rlhf_plugins.checking.stand_ins import StandIns
 from rlhf_plugins.checking.trial import Trial
+from rlhf_plugins.comparison_trainer import ComparisonTrainer
 from rlhf_plugins.engine_trainer import EngineTrainer
 from rlhf_plugins.online_trainer import OnlineTrainer
 from rlhf_plugins.plans import PEAK
@@ -96,8 +97,11 @@ def _available_bytes(device: str) -> int:
     return int(psutil.virtual_memory().available)
 
 
-def text_rows(trial: Trial, examples: Sequence[Demonstration]) -> Iterator[CheckRow]:
-    """The tokenizer on the data's own texts, and what truncation takes."""
+def text_rows(trial: Trial, examples: Sequence[Demonstration], stand_ins: StandIns) -> Iterator[CheckRow]:
+    """The tokenizer on the data's own texts, and what truncation takes.
+
+    The built-in world's comparisons hold samples of the SFT policy: weights from scratch never end theirs.
+    """
     if not examples:
         yield from (skipped(rule, NO_REFERENCES) for rule in TEXT_RULES)
         return
@@ -106,6 +110,13 @@ def text_rows(trial: Trial, examples: Sequence[Demonstration]) -> Iterator[Check
     figures = text_figures(examples, trainer.tokenizer, embedding_rows=rows)
     template = trainer.config.data.template
     figures |= cut_figures(examples, template=template, eos_id=trainer.tokenizer.eos_token_id)
+    if (
+        isinstance(trainer, ComparisonTrainer)
+        and "model" in stand_ins.untrained
+        and "latents" in examples[0].prompt.record
+    ):
+        del figures[RESPONSES_CUT.figure]
+        yield skipped(RESPONSES_CUT, "responses are samples of weights from scratch, which never end")
     yield from rows_of(TEXT_RULES, figures)
 
 

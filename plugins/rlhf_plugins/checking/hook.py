@@ -45,7 +45,7 @@ def _setup_row(trial: Trial) -> CheckRow:
 
 def _trial_rows(trial: Trial, stand_ins: StandIns) -> Iterator[CheckRow]:
     examples = trial.examples()
-    yield from text_rows(trial, examples)
+    yield from text_rows(trial, examples, stand_ins)
     yield from weight_rows(trial, examples, stand_ins)
     yield from update_rows(trial, stand_ins)
     yield time_row(trial, stand_ins.config)
