@@ -12,6 +12,8 @@ import psutil
 import torch
 from safetensors.torch import load_file, save_file
 
+from rlhf_engine.out_of_memory import is_out_of_memory
+
 
 class TorchRuntime:
     """Built before the worker's `Trainer.setup`; the device is known once the config is."""
@@ -63,6 +65,4 @@ class TorchRuntime:
             torch.cuda.reset_peak_memory_stats()
 
     def is_out_of_memory(self, error: BaseException) -> bool:
-        if isinstance(error, torch.OutOfMemoryError | MemoryError):
-            return True
-        return isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
+        return is_out_of_memory(error)
