@@ -11,6 +11,8 @@ from typing import Any, Literal
 
 import msgspec
 
+from rlhf_sdk.scrubbing import scrub
+
 SCHEMA = 1
 
 Severity = Literal["info", "warning", "error"]
@@ -195,8 +197,8 @@ def read_non_finite(value: Any) -> Any:
 
 
 def encode_line(record: msgspec.Struct) -> bytes:
-    """One JSON line, newline included."""
-    return _encoder.encode(spell_non_finite(msgspec.to_builtins(record))) + b"\n"
+    """One JSON line, newline included, without keys and passwords."""
+    return _encoder.encode(scrub(spell_non_finite(msgspec.to_builtins(record)))) + b"\n"
 
 
 _NUMBER_FIELDS = ("seconds", "figure", "tolerance")

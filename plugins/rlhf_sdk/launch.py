@@ -21,6 +21,7 @@ from rlhf_sdk.references import pin
 from rlhf_sdk.run_dir import RunDir
 from rlhf_sdk.run_record import ExitRecord, RunRecord, RunStatus, encode_record
 from rlhf_sdk.run_root import check_name, new_run_id
+from rlhf_sdk.scrubbing import secret_places
 from rlhf_sdk.states import ENDED, LIVE, RESUMABLE, State
 from rlhf_sdk.trainer import UserError
 
@@ -47,9 +48,10 @@ def create_run(
     by their dotted keys. With `strict` a sanity light that fails ends the run. A pipeline's stage is called
     `<pipeline>.<stage>`.
 
-    Raises `UserError` for an unknown plugin, a name that can't be used, a reference that leads nowhere, or a root that
-    can't be written; nothing is left behind then.
+    Raises `UserError` for an unknown plugin, a name that can't be used, a reference that leads nowhere, a key or
+    password in the config, or a root that can't be written; nothing is left behind then.
     """
+    _refuse_secrets({**config, "--name": name})
     pinned, referenced = pin(root, config)
     run_id = f"{pipeline}.{check_name(stage)}" if pipeline and stage else new_run_id(name or plugin)
     record = RunRecord(
@@ -72,6 +74,15 @@ def create_run(
         cwd=str(Path.cwd()),
     )
     return _write_new(root, record)
+
+
+def _refuse_secrets(values: dict[str, Any]) -> None:
+    """A run can't work with a scrubbed value, and run.json must not keep the value itself."""
+    for key, shown in secret_places(values):
+        raise UserError(
+            f"{key} = {shown!r} holds a key or password, which run.json would keep: plugins read keys from environment "
+            "variables"
+        )
 
 
 def _write_new(root: Path, record: RunRecord) -> RunDir:

@@ -6,6 +6,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from rlhf_sdk.scrubbing import scrub
 from rlhf_sdk.states import State
 from rlhf_sdk.trainer import UserError
 
@@ -93,8 +94,8 @@ Record = TypeVar("Record", RunRecord, RunStatus, ExitRecord)
 
 
 def encode_record(record: RunRecord | RunStatus | ExitRecord) -> bytes:
-    """Indented JSON, so that people can read it too."""
-    return msgspec.json.format(msgspec.json.encode(record), indent=2) + b"\n"
+    """Indented JSON, so that people can read it too, without keys and passwords."""
+    return msgspec.json.format(msgspec.json.encode(scrub(msgspec.to_builtins(record))), indent=2) + b"\n"
 
 
 def decode_record(data: bytes, kind: type[Record], source: str) -> Record:

@@ -29,6 +29,7 @@ from rlhf_sdk.liveness import boot_id, host_name, identity_of, own_identity
 from rlhf_sdk.machine import Machine
 from rlhf_sdk.run_dir import RunDir
 from rlhf_sdk.run_record import ExitRecord, RunStatus, encode_record
+from rlhf_sdk.scrubbing import Blotter, own_scrubber, scrub_standard_streams
 from rlhf_sdk.states import LIVE, State, can_become, known_state
 from rlhf_sdk.tail import Tail, last_lines
 
@@ -51,6 +52,7 @@ class Shim:
         self.run = run
         self._lock = os.open(run.lock, os.O_WRONLY | os.O_CREAT, PRIVATE_FILE)
         self._ended = threading.Event()
+        self._log = Blotter(run.log, own_scrubber())
 
     def main(self, *, after: int) -> None:
         """One attempt, from the first `status.json` to `exit.json`.
@@ -110,6 +112,7 @@ class Shim:
         events = Tail(self.run.events_file, _state_of)
         while True:
             self._sample(samples)
+            self._log.blot()
             for _ in range(FOLLOWS_PER_SAMPLE):
                 self._follow(events)
                 if self._ended.wait(SAMPLE_SECONDS / FOLLOWS_PER_SAMPLE):
@@ -131,6 +134,7 @@ class Shim:
                 self._change(state=state)
 
     def _give_verdict(self, returncode: int) -> None:
+        self._log.blot()
         verdict = self._verdict(returncode)
         self._change(state=verdict.state, reason=verdict.reason)
         _write_persistently(self.run.exit_file, encode_record(verdict))
@@ -199,6 +203,7 @@ def _write_persistently(path: Path, data: bytes) -> None:
 def main() -> None:
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     os.umask(0o077)
+    scrub_standard_streams()
     run = RunDir(Path(sys.argv[1]).absolute())
     try:
         Shim(run).main(after=int(sys.argv[2]))

@@ -23,6 +23,7 @@ from rlhf_sdk.journal import Journal, last_attempt
 from rlhf_sdk.references import resolve
 from rlhf_sdk.reserve import make_reserve, release_reserve
 from rlhf_sdk.run_dir import RunDir
+from rlhf_sdk.scrubbing import scrub_standard_streams
 from rlhf_sdk.spec import PluginSpec
 from rlhf_sdk.states import State
 from rlhf_sdk.trainer import DivergedError, Finisher, Interrupted, PauseListener, Trainer
@@ -176,6 +177,7 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
 def main(arguments: list[str] | None = None) -> None:
     options = parse_arguments(arguments)
     os.umask(PRIVATE_UMASK)
+    scrub_standard_streams()
     faulthandler.enable()
     directory = RunDir(options.run.absolute())
     attempt = options.attempt or last_attempt(directory.events_file) + 1
