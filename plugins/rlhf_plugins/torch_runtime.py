@@ -27,12 +27,14 @@ class TorchRuntime:
         np.random.seed(seed)
         torch.manual_seed(seed)
 
-    def save_rng(self, directory: Path) -> None:
+    def remember_rng(self) -> None:
         states = {"torch": torch.get_rng_state()}
         states |= {f"cuda_{i}": state for i, state in enumerate(torch.cuda.get_rng_state_all())}
+        self._remembered = states, np.random.get_state(), random.getstate()
+
+    def save_rng(self, directory: Path) -> None:
+        states, (name, keys, position, has_gauss, cached), (version, internal, gauss) = self._remembered
         save_file(states, directory / "torch.safetensors")
-        name, keys, position, has_gauss, cached = np.random.get_state()
-        version, internal, gauss = random.getstate()
         plain = {
             "numpy": [name, [int(key) for key in keys], position, has_gauss, cached],
             "python": [version, list(internal), gauss],

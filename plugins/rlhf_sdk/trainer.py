@@ -68,10 +68,14 @@ class Runtime(Protocol):
     def start(self, seed: int) -> None:
         """Seeds every generator and fixes threads and determinism, once, before `Trainer.setup`."""
 
-    def save_rng(self, directory: Path) -> None:
-        """Writes every random state below `directory`."""
+    def remember_rng(self) -> None:
+        """Keeps every random state as it is now, at the beginning of a step, for `save_rng`."""
 
-    def load_rng(self, directory: Path) -> None: ...
+    def save_rng(self, directory: Path) -> None:
+        """Writes what `remember_rng` kept last below `directory`."""
+
+    def load_rng(self, directory: Path) -> None:
+        """Puts every random state back to what `save_rng` wrote."""
 
     def memory(self) -> dict[str, int]:
         """Bytes now: `rss`, and where there is a device `allocated`, `reserved`, `peak` since the last `reset_peak`."""
@@ -94,7 +98,10 @@ class Trainer(Protocol):
         """One update of the algorithm; None when there is nothing left to do."""
 
     def save(self, directory: Path) -> None:
-        """Writes everything that `load` needs to go on bit for bit, except random states."""
+        """Writes everything that `load` needs to go on bit for bit, except random states.
+
+        Called between steps, and at a safe point inside one where `Interruptible.can_leave` says so.
+        """
 
     def load(self, directory: Path) -> None: ...
 
@@ -104,6 +111,19 @@ class Sampler(Protocol):
     """A trainer that can show what its policy writes."""
 
     def sample(self, prompts: list[str]) -> list[str]: ...
+
+
+@runtime_checkable
+class Interruptible(Protocol):
+    """A trainer that can be left inside a step, so that nobody waits for its end."""
+
+    def can_leave(self) -> bool:
+        """Whether a checkpoint taken at this safe point, inside a step or `finish`, loads into a state from which the
+        step can be done again or gone on with, to the same bits.
+
+        Random states, and the numbers of events and samples, are those of the beginning of the step: what the step has
+        written so far will be written again.
+        """
 
 
 @runtime_checkable
@@ -141,6 +161,6 @@ class RunFailure(Exception):
 class Interrupted(BaseException):
     """The run must end now. Not an `Exception`, so that it passes through handlers of errors.
 
-    Raised by `Run.safe_point` during `setup`, and during `step` for a trainer whose capability "interrupt" says that
-    it can be saved in the middle of a step. Such a trainer may raise it too, to end as stopped with a reason.
+    Raised by `Run.safe_point` during `setup`, and inside a step, after a checkpoint, where `Interruptible.can_leave`
+    says so. A trainer may raise it too, to end as stopped with a reason.
     """

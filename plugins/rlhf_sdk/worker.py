@@ -1,8 +1,8 @@
 """The process that runs a trainer: `python -m rlhf_sdk.worker RUN_DIR`. Torch-free; what needs torch is the trainer's.
 
-Signals: SIGTERM and SIGINT checkpoint at the end of the step and end as stopped (exit 128 + n, as a stop command does
-with n = 15); SIGUSR1 checkpoints and ends as requeued (exit 75); SIGUSR2 checkpoints and goes on; a second SIGINT ends
-at once; SIGHUP is ignored.
+Signals: SIGTERM and SIGINT checkpoint as soon as the trainer can be left, and end as stopped (exit 128 + n, as a stop
+command does with n = 15); SIGUSR1 checkpoints and ends as requeued (exit 75); SIGUSR2 checkpoints and goes on; a second
+SIGINT ends at once; SIGHUP is ignored.
 """
 
 from __future__ import annotations
@@ -13,6 +13,8 @@ import os
 import signal
 import sys
 import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from rlhf_sdk.config_errors import convert_config
@@ -26,7 +28,7 @@ from rlhf_sdk.run_dir import RunDir
 from rlhf_sdk.scrubbing import scrub_standard_streams
 from rlhf_sdk.spec import PluginSpec
 from rlhf_sdk.states import State
-from rlhf_sdk.trainer import DivergedError, Finisher, Interrupted, PauseListener, Trainer
+from rlhf_sdk.trainer import DivergedError, Finisher, Interrupted, Interruptible, PauseListener, Trainer
 from rlhf_sdk.verdict import Verdict, failed_check_in_words, verdict_of
 from rlhf_sdk.worker_checkpoints import WorkerCheckpoints
 from rlhf_sdk.worker_control import Control
@@ -85,7 +87,8 @@ class Worker:
                 self._end_if_strict(run)
                 self.checkpoints.periodic()
             if isinstance(trainer, Finisher):
-                trainer.finish()
+                with self._inside_step(run):
+                    trainer.finish()
                 self._end_if_strict(run)
             if "checkpoint" in spec.capabilities:
                 self.checkpoints.final()
@@ -96,7 +99,7 @@ class Worker:
         if trainer.runtime is not None:
             trainer.runtime.start(run.seed)
         trainer.setup(run)
-        run.interruptible = "interrupt" in spec.capabilities
+        run.interruptible = trainer if isinstance(trainer, Interruptible) else None
         run.pause_listener = trainer if isinstance(trainer, PauseListener) else None
         if found is not None:
             self.checkpoints.load(found)
@@ -115,15 +118,24 @@ class Worker:
 
     def _step(self, run: WorkerRun, trainer: Trainer) -> bool:
         """One step; False when there is nothing left to do."""
-        run.attend(can_leave=True)
+        run.safe_point()
         began = run.clock()
-        metrics = trainer.step()
+        with self._inside_step(run):
+            metrics = trainer.step()
         if metrics is None:
             return False
         self.journal.step += 1
         values = {name: float(value) for name, value in metrics.items()}
         run.emit(MetricsLogged(values=values, seconds=run.clock() - began))
         return True
+
+    @contextmanager
+    def _inside_step(self, run: WorkerRun) -> Iterator[None]:
+        """After an error the trainer is still where it was."""
+        self.checkpoints.begin_step()
+        run.inside_step = True
+        yield
+        run.inside_step = False
 
     def _end_if_strict(self, run: WorkerRun) -> None:
         """Raises `DivergedError`, after a checkpoint, where a light has failed in a strict run."""
@@ -135,9 +147,11 @@ class Worker:
         raise DivergedError(reason)
 
     def _leave(self, run: WorkerRun, said: str) -> Verdict:
-        """Ends early, with a checkpoint where the trainer is ready for one."""
-        ending = self.control.ending or Verdict(State.STOPPED, 128 + signal.SIGTERM, said or "stopped by the trainer")
-        if run.checkpoint is not None:
+        """Ends early; where the trainer itself wished to, with a checkpoint if it can be left."""
+        if self.control.ending is not None:
+            return self.control.ending
+        ending = Verdict(State.STOPPED, 128 + signal.SIGTERM, said or "stopped by the trainer")
+        if run.checkpoint is not None and run.can_leave():
             run.checkpoint(ending.reason)
         return ending
 

@@ -26,6 +26,7 @@ class WorkerCheckpoints:
         self._every: int = getattr(run.config, "checkpoint_every", 0)
         self._keep: int | None = getattr(run.config, "keep_checkpoints", None)
         self._newest_step: int | None = None
+        self._seq = self._sample_seq = 0
         self.finished = False
         self.resumed_seq = self.resumed_sample_seq = 0
 
@@ -49,13 +50,22 @@ class WorkerCheckpoints:
         if self._trainer.runtime is not None:
             self._trainer.runtime.load_rng(checkpoint / RNG)
 
+    def begin_step(self) -> None:
+        """Remembers what a checkpoint inside the step must keep: random states, numbers of events and samples."""
+        self._seq, self._sample_seq = self._journal.seq, self._journal.sample_seq
+        if self._trainer.runtime is not None:
+            self._trainer.runtime.remember_rng()
+
     def periodic(self) -> None:
         if self._every and self._run.step % self._every == 0:
             self.write("periodic")
 
     def write(self, reason: str) -> None:
-        """A checkpoint of this step, unless there is one; answers commands that asked for it."""
-        if self._newest_step != self._run.step or self._run.interruptible:
+        """A checkpoint of this step, unless there is one; answers commands that asked for it.
+
+        Inside a step it takes the place of the one at its beginning.
+        """
+        if self._newest_step != self._run.step or self._run.inside_step:
             self._save(reason, finished=False)
         self._run.control.checkpointed(f"step-{self._run.step:08d}")
 
@@ -65,6 +75,8 @@ class WorkerCheckpoints:
 
     def _save(self, reason: str, *, finished: bool) -> None:
         began = time.perf_counter()
+        if not self._run.inside_step:
+            self.begin_step()
         self._journal.sync()
         saved = write_checkpoint(self._directory, self._run.step, lambda folder: self._fill(folder, finished=finished))
         self._newest_step = self._run.step
@@ -83,8 +95,8 @@ class WorkerCheckpoints:
                 self._trainer.runtime.save_rng(folder / RNG)
         state = WorkerState(
             step=self._run.step,
-            seq=self._journal.seq,
-            sample_seq=self._journal.sample_seq,
+            seq=self._seq,
+            sample_seq=self._sample_seq,
             attempt=self._journal.attempt,
             finished=finished,
         )

@@ -27,7 +27,7 @@ from rlhf_sdk.journal import Journal
 from rlhf_sdk.phases import Phases
 from rlhf_sdk.run_dir import RunDir
 from rlhf_sdk.states import State
-from rlhf_sdk.trainer import Interrupted, Metrics, PauseListener, Runtime
+from rlhf_sdk.trainer import Interrupted, Interruptible, Metrics, PauseListener, Runtime
 from rlhf_sdk.worker_control import POLL_SECONDS, Control
 
 HEARTBEAT_SECONDS = 1.0
@@ -37,8 +37,8 @@ PROGRESS_SECONDS = 0.5
 class WorkerRun:
     """Speaks for the trainer, and does at safe points what `control` collected.
 
-    `interruptible` says whether the trainer can be left where it is (between steps always can); `checkpoint` writes a
-    checkpoint for the reason given; `failed_check` is the first sanity light that failed.
+    `inside_step` is true within `step` and `finish`, where only a trainer that is `interruptible` can be left;
+    `checkpoint` writes a checkpoint for the reason given; `failed_check` is the first sanity light that failed.
     """
 
     def __init__(
@@ -54,7 +54,8 @@ class WorkerRun:
         self.config = config
         self.seed = seed
         self.control = control
-        self.interruptible = True
+        self.inside_step = False
+        self.interruptible: Interruptible | None = None
         self.checkpoint: Callable[[str], None] | None = None
         self.pause_listener: PauseListener | None = None
         self.failed_check: Check | None = None
@@ -94,28 +95,30 @@ class WorkerRun:
             self._beat_at = now
             os.utime(self._directory.heartbeat)
 
+    def can_leave(self) -> bool:
+        """Whether the trainer is in a state that a checkpoint can keep."""
+        return not self.inside_step or (self.interruptible is not None and self.interruptible.can_leave())
+
     def safe_point(self) -> None:
-        self.attend(can_leave=self.interruptible)
+        """Does what was asked for; what needs a checkpoint waits until `can_leave`.
 
-    def attend(self, *, can_leave: bool) -> None:
-        """Does what was asked for; what needs a consistent trainer waits until `can_leave`.
-
-        Raises `Interrupted` if the run must end now.
+        Raises `Interrupted`, after a checkpoint, if the run must end now.
         """
         self.beat()
         self.control.poll()
-        if can_leave:
-            self._checkpoint_if_asked()
+        self._checkpoint_if_asked()
         if self.control.paused and self.control.ending is None:
-            self._hold(can_leave=can_leave)
-        if can_leave and self.control.ending is not None:
+            self._hold()
+        if self.control.ending is not None and self.can_leave():
+            if self.checkpoint is not None:
+                self.checkpoint(self.control.ending.reason)
             raise Interrupted
 
     def _checkpoint_if_asked(self) -> None:
-        if self.control.checkpoint_reason and self.checkpoint is not None:
+        if self.control.checkpoint_reason and self.checkpoint is not None and self.can_leave():
             self.checkpoint(self.control.checkpoint_reason)
 
-    def _hold(self, *, can_leave: bool) -> None:
+    def _hold(self) -> None:
         began = time.perf_counter()
         self.emit(StateChanged(state=State.PAUSED))
         if self.pause_listener is not None:
@@ -124,8 +127,7 @@ class WorkerRun:
             time.sleep(POLL_SECONDS)
             self.beat()
             self.control.poll()
-            if can_leave:
-                self._checkpoint_if_asked()
+            self._checkpoint_if_asked()
         self._held_seconds += time.perf_counter() - began
         if self.pause_listener is not None:
             self.pause_listener.resumed()

@@ -176,9 +176,10 @@ def test_with_worker_and_shim_gone_the_run_is_lost_and_can_go_on(begin: Begin, f
     assert ended(run).exit_code == 0 and folded(run) == straight
 
 
+@pytest.mark.usefixtures("troubled")
 def test_a_second_interrupt_ends_at_once(begin: Begin) -> None:
-    run = begin(steps=3, delay_seconds=60)
-    wait_for(run, lambda event: isinstance(event, Started))
+    run = begin("troubled", trouble="hangs", checkpoint_every=0)
+    wait_for_step(run, 1)
     launch.send_signal(run, signal.SIGINT)
     time.sleep(0.3)
     assert run.exit() is None

@@ -35,6 +35,8 @@ class Device:
 
     def start(self, seed: int) -> None: ...
 
+    def remember_rng(self) -> None: ...
+
     def save_rng(self, directory: Path) -> None: ...
 
     def load_rng(self, directory: Path) -> None: ...
@@ -151,15 +153,23 @@ def test_a_step_is_left_only_where_the_trainer_allows(run: WorkerRun) -> None:
         saved.append(reason)
         run.control.checkpointed("step-00000000")
 
-    run.checkpoint = checkpoint
-    run.interruptible = False
+    class Trainer:
+        ready = False
+
+        def can_leave(self) -> bool:
+            return self.ready
+
+    run.checkpoint, run.inside_step = checkpoint, True
     send_command(run.control._commands, Checkpoint())
     send_command(run.control._commands, Stop())
     run.safe_point()
+    run.interruptible = Trainer()
+    run.safe_point()
     assert run.control.ending is not None and saved == []
+    run.interruptible.ready = True
     with pytest.raises(Interrupted):
-        run.attend(can_leave=True)
-    assert saved == ["command"]
+        run.safe_point()
+    assert saved == ["command", "stopped by command"]
 
 
 VERDICTS = [

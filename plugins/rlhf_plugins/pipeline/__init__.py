@@ -31,7 +31,7 @@ plugin = PluginSpec(
     config=PipelineConfig,
     trainer="rlhf_plugins.pipeline.trainer:PipelineTrainer",
     headline=["pipeline/stages_finished"],
-    capabilities=["checkpoint", "interrupt"],
+    capabilities=["checkpoint"],
     plan="rlhf_plugins.plans:plan_pipeline",
     check="rlhf_plugins.checking.hook:check_pipeline",
 )
