@@ -24,10 +24,13 @@ from rlhf_engine.config import DataConfig
 from rlhf_engine.data.api import raw_texts
 from rlhf_engine.data.tokenizers import load_tokenizer
 from rlhf_engine.errors import ConfigError, DataError, NonFiniteError
+from rlhf_engine.memory_budget import memory_budget
 from rlhf_engine.models import check_precision, choose_device
 from rlhf_engine.optim import ScheduledAdamW
 from rlhf_plugins.torch_runtime import TorchRuntime
 from rlhf_sdk.trainer import DivergedError, Metrics, Run, UserError
+
+GIB = 1 << 30
 
 
 @contextmanager
@@ -92,7 +95,8 @@ class EngineTrainer:
         if self.steps_done >= self.total_steps:
             return None
         started = time.perf_counter()
-        with translated_errors(), self.non_finite_shown():
+        budget = memory_budget(round(self.config.memory_budget_gib * GIB), self.device)
+        with translated_errors(), self.non_finite_shown(), budget:
             metrics = self.update()
         self.steps_done += 1
         seconds = time.perf_counter() - started

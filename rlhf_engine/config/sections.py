@@ -104,5 +104,8 @@ class TrainerConfig(Section, frozen=True, kw_only=True):
     device: Annotated[str, Meta(description="auto, cpu, cuda or cuda:N")] = "auto"
     seed: Annotated[int, Meta(ge=0, description="seed of everything random")] = 0
     threads: Annotated[int, Meta(ge=0, description="CPU threads; 0 means torch's choice")] = 0
+    memory_budget_gib: Annotated[
+        float, Meta(ge=0, description="GiB that a step may use on the device, beyond which it is out of memory; 0: all")
+    ] = 0.0
     checkpoint_every: Annotated[int, Meta(ge=0, description="checkpoint every so many steps; 0 means at the end")] = 0
     keep_checkpoints: Annotated[int, Meta(ge=1, description="how many of the newest checkpoints are kept")] = 2

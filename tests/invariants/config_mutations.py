@@ -59,6 +59,7 @@ MUTATIONS: dict[str, dict[str, Any]] = {
         "device": "cuda",
         "seed": 4,
         "threads": 2,
+        "memory_budget_gib": 1e-6,
         "checkpoint_every": 1,
         "keep_checkpoints": Try(1, {"checkpoint_every": 1}),
     },
@@ -66,6 +67,7 @@ MUTATIONS: dict[str, dict[str, Any]] = {
         "text": "good day",
         "steps": 2,
         "delay_seconds": 0.05,
+        "weight": 2.0,
         "model": "{echoed}",
         "seed": 4,
         "checkpoint_every": 1,
@@ -218,6 +220,7 @@ MUTATIONS: dict[str, dict[str, Any]] = {
         "device": "cuda",
         "seed": 4,
         "threads": 2,
+        "memory_budget_gib": 1e-6,
     },
     "PipelineConfig": {
         "stages": {"second": {"plugin": "echo", "config": {"steps": 1}}},
