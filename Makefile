@@ -8,7 +8,7 @@ export OMP_WAIT_POLICY := PASSIVE
 unexport HF_HUB_OFFLINE
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test check docs bench parity clean
+.PHONY: help install demo test check docs bench parity torture clean
 
 help:  ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -47,6 +47,9 @@ parity:  ## beside TRL 1.12.0 and TorchRL, in an environment of its own (a quart
 	$(PYTHON) -m venv .venv-parity
 	.venv-parity/bin/pip install --quiet --disable-pip-version-check -c constraints.txt -e . trl==1.12.0 torchrl==0.14.1
 	.venv-parity/bin/python -m benchmarks.parity
+
+torture: $(INSTALLED)  ## kill, stop and starve every trainer at counted moments, resume, compare bit for bit (an hour)
+	$(BIN)/python -m benchmarks.torture
 
 clean:  ## remove the environment, caches and builds; runs stay
 	rm -rf .venv .venv-parity build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

@@ -50,7 +50,10 @@ class LineFile:
 
 
 class Journal:
-    """Stamps and appends what a run says; goes on counting where an earlier attempt left off."""
+    """Stamps and appends what a run says; goes on counting where an earlier attempt left off.
+
+    Numbers have no gaps: a line that could not be written has used none.
+    """
 
     def __init__(self, events: Path, samples: Path, *, attempt: int) -> None:
         self.attempt = attempt
@@ -61,11 +64,19 @@ class Journal:
 
     def event(self, event: Event) -> None:
         self.seq += 1
-        self._events.append(encode_line(self._stamped(event, self.seq)))
+        try:
+            self._events.append(encode_line(self._stamped(event, self.seq)))
+        except OSError:
+            self.seq -= 1
+            raise
 
     def sample(self, sample: Sample) -> None:
         self.sample_seq += 1
-        self._samples.append(encode_line(self._stamped(sample, self.sample_seq)))
+        try:
+            self._samples.append(encode_line(self._stamped(sample, self.sample_seq)))
+        except OSError:
+            self.sample_seq -= 1
+            raise
 
     def sync(self) -> None:
         self._events.sync()
