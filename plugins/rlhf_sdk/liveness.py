@@ -62,6 +62,21 @@ def heartbeat_age(heartbeat: Path) -> float | None:
         return None
 
 
+class Silence:
+    """How long a heartbeat has not moved, by this machine's steady clock: the wall clock may jump."""
+
+    def __init__(self, heartbeat: Path) -> None:
+        self._heartbeat = heartbeat
+        self._touched: float | None = None
+        self._since = time.monotonic()
+
+    def seconds(self) -> float:
+        touched = self._heartbeat.stat().st_mtime if self._heartbeat.exists() else None
+        if touched != self._touched:
+            self._touched, self._since = touched, time.monotonic()
+        return time.monotonic() - self._since
+
+
 def runs_here(status: RunStatus) -> bool:
     """Whether the run was started on this host, so that its pids mean something."""
     return status.host == host_name()

@@ -29,7 +29,10 @@ class DeviceSample(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class MachineSample(msgspec.Struct, frozen=True, kw_only=True):
-    """One moment; all in bytes but `cpu_percent` (100 is one core). `cgroup_limit` is None where there is no limit."""
+    """One moment; all in bytes but `cpu_percent` (100 is one core). `cgroup_limit` is None where there is no limit.
+
+    `cgroup_used` is without cached files, which the kernel drops when memory is short.
+    """
 
     time: float
     attempt: int
@@ -82,8 +85,14 @@ class Machine:
         for used, limit in (_CGROUP_V2, _CGROUP_V1):
             found = _read_number(self._cgroup / used), _read_number(self._cgroup / limit)
             if found[0] is not None:
-                return found[0], None if found[1] is None or found[1] >= _NO_LIMIT else found[1]
+                limited = found[1] is not None and found[1] < _NO_LIMIT
+                return max(found[0] - self._reclaimable(), 0), found[1] if limited else None
         return None, None
+
+    def _reclaimable(self) -> int:
+        """Bytes of cached files, which the kernel drops before it kills."""
+        counts = dict(line.split() for line in _read_lines(self._cgroup / "memory.stat"))
+        return int(counts.get("total_inactive_file") or counts.get("inactive_file") or 0)
 
     def _oom_kills(self) -> int:
         for name in ("memory.events", "memory.oom_control"):

@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from rlhf_sdk.events import Event, Finished, Sample, StateChanged, decode_event, decode_sample
+import msgspec
+
+from rlhf_sdk.events import Alert, Event, Finished, Sample, StateChanged, decode_event, decode_sample
 from rlhf_sdk.liveness import STALLED_AFTER_SECONDS, has_process, heartbeat_age
 from rlhf_sdk.run_record import ExitRecord, Record, RunRecord, RunStatus, decode_record
 from rlhf_sdk.states import ENDED, LIVE, State, known_state
@@ -52,6 +54,10 @@ class RunDir:
     @property
     def machine_file(self) -> Path:
         return self.path / "machine.jsonl"
+
+    @property
+    def alerts_file(self) -> Path:
+        return self.path / "alerts.jsonl"
 
     @property
     def heartbeat(self) -> Path:
@@ -101,6 +107,10 @@ class RunDir:
     def events(self) -> Tail[Event]:
         """Follows `events.jsonl` from its beginning."""
         return Tail(self.events_file, decode_event)
+
+    def alerts(self) -> Tail[Alert]:
+        """Follows `alerts.jsonl`, the shim's own alerts, from its beginning."""
+        return Tail(self.alerts_file, msgspec.json.Decoder(Alert).decode)
 
     def samples(self) -> Tail[Sample]:
         """Follows `samples.jsonl` from its beginning."""

@@ -20,23 +20,27 @@ from pathlib import Path
 from types import FrameType
 
 import msgspec
+import psutil
 
-from rlhf_sdk.events import StateChanged, decode_event
+from rlhf_sdk.alarms import Alarms
+from rlhf_sdk.events import Alert, Finished, StateChanged, decode_event
 from rlhf_sdk.exit_codes import ExitCode
 from rlhf_sdk.files import PRIVATE_FILE, write_atomically
 from rlhf_sdk.journal import LineFile
-from rlhf_sdk.liveness import boot_id, host_name, identity_of, own_identity
-from rlhf_sdk.machine import Machine
+from rlhf_sdk.liveness import Silence, boot_id, host_name, identity_of, own_identity
+from rlhf_sdk.machine import Machine, MachineSample
 from rlhf_sdk.run_dir import RunDir
 from rlhf_sdk.run_record import ExitRecord, RunStatus, encode_record
 from rlhf_sdk.scrubbing import Blotter, own_scrubber, scrub_standard_streams
 from rlhf_sdk.states import LIVE, State, can_become, known_state
 from rlhf_sdk.tail import Tail, last_lines
+from rlhf_sdk.watchdog import Watchdog, newest_checkpoint_bytes
 
 SAMPLE_SECONDS = 1.0
 FOLLOWS_PER_SAMPLE = 5
 WRITE_ATTEMPTS = 60
 LOCK_ATTEMPTS = 100
+RESUME = "output.log may tell more; `rlhf resume` goes on from the last good checkpoint"
 PASSED_ON = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2)
 _BY_EXIT_CODE = {ExitCode.OUT_OF_MEMORY: State.OOM, ExitCode.REQUEUE: State.REQUEUED}
 
@@ -53,6 +57,8 @@ class Shim:
         self._lock = os.open(run.lock, os.O_WRONLY | os.O_CREAT, PRIVATE_FILE)
         self._ended = threading.Event()
         self._log = Blotter(run.log, own_scrubber())
+        self._watchdog = Watchdog(psutil.virtual_memory().total)
+        self._silence = Silence(run.heartbeat)
 
     def main(self, *, after: int) -> None:
         """One attempt, from the first `status.json` to `exit.json`.
@@ -93,6 +99,7 @@ class Shim:
         for number in PASSED_ON:
             signal.signal(number, self._pass_on_to(worker))
         self.machine = Machine(self.run.path, worker.pid, self.status.attempt)
+        self.alarms = Alarms(self.run, self.status.attempt)
         self._change(worker=identity_of(worker.pid))
         threading.Thread(target=self._reap, args=(worker,), daemon=True).start()
         return worker
@@ -109,38 +116,54 @@ class Shim:
 
     def _watch(self) -> None:
         samples = LineFile(self.run.machine_file)
-        events = Tail(self.run.events_file, _state_of)
+        events = Tail(self.run.events_file, _noted)
         while True:
             self._sample(samples)
             self._log.blot()
+            self.alarms.tell()
             for _ in range(FOLLOWS_PER_SAMPLE):
                 self._follow(events)
                 if self._ended.wait(SAMPLE_SECONDS / FOLLOWS_PER_SAMPLE):
-                    return
+                    return self._follow(events)
 
     def _sample(self, samples: LineFile) -> None:
         """A sample that can't be taken or finds the disk full is lost; the next may fare better."""
         try:
-            samples.append(msgspec.json.encode(self.machine.sample()) + b"\n")
+            sample = self.machine.sample()
+            self._look(sample)
+            samples.append(msgspec.json.encode(sample) + b"\n")
         except OSError as error:
             print(f"a machine sample was lost: {error}", file=sys.stderr)
 
-    def _follow(self, events: Tail[StateChanged | None]) -> None:
-        """Repeats in `status.json` what the worker says about itself."""
+    def _look(self, sample: MachineSample) -> None:
+        silent = 0.0 if self.status.state is State.STARTING else self._silence.seconds()
+        size = newest_checkpoint_bytes(self.run.checkpoints)
+        for alert in self._watchdog.look(sample, silent_seconds=silent, checkpoint_bytes=size):
+            self.alarms.give(alert)
+
+    def _follow(self, events: Tail[StateChanged | Alert | None]) -> None:
+        """Repeats in `status.json` what the worker says about itself, and tells its alerts."""
         said = [event for event in events if event is not None and event.attempt == self.status.attempt]
         for event in said:
+            if isinstance(event, Alert):
+                self.alarms.hear(event)
+                continue
             state = known_state(event.state)
             if state in LIVE and state is not self.status.state and can_become(self.status.state, state):
                 self._change(state=state)
 
     def _give_verdict(self, returncode: int) -> None:
         self._log.blot()
-        verdict = self._verdict(returncode)
+        said = self.run.final_words(self.status.attempt)
+        verdict = self._verdict(returncode, said)
+        if said is None:
+            self.alarms.give(Alert(severity="error", code=verdict.state, message=verdict.reason, advice=RESUME))
         self._change(state=verdict.state, reason=verdict.reason)
         _write_persistently(self.run.exit_file, encode_record(verdict))
+        self.alarms.end(verdict)
 
-    def _verdict(self, returncode: int) -> ExitRecord:
-        state, exit_code, reason = self._judge(returncode)
+    def _verdict(self, returncode: int, said: tuple[State, Finished] | None) -> ExitRecord:
+        state, exit_code, reason = self._judge(returncode, said)
         return ExitRecord(
             state=state,
             attempt=self.status.attempt,
@@ -150,8 +173,7 @@ class Shim:
             time=time.time(),
         )
 
-    def _judge(self, returncode: int) -> tuple[State, int, str]:
-        said = self.run.final_words(self.status.attempt)
+    def _judge(self, returncode: int, said: tuple[State, Finished] | None) -> tuple[State, int, str]:
         if said is not None:
             return said[0], said[1].exit_code, said[1].reason
         if returncode < 0:
@@ -176,10 +198,10 @@ class Shim:
         _write_persistently(self.run.status_file, encode_record(self.status))
 
 
-def _state_of(line: bytes) -> StateChanged | None:
+def _noted(line: bytes) -> StateChanged | Alert | None:
     """Other events are not decoded: there may be thousands a second."""
-    event = decode_event(line) if b'"kind":"state"' in line else None
-    return event if isinstance(event, StateChanged) and event.state in set(State) else None
+    event = decode_event(line) if b'"kind":"state"' in line or b'"kind":"alert"' in line else None
+    return event if isinstance(event, StateChanged | Alert) else None
 
 
 def _environment() -> dict[str, str]:

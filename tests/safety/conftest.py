@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 from collections.abc import Callable, Iterator
@@ -39,7 +40,7 @@ def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callabl
         (metadata / "entry_points.txt").write_text(f"[rlhf.trainers]\n{name} = {name}_plugin:plugin\n")
         (site / f"{name}_plugin.py").write_text((HERE / f"{name}_plugin.txt").read_text())
         monkeypatch.syspath_prepend(str(site))
-        monkeypatch.setenv("PYTHONPATH", str(site))
+        monkeypatch.setenv("PYTHONPATH", str(site), prepend=os.pathsep)
         installed.append(name)
 
     yield install_plugin

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rlhf_sdk import launch
@@ -126,6 +126,7 @@ def test_names_of_no_secrets(name: str) -> None:
     assert Scrubber({name: "a value to keep"}).text("it is a value to keep") == "it is a value to keep"
 
 
+@settings(max_examples=60, deadline=None)
 @given(secret=st.text(min_size=8, max_size=60), before=st.text(max_size=20), after=st.text(max_size=20))
 def test_no_value_of_a_secret_survives_in_any_text(secret: str, before: str, after: str) -> None:
     scrubber = Scrubber({"MY_TOKEN": secret})

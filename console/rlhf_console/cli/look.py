@@ -23,6 +23,7 @@ from rlhf_sdk.run_root import run_root
 from rlhf_sdk.states import ENDED
 
 FOLLOW_SECONDS = 0.3
+SHOWN_ALERTS = 10
 
 
 def list_runs(runs: RunsOption = "", as_json: JsonOption = False) -> None:
@@ -84,9 +85,11 @@ def show(run: RunArgument, runs: RunsOption = "", as_json: JsonOption = False) -
         }
         print_json(data)
         return
-    for part in (_identity(shown), _stages(children), _figures(shown), _phases(shown), _checks(shown), _results(shown)):
+    for part in (_identity(shown), _alerts(shown), _stages(children), _figures(shown), _phases(shown), _checks(shown)):
         if part:
             typer.echo(part + "\n")
+    if shown.summary.results:
+        typer.echo(_results(shown) + "\n")
     typer.echo(_config(shown))
 
 
@@ -103,6 +106,13 @@ def _identity(run: LiveRun) -> str:
         "directory": str(run.directory.path),
     }
     return "\n".join(f"{name:<12}{printable(text)}" for name, text in lines.items() if text)
+
+
+def _alerts(run: LiveRun) -> str:
+    """The worker's and the shim's, the newest last."""
+    newest = sorted(run.summary.alerts, key=lambda alert: alert.time)[-SHOWN_ALERTS:]
+    rows = [[_age(alert.time), alert.severity, f"{alert.message}; {alert.advice}".rstrip("; ")] for alert in newest]
+    return table(["ago", "alert", "message"], rows) if rows else ""
 
 
 def _stages(children: list[LiveRun]) -> str:

@@ -3,15 +3,38 @@
 from __future__ import annotations
 
 import json
+import os
+import sys
 from typing import Annotated, Any
 
 import typer
 
 from rlhf_sdk.events import spell_non_finite
+from rlhf_sdk.notify import ENVIRONMENT, check_address, masked
 
 RunsOption = Annotated[str, typer.Option("--runs", help="Folder that holds runs; else $RLHF_RUNS, else ./runs.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Machine-readable output.")]
 RunArgument = Annotated[str, typer.Argument(metavar="RUN", help="Id, unique beginning, name, or latest.")]
+
+NotifyOption = Annotated[
+    str,
+    typer.Option(
+        "--notify",
+        metavar="URL",
+        help="Tell this webhook of ends and alerts; else $RLHF_NOTIFY. Not kept: give it again at resume.",
+    ),
+]
+
+
+def notify_at(address: str) -> None:
+    """From now on the runs that this process starts tell `address`, else what $RLHF_NOTIFY has.
+
+    The environment passes it on, so that no file keeps it. Raises `UserError` if no message can be sent there.
+    """
+    wanted = address or os.environ.get(ENVIRONMENT, "")
+    if wanted:
+        os.environ[ENVIRONMENT] = check_address(wanted)
+        print(f"telling {masked(wanted)}", file=sys.stderr)
 
 
 def print_json(data: Any) -> None:

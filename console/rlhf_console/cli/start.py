@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import typer
 
 from rlhf_console import plugins
-from rlhf_console.cli.options import JsonOption, RunArgument, RunsOption, print_json
+from rlhf_console.cli.options import JsonOption, NotifyOption, RunArgument, RunsOption, notify_at, print_json
 from rlhf_console.cli.watching import display, follow
 from rlhf_console.profiles import PIPELINE, flatten
 from rlhf_console.render import number, result, size, table
@@ -46,6 +46,7 @@ def run(
     strict: Annotated[
         bool, typer.Option("--strict", help="A sanity light that fails ends the run: checkpoint, exit code 4.")
     ] = False,
+    notify: NotifyOption = "",
     detach: Annotated[bool, typer.Option("--detach", help="Return at once; the run goes on.")] = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print the resolved config, its origins and the memory expected.")
@@ -54,6 +55,7 @@ def run(
 ) -> None:
     """Start a run and watch it. Ctrl-C stops it with a checkpoint; twice, at once. A closed terminal stops nothing."""
     root = run_root(runs)
+    notify_at(notify)
     request = resolve_request(plugin, profile, settings or [], from_runs or [], seed, root)
     if dry_run:
         _print_dry_run(request, as_json=as_json)
@@ -161,9 +163,11 @@ def demo(
     ] = False,
     seed: Annotated[int | None, typer.Option("--seed", help="Seed of every stage.")] = None,
     runs: RunsOption = "",
+    notify: NotifyOption = "",
     as_json: JsonOption = False,
 ) -> None:
     """Train SFT, reward model and PPO on the built-in task in a few minutes, and show whether PPO is better."""
+    notify_at(notify)
     profile = "demo-overoptimise" if overoptimise else "demo"
     request = resolve_request(PIPELINE, profile, [], [], seed, run_root(runs))
     started = _start(request, runs, profile)
@@ -189,10 +193,12 @@ def _first_update(runs: str, finished: LiveRun) -> str:
 def resume(
     run: RunArgument,
     runs: RunsOption = "",
+    notify: NotifyOption = "",
     detach: Annotated[bool, typer.Option("--detach", help="Return at once; the run goes on.")] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Go on with a run that was stopped or died, from its newest good checkpoint."""
+    notify_at(notify)
     resumed = find(run_root(runs), run)
     launch.resume(resumed.directory)
     if detach:

@@ -24,7 +24,7 @@ class LiveRun:
     summary: RunSummary = field(default_factory=RunSummary)
 
     def __post_init__(self) -> None:
-        self._events = self.directory.events()
+        self._events, self._alerts = self.directory.events(), self.directory.alerts()
 
     @classmethod
     def open(cls, directory: RunDir) -> LiveRun:
@@ -32,8 +32,8 @@ class LiveRun:
         return cls(directory, directory.record())
 
     def refresh(self) -> bool:
-        """Reads about 4 MiB of what is new; True if there was anything."""
-        events = self._events.read()
+        """Reads about 4 MiB of what is new, the shim's alerts with it; True if there was anything."""
+        events = [*self._events.read(), *self._alerts.read()]
         fold(self.summary, events)
         return bool(events)
 
