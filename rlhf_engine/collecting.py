@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Protocol
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
 
 from torch import Tensor
 from transformers import PreTrainedModel
 
+from rlhf_engine.backoff import BackOff
 from rlhf_engine.config import OnlineConfig
 from rlhf_engine.data.examples import Prompt
-from rlhf_engine.generation import generate_rollout
+from rlhf_engine.generation import SampledResponses, generate_rollout
 from rlhf_engine.hooks import Hooks
 from rlhf_engine.logprobs import response_logprobs_and_entropies
 from rlhf_engine.models import compute_precision
 from rlhf_engine.rollout import Rollout, in_micro_batches
 from rlhf_engine.scalar_models import ScalarModel, response_values, scores_and_disagreements
+from rlhf_engine.unfinished_update import UnfinishedUpdate
 
 
 class OnlineModels(Protocol):
@@ -27,22 +29,28 @@ class OnlineModels(Protocol):
 
 
 class OnlineState(Protocol):
-    """What sampling needs of a state; `updates_done` keys its noise."""
+    """What collecting needs of a state; `updates_done` keys the noise of sampling."""
 
     @property
     def models(self) -> OnlineModels: ...
 
+    @property
+    def unfinished(self) -> UnfinishedUpdate[Any] | None: ...
+
     eos_id: int
     pad_id: int
     updates_done: int
+    backoff: BackOff
 
 
 def roll_out(state: OnlineState, prompts: Sequence[Prompt], config: OnlineConfig, hooks: Hooks) -> Rollout:
     """The policy's responses; episode numbers key the sampling noise."""
-    first_episode = state.updates_done * config.batch_size
-    with hooks.phase("rollout"), compute_precision(state.models.policy.device, config.precision.compute):
+    policy, first_episode = state.models.policy, state.updates_done * config.batch_size
+
+    def sample(batch_size: int) -> Rollout:
+        responses = SampledResponses.none_yet(len(prompts), config.response_tokens, batch_size, policy.device)
         return generate_rollout(
-            state.models.policy,
+            policy,
             [prompt.tokens for prompt in prompts],
             episodes=range(first_episode, first_episode + len(prompts)),
             seed=config.seed,
@@ -50,40 +58,64 @@ def roll_out(state: OnlineState, prompts: Sequence[Prompt], config: OnlineConfig
             temperature=config.temperature,
             eos_id=state.eos_id,
             pad_id=state.pad_id,
-            batch_size=config.rollout_batch_size,
+            batch_size=batch_size,
             hooks=hooks,
+            responses=state.unfinished.keep(responses) if state.unfinished else responses,
         )
+
+    with hooks.phase("rollout"), compute_precision(policy.device, config.precision.compute):
+        return state.backoff.attempt("rollout", min(config.rollout_batch_size, len(prompts)), sample, hooks)
 
 
 def policy_logprobs(
-    policy: PreTrainedModel, rollout: Rollout, config: OnlineConfig, hooks: Hooks, *, phase: str
+    state: OnlineState, policy: PreTrainedModel, rollout: Rollout, config: OnlineConfig, hooks: Hooks, *, phase: str
 ) -> tuple[Tensor, Tensor]:
     """Log-probabilities and entropies [B, R] by the training forward, never taken from generation."""
 
     def forward(rows: Rollout) -> tuple[Tensor, Tensor]:
         return response_logprobs_and_entropies(policy, rows, temperature=config.temperature)
 
-    with hooks.phase(phase), compute_precision(policy.device, config.precision.compute):
-        logprobs, entropies = in_micro_batches(forward, rollout, config.micro_batch_size, hooks)
+    logprobs, entropies = _of_all_rows(forward, state, rollout, config, hooks, phase=phase)
     return logprobs, entropies
 
 
-def scores_of(reward_model: ScalarModel, rollout: Rollout, config: OnlineConfig, hooks: Hooks) -> tuple[Tensor, Tensor]:
+def scores_of(
+    state: OnlineState, reward_model: ScalarModel, rollout: Rollout, config: OnlineConfig, hooks: Hooks
+) -> tuple[Tensor, Tensor]:
     """Scores less `ensemble_penalty` times the heads' disagreement, and that disagreement, [B] each."""
 
     def forward(rows: Rollout) -> tuple[Tensor, Tensor]:
         return scores_and_disagreements(reward_model, rows, ensemble_penalty=config.ensemble_penalty)
 
-    with hooks.phase("scores"), compute_precision(rollout.tokens.device, config.precision.compute):
-        scores, disagreements = in_micro_batches(forward, rollout, config.micro_batch_size, hooks)
+    scores, disagreements = _of_all_rows(forward, state, rollout, config, hooks, phase="scores")
     return scores, disagreements
 
 
-def values_of(value_model: ScalarModel, rollout: Rollout, config: OnlineConfig, hooks: Hooks) -> Tensor:
+def values_of(
+    state: OnlineState, value_model: ScalarModel, rollout: Rollout, config: OnlineConfig, hooks: Hooks
+) -> Tensor:
     """The critic's values [B, R]."""
 
     def forward(rows: Rollout) -> tuple[Tensor]:
         return (response_values(value_model, rows),)
 
-    with hooks.phase("values"), compute_precision(rollout.tokens.device, config.precision.compute):
-        return in_micro_batches(forward, rollout, config.micro_batch_size, hooks)[0]
+    return _of_all_rows(forward, state, rollout, config, hooks, phase="values")[0]
+
+
+def _of_all_rows(
+    forward: Callable[[Rollout], tuple[Tensor, ...]],
+    state: OnlineState,
+    rollout: Rollout,
+    config: OnlineConfig,
+    hooks: Hooks,
+    *,
+    phase: str,
+) -> tuple[Tensor, ...]:
+    """`forward` in micro-batches, in a phase of its own, with as many rows at a time as memory takes."""
+    with hooks.phase(phase), compute_precision(rollout.tokens.device, config.precision.compute):
+        return state.backoff.attempt(
+            phase,
+            min(config.micro_batch_size, len(rollout)),
+            lambda rows: in_micro_batches(forward, rollout, rows, hooks),
+            hooks,
+        )

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
+from rlhf_engine.backoff import BackOff
 from rlhf_engine.config import DistilConfig
 from rlhf_engine.data.examples import Prompt
 from rlhf_engine.divergence import response_divergences
@@ -19,7 +20,7 @@ from rlhf_engine.losses import next_token_loss
 from rlhf_engine.masking import masked_sum
 from rlhf_engine.models import compute_precision
 from rlhf_engine.optim import ScheduledAdamW, check_finite_loss
-from rlhf_engine.rollout import Rollout
+from rlhf_engine.rollout import Rollout, in_micro_batches
 
 
 @dataclass
@@ -31,6 +32,7 @@ class DistilState:
     optimizer: ScheduledAdamW
     eos_id: int
     pad_id: int
+    backoff: BackOff = field(default_factory=BackOff)
 
 
 @dataclass(frozen=True)
@@ -53,19 +55,35 @@ def distil_update(
     episodes = range(first_episode, first_episode + len(prompts))
     with hooks.phase("rollout"):
         samples = sample(state.teacher, state, prompts, config, hooks, episodes=episodes)
+
+    def accumulate(rows: int) -> Tensor:
+        return accumulate_gradients(state, samples, config, hooks, rows)
+
+    with hooks.phase("update"):
+        loss = state.backoff.attempt("update", min(config.micro_batch_size, len(samples)), accumulate, hooks)
+        lr = state.optimizer.lr
+        with hooks.phase("optimizer"):
+            norm = state.optimizer.step()
+    return DistilMetrics(float(loss), norm, lr, float(samples.response_lengths.float().mean()))
+
+
+def accumulate_gradients(
+    state: DistilState, samples: Rollout, config: DistilConfig, hooks: Hooks, micro_batch_size: int
+) -> Tensor:
+    """The samples' loss in nats per token, and its gradients, `micro_batch_size` rows at a time."""
+    state.optimizer.drop_gradients()
     token_count = samples.response_mask.sum()
     losses = []
-    with hooks.phase("update"):
-        for rows in torch.arange(len(samples), device=token_count.device).split(config.micro_batch_size):
-            hooks.safe_point()
+    for rows in torch.arange(len(samples), device=token_count.device).split(micro_batch_size):
+        hooks.safe_point()
+        with hooks.phase("forward"):
             with compute_precision(token_count.device, config.precision.compute):
                 loss = distil_loss(state, samples.rows(rows), config, token_count)
             check_finite_loss(loss)
+        with hooks.phase("backward"):
             loss.backward()
-            losses.append(loss.detach())
-    lr = state.optimizer.lr
-    norm = state.optimizer.step()
-    return DistilMetrics(float(torch.stack(losses).sum()), norm, lr, float(token_count) / len(samples))
+        losses.append(loss.detach())
+    return torch.stack(losses).sum()
 
 
 def distil_loss(state: DistilState, samples: Rollout, config: DistilConfig, token_count: Tensor) -> Tensor:
@@ -91,7 +109,8 @@ def sample(
     episodes: range,
 ) -> Rollout:
     """What `policy` writes for `prompts`."""
-    with compute_precision(policy.device, config.precision.compute):
+
+    def of_batches(batch_size: int) -> Rollout:
         return generate_rollout(
             policy,
             [prompt.tokens for prompt in prompts],
@@ -101,21 +120,24 @@ def sample(
             temperature=config.temperature,
             eos_id=state.eos_id,
             pad_id=state.pad_id,
-            batch_size=config.rollout_batch_size,
+            batch_size=batch_size,
             hooks=hooks,
         )
+
+    with compute_precision(policy.device, config.precision.compute):
+        return state.backoff.attempt("rollout", min(config.rollout_batch_size, len(prompts)), of_batches, hooks)
 
 
 @torch.no_grad()
 def kl_to_teacher(state: DistilState, samples: Rollout, config: DistilConfig, hooks: Hooks) -> Tensor:
     """KL(student || teacher) of the student's own `samples` in nats per sequence, fp32 [B]: exact at each token."""
-    found = []
-    for rows in torch.arange(len(samples), device=samples.tokens.device).split(config.micro_batch_size):
-        hooks.safe_point()
-        with compute_precision(samples.tokens.device, config.precision.compute):
-            found.append(
-                response_divergences(
-                    state.teacher, state.student, samples.rows(rows), temperature=config.temperature
-                ).sum(dim=-1)
-            )
-    return torch.cat(found)
+
+    def of_rows(rows: Rollout) -> tuple[Tensor]:
+        found = response_divergences(state.teacher, state.student, rows, temperature=config.temperature)
+        return (found.sum(dim=-1),)
+
+    def in_pieces(rows: int) -> Tensor:
+        return in_micro_batches(of_rows, samples, rows, hooks)[0]
+
+    with compute_precision(samples.tokens.device, config.precision.compute):
+        return state.backoff.attempt("KL", min(config.micro_batch_size, len(samples)), in_pieces, hooks)

@@ -5,8 +5,10 @@ The noise of each token is keyed by (seed, episode, token), so that batch size, 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -109,6 +111,45 @@ def sample_tokens(
     return sampled
 
 
+@dataclass(frozen=True)
+class SampledResponses:
+    """Sampled tokens [B, R] as they come, `batch_size` rows at a time; `done` [B]: the rows that are sampled."""
+
+    tokens: Tensor
+    done: Tensor
+    batch_size: int
+
+    @classmethod
+    def none_yet(cls, rows: int, response_tokens: int, batch_size: int, device: torch.device) -> Self:
+        tokens = torch.zeros(rows, response_tokens, dtype=torch.long, device=device)
+        return cls(tokens, torch.zeros(rows, dtype=torch.bool), batch_size)
+
+    def add(self, rows: Sequence[int], tokens: Tensor) -> None:
+        """Takes in the tokens [b, R] of some rows."""
+        self.tokens[rows] = tokens
+        self.done[rows] = True
+
+    def tensors(self) -> dict[str, Tensor]:
+        """For a checkpoint, by name."""
+        return {"tokens": self.tokens, "done": self.done, "batch_size": torch.tensor(self.batch_size)}
+
+    @classmethod
+    def of_tensors(cls, tensors: Mapping[str, Tensor], device: torch.device) -> Self:
+        """The inverse of `tensors`."""
+        return cls(tensors["tokens"].to(device), tensors["done"], int(tensors["batch_size"]))
+
+
+@contextmanager
+def evaluating(model: PreTrainedModel) -> Iterator[None]:
+    """The model in evaluation mode, and back again."""
+    training = model.training
+    model.eval()
+    try:
+        yield
+    finally:
+        model.train(training)
+
+
 def generate_rollout(
     model: PreTrainedModel,
     prompts: Sequence[list[int]],
@@ -121,26 +162,28 @@ def generate_rollout(
     pad_id: int,
     batch_size: int,
     hooks: Hooks,
+    responses: SampledResponses | None = None,
 ) -> Rollout:
     """Responses of `model` to `prompts` (token lists), `batch_size` rows at a time, prompts of like length together.
 
-    `episodes` [B] keys the sampling noise. The rollout keeps the order of `prompts`.
+    `episodes` [B] keys the sampling noise. The rollout keeps the order of `prompts`. What `responses` has already is
+    not sampled again; it takes in each batch as it is done.
     """
     device = model.device
+    responses = responses or SampledResponses.none_yet(len(prompts), response_tokens, batch_size, device)
     uniforms = keyed_uniforms(seed, episodes, response_tokens)
-    sampled = torch.full((len(prompts), response_tokens), eos_id, dtype=torch.long, device=device)
     by_length = sorted(range(len(prompts)), key=lambda i: (len(prompts[i]), i))
-    training = model.training
-    model.eval()
-    for start in range(0, len(by_length), batch_size):
-        rows = by_length[start : start + batch_size]
-        tokens, mask = (part.to(device) for part in left_pad([prompts[i] for i in rows], pad_id))
-        sampled[rows] = sample_tokens(
-            model, tokens, mask, uniforms[rows], temperature=temperature, eos_id=eos_id, hooks=hooks
-        )
-    model.train(training)
+    missing = [row for row in by_length if not responses.done[row]]
+    with evaluating(model):
+        for start in range(0, len(missing), batch_size):
+            rows = missing[start : start + batch_size]
+            tokens, mask = (part.to(device) for part in left_pad([prompts[i] for i in rows], pad_id))
+            sampled = sample_tokens(
+                model, tokens, mask, uniforms[rows], temperature=temperature, eos_id=eos_id, hooks=hooks
+            )
+            responses.add(rows, sampled)
     prompt_tokens, prompt_mask = (part.to(device) for part in left_pad(prompts, pad_id))
-    return Rollout.of_samples(prompt_tokens, prompt_mask, sampled, eos_id=eos_id, pad_id=pad_id)
+    return Rollout.of_samples(prompt_tokens, prompt_mask, responses.tokens, eos_id=eos_id, pad_id=pad_id)
 
 
 def sampled_texts(

@@ -1,4 +1,4 @@
-"""How the engine speaks to whoever runs it: four calls, no protocol, no files."""
+"""How the engine speaks to whoever runs it: five calls, no protocol, no files."""
 
 from __future__ import annotations
 
@@ -21,6 +21,12 @@ class Hooks(Protocol):
     def note(self, text: str) -> None:
         """A fact worth keeping in the record."""
 
+    def out_of_memory(self, error: Exception, *, what: str, rows: int, smaller: int | None) -> None:
+        """Memory ran out in `what` with `rows` rows at a time; it is tried again with `smaller`, or (None) given up.
+
+        Called while the frames of `error` still hold what was in memory.
+        """
+
 
 class NoHooks:
     """For library users and tests that want none of it."""
@@ -35,4 +41,7 @@ class NoHooks:
         return None
 
     def note(self, text: str) -> None:
+        return None
+
+    def out_of_memory(self, error: Exception, *, what: str, rows: int, smaller: int | None) -> None:
         return None

@@ -78,9 +78,13 @@ class ScheduledAdamW:
         self.steps_done += 1
         return norm
 
+    def drop_gradients(self) -> None:
+        """Forgets what was accumulated."""
+        self.adamw.zero_grad(set_to_none=True)
+
     def skip(self, steps: int) -> None:
         """Drops the accumulated gradients; the learning rate goes on as if `steps` steps had been taken."""
-        self.adamw.zero_grad(set_to_none=True)
+        self.drop_gradients()
         self.steps_done += steps
 
     def state_tensors(self) -> dict[str, Tensor]:

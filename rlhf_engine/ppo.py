@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
+from itertools import islice
 
 import torch
 from transformers import PreTrainedModel
 
 from rlhf_engine.advantages import generalized_advantages
+from rlhf_engine.backoff import BackOff
 from rlhf_engine.collecting import policy_logprobs, roll_out, scores_of, values_of
 from rlhf_engine.config import PPOConfig
 from rlhf_engine.data.examples import Prompt
@@ -23,6 +26,7 @@ from rlhf_engine.optim import ScheduledAdamW, check_finite_loss
 from rlhf_engine.rewards import apply_missing_eos_rule, kl_penalized_rewards
 from rlhf_engine.rollout import Rollout
 from rlhf_engine.scalar_models import ScalarModel, response_values
+from rlhf_engine.unfinished_update import UnfinishedUpdate
 from rlhf_engine.update_metrics import UpdateMetrics, UpdateStatistics
 
 
@@ -43,7 +47,10 @@ class PPOModels:
 
 @dataclass
 class PPOState:
-    """Everything that survives a restart. `updates_done` keys the noise of sampling and shuffling."""
+    """Everything that survives a restart. `updates_done` keys the noise of sampling and shuffling.
+
+    `unfinished` is what the update under way has done, None between updates.
+    """
 
     models: PPOModels
     policy_optimizer: ScheduledAdamW
@@ -52,6 +59,8 @@ class PPOState:
     eos_id: int
     pad_id: int
     updates_done: int = 0
+    unfinished: UnfinishedUpdate[PPOExperience] | None = None
+    backoff: BackOff = field(default_factory=BackOff)
 
 
 def train_ppo(
@@ -67,26 +76,49 @@ def ppo_update(
 ) -> tuple[PPOExperience, UpdateMetrics]:
     """One update: experience from `prompts`, then `ppo_epochs` passes over it in shuffled minibatches.
 
-    Raises NonFiniteError before an optimizer step that would not be finite.
+    Goes on with the update that `state.unfinished` holds, if any. Raises NonFiniteError before an optimizer step that
+    would not be finite.
     """
-    experience = collect_experience(state, prompts, config, hooks)
-    statistics = UpdateStatistics.of(config)
+    unfinished = state.unfinished = state.unfinished or UnfinishedUpdate(UpdateStatistics.of(config))
+    experience = unfinished.experience = unfinished.experience or collect_experience(state, prompts, config, hooks)
+    statistics = unfinished.statistics
     minibatches = experience.shuffled_minibatches(
         config.minibatches, epochs=config.ppo_epochs, seed=config.seed + state.updates_done
     )
     with hooks.phase("update"):
-        for minibatch in minibatches:
-            for micro_batch in minibatch.micro_batches(config.micro_batch_size):
-                hooks.safe_point()
-                loss = ppo_loss(state.models, micro_batch, minibatch, config, statistics)
-                check_finite_loss(loss)
-                loss.backward()
-            if not statistics.end_minibatch(state.policy_optimizer, state.value_optimizer):
+        for minibatch in islice(minibatches, statistics.minibatches, None):
+            accumulate = partial(accumulate_gradients, state, minibatch, config, statistics, hooks)
+            state.backoff.attempt("update", min(config.micro_batch_size, len(minibatch)), accumulate, hooks)
+            with hooks.phase("optimizer"):
+                within_limit = statistics.end_minibatch(state.policy_optimizer, state.value_optimizer)
+            if not within_limit:
                 break
     metrics = UpdateMetrics.of(experience, statistics, kl_coef=state.kl.coef)
     state.kl.update(metrics.values["kl/sequence_nats"])
     state.updates_done += 1
+    state.unfinished = None
     return experience, metrics
+
+
+def accumulate_gradients(
+    state: PPOState,
+    minibatch: PPOExperience,
+    config: PPOConfig,
+    statistics: UpdateStatistics,
+    hooks: Hooks,
+    micro_batch_size: int,
+) -> None:
+    """The gradients of a minibatch's loss, `micro_batch_size` episodes at a time."""
+    state.policy_optimizer.drop_gradients()
+    state.value_optimizer.drop_gradients()
+    statistics.forget_unfinished_minibatch()
+    for micro_batch in minibatch.micro_batches(micro_batch_size):
+        hooks.safe_point()
+        with hooks.phase("forward"):
+            loss = ppo_loss(state.models, micro_batch, minibatch, config, statistics)
+            check_finite_loss(loss)
+        with hooks.phase("backward"):
+            loss.backward()
 
 
 def ppo_loss(
@@ -126,10 +158,10 @@ def collect_experience(state: PPOState, prompts: Sequence[Prompt], config: PPOCo
     """Responses to `prompts` and what is known of them before the update, one named quantity a line."""
     models = state.models
     rollout = roll_out(state, prompts, config, hooks)
-    logprobs, entropies = policy_logprobs(models.policy, rollout, config, hooks, phase="policy logprobs")
-    ref_logprobs, _ = policy_logprobs(models.ref_policy, rollout, config, hooks, phase="reference logprobs")
-    values = values_of(models.value_model, rollout, config, hooks)
-    raw_scores, disagreements = scores_of(models.reward_model, rollout, config, hooks)
+    logprobs, entropies = policy_logprobs(state, models.policy, rollout, config, hooks, phase="policy logprobs")
+    ref_logprobs, _ = policy_logprobs(state, models.ref_policy, rollout, config, hooks, phase="reference logprobs")
+    values = values_of(state, models.value_model, rollout, config, hooks)
+    raw_scores, disagreements = scores_of(state, models.reward_model, rollout, config, hooks)
     scores = apply_missing_eos_rule(raw_scores, rollout.ended, rule=config.missing_eos, value=config.missing_eos_value)
     rewards = kl_penalized_rewards(scores, logprobs, ref_logprobs, rollout.response_mask, state.kl.coef)
     if config.whiten_rewards:

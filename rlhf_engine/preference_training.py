@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
+from rlhf_engine.backoff import BackOff
 from rlhf_engine.config import DPOConfig, IPOConfig, KTOConfig
 from rlhf_engine.data.examples import ComparisonGroup
 from rlhf_engine.errors import ConfigError
@@ -36,6 +37,7 @@ class PreferenceState:
     policy: PreTrainedModel
     ref_policy: PreTrainedModel
     optimizer: ScheduledAdamW
+    backoff: BackOff = field(default_factory=BackOff)
 
 
 @dataclass(frozen=True)
@@ -81,20 +83,43 @@ def preference_update(
 
     Raises NonFiniteError before a step that would not be finite, and ConfigError if KTO gets fewer than two groups.
     """
-    pair_count = sum(len(group.pairs) for group in groups)
     reference_point = measured_reference_point(state, groups, config, hooks)
+
+    def accumulate(rows: int) -> tuple[Tensor, Tensor]:
+        return accumulate_gradients(state, groups, config, reference_point, hooks, rows)
+
+    with hooks.phase("update"):
+        loss, figures = state.backoff.attempt("update", min(config.micro_batch_size, len(groups)), accumulate, hooks)
+        lr = state.optimizer.lr
+        with hooks.phase("optimizer"):
+            grad_norm = state.optimizer.step()
+    return _metrics(loss, figures, reference_point, grad_norm, lr)
+
+
+def accumulate_gradients(
+    state: PreferenceState,
+    groups: Sequence[ComparisonGroup],
+    config: Config,
+    reference_point: Tensor,
+    hooks: Hooks,
+    micro_batch_size: int,
+) -> tuple[Tensor, Tensor]:
+    """The mean loss over all pairs, with its gradients, `micro_batch_size` groups at a time; `pair_figures` [P, 4]."""
+    state.optimizer.drop_gradients()
+    pair_count = sum(len(group.pairs) for group in groups)
     losses, figures = [], []
-    for micro_batch in micro_batches(groups, config.micro_batch_size):
+    for micro_batch in micro_batches(groups, micro_batch_size):
         hooks.safe_point()
-        logprobs = response_logprobs_of(state, micro_batch, config)
-        pairs = pair_rows(micro_batch).to(logprobs.mask.device)
-        loss = preference_loss(logprobs.ratios(config), pairs, config, reference_point, pair_count)
-        check_finite_loss(loss)
-        loss.backward()
+        with hooks.phase("forward"):
+            logprobs = response_logprobs_of(state, micro_batch, config)
+            pairs = pair_rows(micro_batch).to(logprobs.mask.device)
+            loss = preference_loss(logprobs.ratios(config), pairs, config, reference_point, pair_count)
+            check_finite_loss(loss)
+        with hooks.phase("backward"):
+            loss.backward()
         losses.append(loss.detach())
         figures.append(pair_figures(logprobs, pairs, config))
-    lr, grad_norm = state.optimizer.lr, state.optimizer.step()
-    return _metrics(torch.stack(losses).sum(), torch.cat(figures), reference_point, grad_norm, lr)
+    return torch.stack(losses).sum(), torch.cat(figures)
 
 
 def preference_loss(
@@ -138,11 +163,17 @@ def measured_reference_point(
     """KTO's z0 over the whole batch, from each group's responses behind the next group's prompt; else 0."""
     if not isinstance(config, KTOConfig):
         return torch.zeros(())
-    ratios = []
-    for micro_batch in micro_batches(mismatched(groups), config.micro_batch_size):
-        hooks.safe_point()
-        ratios.append(response_logprobs_of(state, micro_batch, config).ratios(config))
-    return kto_reference_point(torch.cat(ratios))
+
+    def ratios(rows: int) -> Tensor:
+        parts = []
+        for micro_batch in micro_batches(mismatched(groups), rows):
+            hooks.safe_point()
+            parts.append(response_logprobs_of(state, micro_batch, config).ratios(config))
+        return torch.cat(parts)
+
+    rows = min(config.micro_batch_size, len(groups))
+    with hooks.phase("reference point"):
+        return kto_reference_point(state.backoff.attempt("reference point", rows, ratios, hooks))
 
 
 def mismatched(groups: Sequence[ComparisonGroup]) -> list[ComparisonGroup]:
@@ -166,12 +197,16 @@ def implicit_rewards(
     state: PreferenceState, groups: Sequence[ComparisonGroup], config: Config, hooks: Hooks
 ) -> list[list[float]]:
     """beta h(y) of each group's responses."""
-    rewards: list[list[float]] = []
-    for micro_batch in micro_batches(groups, config.micro_batch_size):
-        hooks.safe_point()
-        flat = (config.beta * response_logprobs_of(state, micro_batch, config).ratios(config)).cpu()
-        rewards += [part.tolist() for part in flat.split([len(group.responses) for group in micro_batch])]
-    return rewards
+
+    def rewards(rows: int) -> list[list[float]]:
+        found: list[list[float]] = []
+        for micro_batch in micro_batches(groups, rows):
+            hooks.safe_point()
+            flat = (config.beta * response_logprobs_of(state, micro_batch, config).ratios(config)).cpu()
+            found += [part.tolist() for part in flat.split([len(group.responses) for group in micro_batch])]
+        return found
+
+    return state.backoff.attempt("implicit rewards", min(config.micro_batch_size, len(groups)), rewards, hooks)
 
 
 @torch.no_grad()

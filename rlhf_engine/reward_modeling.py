@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 import torch
 from torch import Tensor
 
+from rlhf_engine.backoff import BackOff
 from rlhf_engine.config import Precision
 from rlhf_engine.data.examples import ComparisonGroup
 from rlhf_engine.hooks import Hooks
@@ -26,6 +27,7 @@ class RewardModelState:
 
     reward_model: ScalarModel
     optimizer: ScheduledAdamW
+    backoff: BackOff = field(default_factory=BackOff)
 
 
 @dataclass(frozen=True)
@@ -84,35 +86,63 @@ def reward_model_update(
 
     `weights` [G, n] count a group so many times for a head (`bootstrap_weights`); none: once for all.
     """
-    pair_count = sum(len(group.pairs) for group in groups)
     group_weights = torch.ones(len(groups), 1) if weights is None else weights
-    losses, margins, scores = [], [], []
-    for start in range(0, len(groups), micro_batch_size):
-        hooks.safe_point()
-        micro_batch = groups[start : start + micro_batch_size]
-        micro_scores = head_scores_of_groups(state.reward_model, micro_batch, compute=compute)
-        chosen, rejected = micro_scores[pair_rows(micro_batch).to(micro_scores.device)].unbind(dim=1)
-        pair_weights = of_pairs(group_weights[start : start + micro_batch_size], micro_batch).to(micro_scores.device)
-        loss = pairwise_loss(chosen, rejected, pair_count * chosen.shape[1], weights=pair_weights)
-        check_finite_loss(loss)
-        loss.backward()
-        losses.append(loss.detach())
-        margins.append((chosen - rejected).detach())
-        scores.append(micro_scores.detach())
-    head_margins, score = torch.cat(margins), torch.cat(scores).mean(dim=-1)
-    margin = head_margins.mean(dim=-1)
-    lr = state.optimizer.lr
-    grad_norm = state.optimizer.step()
+
+    def accumulate(rows: int) -> tuple[Tensor, Tensor, Tensor]:
+        return accumulate_gradients(state, groups, group_weights, rows, compute=compute, hooks=hooks)
+
+    with hooks.phase("update"):
+        rows = min(micro_batch_size, len(groups))
+        loss, head_margins, head_scores = state.backoff.attempt("update", rows, accumulate, hooks)
+        lr = state.optimizer.lr
+        with hooks.phase("optimizer"):
+            grad_norm = state.optimizer.step()
+    margin, score = head_margins.mean(dim=-1), head_scores.mean(dim=-1)
     return RewardModelMetrics(
-        loss=float(torch.stack(losses).sum()),
+        loss=float(loss),
         accuracy=pair_accuracy(margin, torch.zeros_like(margin)),
         grad_norm=grad_norm,
         lr=lr,
-        pairs=pair_count,
+        pairs=len(margin),
         score_mean=float(score.mean()),
         score_std=float(score.std(correction=0)),
         margin_disagreement=float(disagreement(head_margins).mean()),
     )
+
+
+def accumulate_gradients(
+    state: RewardModelState,
+    groups: Sequence[ComparisonGroup],
+    group_weights: Tensor,
+    micro_batch_size: int,
+    *,
+    compute: Precision,
+    hooks: Hooks,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """The mean loss over all pairs and heads, and its gradients, `micro_batch_size` groups at a time.
+
+    Beside the loss: every head's margins of the pairs [P, n], and scores of the responses [N, n].
+    """
+    state.optimizer.drop_gradients()
+    pair_count = sum(len(group.pairs) for group in groups)
+    losses, margins, scores = [], [], []
+    for start in range(0, len(groups), micro_batch_size):
+        hooks.safe_point()
+        micro_batch = groups[start : start + micro_batch_size]
+        with hooks.phase("forward"):
+            micro_scores = head_scores_of_groups(state.reward_model, micro_batch, compute=compute)
+            chosen, rejected = micro_scores[pair_rows(micro_batch).to(micro_scores.device)].unbind(dim=1)
+            pair_weights = of_pairs(group_weights[start : start + micro_batch_size], micro_batch)
+            loss = pairwise_loss(
+                chosen, rejected, pair_count * chosen.shape[1], weights=pair_weights.to(micro_scores.device)
+            )
+            check_finite_loss(loss)
+        with hooks.phase("backward"):
+            loss.backward()
+        losses.append(loss.detach())
+        margins.append((chosen - rejected).detach())
+        scores.append(micro_scores.detach())
+    return torch.stack(losses).sum(), torch.cat(margins), torch.cat(scores)
 
 
 def of_pairs(weights: Tensor, groups: Sequence[ComparisonGroup]) -> Tensor:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
+from rlhf_engine.backoff import BackOff
 from rlhf_engine.config import Precision
 from rlhf_engine.hooks import Hooks
 from rlhf_engine.logprobs import response_logprobs
@@ -25,6 +26,7 @@ class SFTState:
 
     policy: PreTrainedModel
     optimizer: ScheduledAdamW
+    backoff: BackOff = field(default_factory=BackOff)
 
 
 @dataclass(frozen=True)
@@ -41,20 +43,37 @@ def sft_update(
     state: SFTState, batch: Rollout, *, micro_batch_size: int, compute: Precision, hooks: Hooks
 ) -> SFTMetrics:
     """One optimizer step on the mean loss over the batch's response tokens, whatever the micro-batch size."""
+
+    def accumulate(rows: int) -> Tensor:
+        return accumulate_gradients(state, batch, rows, compute=compute, hooks=hooks)
+
+    with hooks.phase("update"):
+        loss = state.backoff.attempt("update", min(micro_batch_size, len(batch)), accumulate, hooks)
+        lr = state.optimizer.lr
+        with hooks.phase("optimizer"):
+            grad_norm = state.optimizer.step()
+    return SFTMetrics(float(loss), grad_norm, lr, int(batch.mask.sum()))
+
+
+def accumulate_gradients(
+    state: SFTState, batch: Rollout, micro_batch_size: int, *, compute: Precision, hooks: Hooks
+) -> Tensor:
+    """The batch's loss in nats per response token, and its gradients, `micro_batch_size` rows at a time."""
+    state.optimizer.drop_gradients()
     token_count = batch.response_mask.sum()
     losses = []
     for rows in torch.arange(len(batch), device=token_count.device).split(micro_batch_size):
         hooks.safe_point()
         micro_batch = batch.rows(rows)
-        with compute_precision(token_count.device, compute):
-            logprobs = response_logprobs(state.policy, micro_batch)
-        loss = next_token_loss(logprobs, micro_batch.response_mask, token_count)
-        check_finite_loss(loss)
-        loss.backward()
+        with hooks.phase("forward"):
+            with compute_precision(token_count.device, compute):
+                logprobs = response_logprobs(state.policy, micro_batch)
+            loss = next_token_loss(logprobs, micro_batch.response_mask, token_count)
+            check_finite_loss(loss)
+        with hooks.phase("backward"):
+            loss.backward()
         losses.append(loss.detach())
-    lr = state.optimizer.lr
-    grad_norm = state.optimizer.step()
-    return SFTMetrics(float(torch.stack(losses).sum()), grad_norm, lr, int(batch.mask.sum()))
+    return torch.stack(losses).sum()
 
 
 @torch.no_grad()

@@ -43,6 +43,15 @@ class UpdateStatistics:
     def of(cls, config: OnlineConfig) -> UpdateStatistics:
         return cls(config.update_kl_limit_nats_per_token or math.inf, config.ppo_epochs * config.minibatches)
 
+    def forget_unfinished_minibatch(self) -> None:
+        """Leaves what the finished minibatches added: this one begins anew."""
+        start = self.minibatch_start
+        lists = [self.clipped_tokens, self.value_clipped_tokens, self.squared_log_ratios, self.largest_log_ratios]
+        for parts in (*lists, self.tokens, *self.losses.values()):
+            del parts[start:]
+        if not self.minibatches:
+            self.first_ratio_deviations.clear()
+
     @torch.no_grad()
     def add(
         self, micro_batch: Experience, logprobs: Tensor, losses: Mapping[str, Tensor], *, clip_range: float

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from msgspec import Meta
 
 from rlhf_engine.config.data import DataConfig
-from rlhf_engine.config.sections import ModelConfig, TrainerConfig
+from rlhf_engine.config.sections import LIVE, ModelConfig, TrainerConfig
 
 KIM = {"source": "Kim and Rush 2016"}
 HINTON = {"source": "Hinton et al. 2015"}
@@ -37,5 +37,7 @@ class DistilConfig(TrainerConfig, frozen=True, kw_only=True):
     temperature: Annotated[float, Meta(gt=0, description="at which the teacher is sampled and imitated")] = 1.0
     epochs: Annotated[int, Meta(ge=1, description="passes over the prompts; samples are new in each")] = 1
     max_steps: Annotated[int, Meta(ge=0, description="stop after so many steps; 0 means all")] = 0
-    eval_every: Annotated[int, Meta(ge=0, description="held-out figures every so many steps; 0: at the end")] = 0
-    sample_count: Annotated[int, Meta(ge=0, description="held-out prompts whose samples are recorded")] = 4
+    eval_every: Annotated[
+        int, Meta(ge=0, description="held-out figures every so many steps; 0: at the end", extra=LIVE)
+    ] = 0
+    sample_count: Annotated[int, Meta(ge=0, description="held-out prompts whose samples are recorded", extra=LIVE)] = 4

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from msgspec import Meta, field, structs
 
 from rlhf_engine.config.data import COMPARISONS, DataConfig
-from rlhf_engine.config.sections import COSTE, HUANG, PrecisionConfig, Section, TokenizerConfig
+from rlhf_engine.config.sections import COSTE, HUANG, PrecisionConfig, ReleaseCache, Section, TokenizerConfig
 from rlhf_engine.config.supervised import WorldComparisonConfig
 
 
@@ -51,6 +51,9 @@ class EvalConfig(Section, frozen=True, kw_only=True):
     memory_budget_gib: Annotated[
         float, Meta(ge=0, description="GiB that a step may use on the device, beyond which it is out of memory; 0: all")
     ] = 0.0
+    release_cache: Annotated[
+        ReleaseCache, Meta(description="give memory that torch keeps unused back to the GPU; auto: where it is short")
+    ] = "auto"
 
     def with_named_policies(self) -> EvalConfig:
         """Without the policies whose path is empty: how a profile drops one of the profile that it extends."""

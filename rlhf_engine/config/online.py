@@ -12,6 +12,7 @@ from rlhf_engine.config.sections import (
     AHMADIAN,
     COSTE,
     HUANG,
+    LIVE,
     SHAO,
     ZIEGLER,
     ModelConfig,
@@ -38,27 +39,37 @@ class OnlineConfig(TrainerConfig, frozen=True, kw_only=True):
         float, Meta(gt=0, description="one temperature: rollout, reference and update alike", extra=HUANG)
     ] = 0.7
     kl_coef: Annotated[
-        float, Meta(ge=0, description="weight of the KL to the reference; adaptive: at first", extra=HUANG)
+        float, Meta(ge=0, description="weight of the KL to the reference; adaptive: at first", extra=HUANG | LIVE)
     ] = 0.05
     kl_control: Annotated[
         Literal["fixed", "adaptive"],
         Meta(description="adaptive: kl_coef follows KL to kl_target_nats_per_sequence", extra=ZIEGLER),
     ] = "fixed"
     kl_target_nats_per_sequence: Annotated[
-        float, Meta(gt=0, description="adaptive: mean KL of a response to the reference, k1", extra=ZIEGLER)
+        float, Meta(gt=0, description="adaptive: mean KL of a response to the reference, k1", extra=ZIEGLER | LIVE)
     ] = 6.0
     kl_gain_per_update: Annotated[
         float,
-        Meta(gt=0, lt=5, description="adaptive: coef x (1 + gain x relative error clipped to +-0.2)", extra=ZIEGLER),
+        Meta(
+            gt=0,
+            lt=5,
+            description="adaptive: coef x (1 + gain x relative error clipped to +-0.2)",
+            extra=ZIEGLER | LIVE,
+        ),
     ] = 0.1
     update_kl_limit_nats_per_token: Annotated[
         float,
-        Meta(ge=0, description="an update ends before a minibatch beyond this k2 KL to the sampling policy; 0: off"),
+        Meta(
+            ge=0,
+            description="an update ends before a minibatch beyond this k2 KL to the sampling policy; 0: off",
+            extra=LIVE,
+        ),
     ] = 0.0
     run_kl_limit_nats_per_sequence: Annotated[
-        float, Meta(ge=0, description="end the run after an update beyond this k1 KL to the reference; 0: off")
+        float,
+        Meta(ge=0, description="end the run after an update beyond this k1 KL to the reference; 0: off", extra=LIVE),
     ] = 0.0
-    clip_range: Annotated[float, Meta(gt=0, description="ratio clipped to 1 +- this", extra=HUANG)] = 0.2
+    clip_range: Annotated[float, Meta(gt=0, description="ratio clipped to 1 +- this", extra=HUANG | LIVE)] = 0.2
     missing_eos: Annotated[
         Literal["replace", "subtract"],
         Meta(description="no EOS: the score is replaced by, or lowered by, missing_eos_value", extra=HUANG),
@@ -72,8 +83,8 @@ class OnlineConfig(TrainerConfig, frozen=True, kw_only=True):
             ge=0, description="a score is the mean of the reward model's heads less this times their std", extra=COSTE
         ),
     ] = 0.0
-    sample_every: Annotated[int, Meta(ge=1, description="record samples every so many updates")] = 1
-    sample_count: Annotated[int, Meta(ge=0, description="samples recorded each time")] = 4
+    sample_every: Annotated[int, Meta(ge=1, description="record samples every so many updates", extra=LIVE)] = 1
+    sample_count: Annotated[int, Meta(ge=0, description="samples recorded each time", extra=LIVE)] = 4
 
 
 class PPOConfig(OnlineConfig, frozen=True, kw_only=True):
@@ -90,8 +101,10 @@ class PPOConfig(OnlineConfig, frozen=True, kw_only=True):
     value_optimizer: Annotated[
         OptimizerConfig | None, Meta(description="for the value model; none means as `optimizer`")
     ] = None
-    value_clip_range: Annotated[float, Meta(gt=0, description="values clipped to old +- this", extra=HUANG)] = 0.2
-    vf_coef: Annotated[float, Meta(ge=0, description="weight of the value loss", extra=HUANG)] = 0.1
+    value_clip_range: Annotated[float, Meta(gt=0, description="values clipped to old +- this", extra=HUANG | LIVE)] = (
+        0.2
+    )
+    vf_coef: Annotated[float, Meta(ge=0, description="weight of the value loss", extra=HUANG | LIVE)] = 0.1
     gamma: Annotated[float, Meta(ge=0, le=1, description="discount", extra=HUANG)] = 1.0
     gae_lambda: Annotated[float, Meta(ge=0, le=1, description="lambda of GAE", extra=HUANG)] = 0.95
     whiten_rewards: Annotated[bool, Meta(description="scale rewards to variance 1, mean kept", extra=HUANG)] = False

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from msgspec import Meta
 
 from rlhf_engine.config.data import COMPARISONS, DataConfig
-from rlhf_engine.config.sections import STIENNON, TrainerConfig
+from rlhf_engine.config.sections import LIVE, STIENNON, TrainerConfig
 from rlhf_engine.config.supervised import WorldComparisonConfig
 
 RAFAILOV = {"source": "Rafailov et al. 2023"}
@@ -40,12 +40,15 @@ class PreferenceConfig(TrainerConfig, frozen=True, kw_only=True):
     epochs: Annotated[int, Meta(ge=1, description="passes over the data")] = 1
     max_steps: Annotated[int, Meta(ge=0, description="stop after so many steps; 0 means all")] = 0
     eval_every: Annotated[
-        int, Meta(ge=0, description="held-out accuracy, KL and samples every so many steps; 0: at the end")
+        int, Meta(ge=0, description="held-out accuracy, KL and samples every so many steps; 0: at the end", extra=LIVE)
     ] = 0
     kl_samples: Annotated[
-        int, Meta(ge=0, description="held-out prompts that the policy answers, to measure its KL to the reference")
+        int,
+        Meta(
+            ge=0, description="held-out prompts that the policy answers, to measure its KL to the reference", extra=LIVE
+        ),
     ] = 64
-    sample_count: Annotated[int, Meta(ge=0, description="how many of those answers are recorded")] = 4
+    sample_count: Annotated[int, Meta(ge=0, description="how many of those answers are recorded", extra=LIVE)] = 4
 
 
 class DPOConfig(PreferenceConfig, frozen=True, kw_only=True):

@@ -10,11 +10,14 @@ HUANG = {"source": "Huang et al. 2024"}
 STIENNON = {"source": "Stiennon et al. 2020"}
 ZIEGLER = {"source": "Ziegler et al. 2019"}
 AHMADIAN = {"source": "Ahmadian et al. 2024"}
+LIVE = {"live": True}
+"""May be changed while a run lives."""
 COSTE = {"source": "Coste et al. 2024"}
 SHAO = {"source": "Shao et al. 2024"}
 
 Architecture = Literal["llama", "gpt_neox", "gpt2"]
 Precision = Literal["float32", "bfloat16", "float16"]
+ReleaseCache = Literal["auto", "never", "between_phases"]
 
 
 class Section(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -72,16 +75,16 @@ class TokenizerConfig(Section, frozen=True, kw_only=True):
 class OptimizerConfig(Section, frozen=True, kw_only=True):
     """AdamW and its learning-rate schedule."""
 
-    lr: Annotated[float, Meta(ge=0, description="peak learning rate", extra=HUANG)] = 3e-6
+    lr: Annotated[float, Meta(ge=0, description="peak learning rate", extra=HUANG | LIVE)] = 3e-6
     betas: Annotated[tuple[float, float], Meta(description="Adam's decay rates")] = (0.9, 0.999)
     eps: Annotated[float, Meta(gt=0, description="Adam's epsilon", extra=HUANG)] = 1e-5
     weight_decay: Annotated[float, Meta(ge=0, description="decoupled weight decay")] = 0.0
     schedule: Annotated[Literal["constant", "linear", "cosine"], Meta(description="shape after warm-up")] = "cosine"
     final_lr_share: Annotated[float, Meta(ge=0, le=1, description="learning rate at the end, as a share of lr")] = 0.0
     warmup_share: Annotated[float, Meta(ge=0, lt=1, description="share of the steps with rising learning rate")] = 0.0
-    max_grad_norm: Annotated[float, Meta(ge=0, description="clip the gradient's norm; 0 means never", extra=HUANG)] = (
-        0.0
-    )
+    max_grad_norm: Annotated[
+        float, Meta(ge=0, description="clip the gradient's norm; 0 means never", extra=HUANG | LIVE)
+    ] = 0.0
 
 
 class PrecisionConfig(Section, frozen=True, kw_only=True):
@@ -107,5 +110,21 @@ class TrainerConfig(Section, frozen=True, kw_only=True):
     memory_budget_gib: Annotated[
         float, Meta(ge=0, description="GiB that a step may use on the device, beyond which it is out of memory; 0: all")
     ] = 0.0
-    checkpoint_every: Annotated[int, Meta(ge=0, description="checkpoint every so many steps; 0 means at the end")] = 0
-    keep_checkpoints: Annotated[int, Meta(ge=1, description="how many of the newest checkpoints are kept")] = 2
+    release_cache: Annotated[
+        ReleaseCache, Meta(description="give memory that torch keeps unused back to the GPU; auto: where it is short")
+    ] = "auto"
+    checkpoint_every: Annotated[
+        int, Meta(ge=0, description="checkpoint every so many steps; 0 means at the end", extra=LIVE)
+    ] = 0
+    keep_checkpoints: Annotated[
+        int, Meta(ge=1, description="how many of the newest checkpoints are kept", extra=LIVE)
+    ] = 2
+    keep_every: Annotated[
+        int, Meta(ge=0, description="checkpoints of every so many steps are kept too; 0 means none", extra=LIVE)
+    ] = 0
+    keep_best: Annotated[
+        str, Meta(description="the best checkpoint by this metric is kept too; empty means none", extra=LIVE)
+    ] = ""
+    best_is: Annotated[
+        Literal["highest", "lowest"], Meta(description="which value of `keep_best` is the best", extra=LIVE)
+    ] = "highest"

@@ -8,7 +8,7 @@ from msgspec import Meta
 
 from rlhf_engine.config.data import COMPARISONS, DataConfig
 from rlhf_engine.config.lora import LoraConfig
-from rlhf_engine.config.sections import HUANG, STIENNON, Section, TrainerConfig
+from rlhf_engine.config.sections import HUANG, LIVE, STIENNON, Section, TrainerConfig
 
 
 class PretrainConfig(TrainerConfig, frozen=True, kw_only=True):
@@ -35,8 +35,12 @@ class SFTConfig(TrainerConfig, frozen=True, kw_only=True):
     micro_batch_size: Annotated[int, Meta(ge=1, description="examples in one forward pass")] = 16
     epochs: Annotated[int, Meta(ge=1, description="passes over the data", extra=HUANG)] = 1
     max_steps: Annotated[int, Meta(ge=0, description="stop after so many steps; 0 means all")] = 0
-    eval_every: Annotated[int, Meta(ge=0, description="held-out loss and samples every so many steps; 0: at end")] = 0
-    sample_count: Annotated[int, Meta(ge=0, description="held-out prompts whose summaries are recorded")] = 4
+    eval_every: Annotated[
+        int, Meta(ge=0, description="held-out loss and samples every so many steps; 0: at end", extra=LIVE)
+    ] = 0
+    sample_count: Annotated[
+        int, Meta(ge=0, description="held-out prompts whose summaries are recorded", extra=LIVE)
+    ] = 4
     temperature: Annotated[float, Meta(gt=0, description="of the recorded samples", extra=HUANG)] = 0.7
 
 
@@ -71,7 +75,9 @@ class RMConfig(TrainerConfig, frozen=True, kw_only=True):
     micro_batch_size: Annotated[int, Meta(ge=1, description="comparison groups in one forward pass")] = 8
     epochs: Annotated[int, Meta(ge=1, description="passes over the data", extra=HUANG)] = 1
     max_steps: Annotated[int, Meta(ge=0, description="stop after so many steps; 0 means all")] = 0
-    eval_every: Annotated[int, Meta(ge=0, description="held-out accuracy every so many steps; 0: at the end")] = 0
+    eval_every: Annotated[
+        int, Meta(ge=0, description="held-out accuracy every so many steps; 0: at the end", extra=LIVE)
+    ] = 0
     head_init: Annotated[
         Literal["normal", "zero"], Meta(description="normal: N(0, 1/sqrt(d+1)); zero: ties at first", extra=HUANG)
     ] = "normal"

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from rlhf_engine.backoff import BackOff
 from rlhf_engine.config import Precision
 from rlhf_engine.data.examples import Prompt
 from rlhf_engine.data.formatting import response_tokens
@@ -60,6 +61,7 @@ class Evaluator:
     compute: Precision
     seed: int
     hooks: Hooks
+    backoff: BackOff = field(default_factory=BackOff)
 
     @property
     def has_references(self) -> bool:
@@ -98,7 +100,8 @@ class Evaluator:
 
     def sampled(self, policy: PreTrainedModel, temperature: float, *, each: int = 1) -> Rollout:
         """`each` responses to every prompt, all first ones first; a row has the same noise whatever the policy."""
-        with self.hooks.phase("sample"), compute_precision(policy.device, self.compute):
+
+        def of_batches(batch_size: int) -> Rollout:
             return generate_rollout(
                 policy,
                 [prompt.tokens for prompt in self.prompts] * each,
@@ -108,9 +111,23 @@ class Evaluator:
                 temperature=temperature,
                 eos_id=self.eos_id,
                 pad_id=self.pad_id,
-                batch_size=self.batch_size,
+                batch_size=batch_size,
                 hooks=self.hooks,
             )
+
+        with self.hooks.phase("sample"), compute_precision(policy.device, self.compute):
+            return self.backoff.attempt("sample", self.batch_size, of_batches, self.hooks)
+
+    def in_pieces(
+        self, of_rows: Callable[[Rollout], tuple[Tensor, ...]], rollout: Rollout, *, phase: str
+    ) -> tuple[Tensor, ...]:
+        """`of_rows` over the rollout, in a phase of its own, with as many rows at a time as memory takes."""
+
+        def attempt(rows: int) -> tuple[Tensor, ...]:
+            return in_micro_batches(of_rows, rollout, rows, self.hooks)
+
+        with self.hooks.phase(phase), compute_precision(rollout.tokens.device, self.compute):
+            return self.backoff.attempt(phase, self.batch_size, attempt, self.hooks)
 
     @torch.no_grad()
     def kl_nats(self, policy: PreTrainedModel, rollout: Rollout) -> Tensor:
@@ -123,8 +140,7 @@ class Evaluator:
             logprobs, baseline = response_logprobs(policy, rows), response_logprobs(self.baseline, rows)
             return (sequence_kl(logprobs, baseline, rows.response_mask),)
 
-        with self.hooks.phase("KL"), compute_precision(policy.device, self.compute):
-            return in_micro_batches(of_rows, rollout, self.batch_size, self.hooks)[0]
+        return self.in_pieces(of_rows, rollout, phase="KL")[0]
 
     @torch.no_grad()
     def proxy_scores(self, rollout: Rollout) -> list[float]:
@@ -132,14 +148,11 @@ class Evaluator:
         reward_model = self.reward_model
         if reward_model is None:
             return []
-        with self.hooks.phase("score"), compute_precision(rollout.tokens.device, self.compute):
-            scores, _ = in_micro_batches(
-                lambda rows: scores_and_disagreements(reward_model, rows, ensemble_penalty=self.ensemble_penalty),
-                rollout,
-                self.batch_size,
-                self.hooks,
-            )
-        return [float(score) for score in scores]
+
+        def of_rows(rows: Rollout) -> tuple[Tensor, Tensor]:
+            return scores_and_disagreements(reward_model, rows, ensemble_penalty=self.ensemble_penalty)
+
+        return [float(score) for score in self.in_pieces(of_rows, rollout, phase="score")[0]]
 
     @property
     def eos_id(self) -> int:

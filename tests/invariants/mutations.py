@@ -385,7 +385,7 @@ DEFECTS = [
     ),
     Defect(
         "gradient clipped for each micro-batch",
-        "rlhf_engine.ppo.ppo_update",
+        "rlhf_engine.ppo.accumulate_gradients",
         "loss.backward()",
         "loss.backward(); torch.nn.utils.clip_grad_norm_(state.policy_optimizer.parameters, "
         "config.optimizer.max_grad_norm or torch.inf)",

@@ -97,7 +97,9 @@ def test_06_another_temperature_in_one_place_is_seen() -> None:
     experience, policy = new_experience(state), state.models.policy
     rows, beliefs = decoded(policy, temperature=other.temperature)
     assert belief_error(policy, rows, beliefs, CONFIG.temperature) > 0.1
-    reference, _ = collecting.policy_logprobs(state.models.ref_policy, experience.rollout, other, HOOKS, phase="")
+    reference, _ = collecting.policy_logprobs(
+        state, state.models.ref_policy, experience.rollout, other, HOOKS, phase=""
+    )
     assert float((experience.logprobs - reference).abs().max()) > 0.1
     statistics = update_metrics.UpdateStatistics()
     ppo.ppo_loss(state.models, experience, experience, other, statistics)

@@ -63,6 +63,9 @@ class RecordingRun:
     def note(self, text: str) -> None:
         self.notes.append(text)
 
+    def out_of_memory(self, error: Exception, *, what: str, rows: int, smaller: int | None) -> None:
+        return None
+
     def alert(self, severity: str, code: str, message: str, advice: str = "") -> None:
         return None
 

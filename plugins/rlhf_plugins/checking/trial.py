@@ -55,6 +55,9 @@ class TrialRun:
     def note(self, text: str) -> None:
         return None
 
+    def out_of_memory(self, error: Exception, *, what: str, rows: int, smaller: int | None) -> None:
+        return None
+
     def result(self, name: str, data: dict[str, Any]) -> None:
         return None
 

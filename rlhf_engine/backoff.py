@@ -1,0 +1,50 @@
+"""Fewer rows at a time where memory ran out: the work is done again in smaller pieces, its result stays."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Callable
+from typing import TypeVar
+
+import torch
+
+from rlhf_engine.hooks import Hooks
+from rlhf_engine.out_of_memory import is_out_of_memory
+
+Result = TypeVar("Result")
+
+
+class BackOff:
+    """Remembers for each kind of work how many rows at a time fit, where the configured number didn't.
+
+    `sizes` is part of what survives a restart: a resumed run doesn't try what failed before.
+    """
+
+    def __init__(self) -> None:
+        self.sizes: dict[str, int] = {}
+
+    def attempt(self, what: str, rows: int, work: Callable[[int], Result], hooks: Hooks) -> Result:
+        """`work(rows)`, from its beginning again with half as many rows whenever memory runs out.
+
+        Raises the error of the last attempt where not even one row fits.
+        """
+        while True:
+            rows = min(rows, self.sizes.get(what, rows))
+            try:
+                return work(rows)
+            except Exception as error:
+                if not is_out_of_memory(error):
+                    raise
+                smaller = rows // 2
+                hooks.out_of_memory(error, what=what, rows=rows, smaller=smaller or None)
+                if not smaller:
+                    raise
+            self.sizes[what] = smaller
+            _free()
+
+
+def _free() -> None:
+    """What the failed attempt left; its frames are gone by now."""
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
