@@ -11,7 +11,10 @@ from typing import Annotated
 from msgspec import Meta, Struct
 
 from rlhf_sdk.spec import Panel, PluginSpec
-from rlhf_sdk.trainer import Metrics, Run
+from rlhf_sdk.trainer import Metrics, Run, SampledResponse
+
+LIVE = {"live": True}
+"""These may be changed while the run lives."""
 
 
 class EchoConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -19,11 +22,14 @@ class EchoConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     text: Annotated[str, Meta(min_length=1, description="what to say")] = "hello"
     steps: Annotated[int, Meta(ge=1, description="how often")] = 10
-    delay_seconds: Annotated[float, Meta(ge=0, description="how long a step takes")] = 0.0
+    delay_seconds: Annotated[float, Meta(ge=0, description="how long a step takes", extra=LIVE)] = 0.0
+    weight: Annotated[float, Meta(ge=0, le=10, description="what a score is multiplied by", extra=LIVE)] = 1.0
     model: Annotated[str, Meta(description="directory or run:ID of an earlier echo, whose sum is the start")] = ""
     seed: Annotated[int, Meta(ge=0, description="seed of everything random")] = 0
-    checkpoint_every: Annotated[int, Meta(ge=0, description="checkpoint every so many steps; 0 means at the end")] = 0
-    keep_checkpoints: Annotated[int, Meta(ge=1, description="how many of the newest checkpoints are kept")] = 2
+    checkpoint_every: Annotated[
+        int, Meta(ge=0, description="checkpoint every so many steps; 0: at the end", extra=LIVE)
+    ] = 0
+    keep_checkpoints: Annotated[int, Meta(ge=1, description="how many of the newest are kept", extra=LIVE)] = 2
 
 
 class EchoTrainer:
@@ -46,12 +52,18 @@ class EchoTrainer:
             while time.monotonic() < until:
                 self.run.safe_point()
                 time.sleep(0.01)
-        score = random.Random(f"{self.run.seed}/{self.steps_done}").random()
+        score = self.config.weight * random.Random(f"{self.run.seed}/{self.steps_done}").random()
         self.steps_done, self.sum = self.steps_done + 1, self.sum + score
         self.run.sample(
             tag="echo", index=0, prompt=self.config.text, response=self.config.text, metrics={"score": score}
         )
         return {"echo/score": score, "echo/sum": self.sum}
+
+    def sample(self, prompts: list[str]) -> list[SampledResponse]:
+        return [SampledResponse(prompt=prompt, response=prompt) for prompt in prompts or [self.config.text]]
+
+    def reconfigure(self, config: EchoConfig) -> None:
+        self.config = config
 
     def can_leave(self) -> bool:
         """Nothing changes before a step is over."""

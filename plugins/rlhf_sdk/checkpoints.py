@@ -8,6 +8,7 @@ import re
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -35,7 +36,7 @@ class Manifest(msgspec.Struct, frozen=True):
 class WorkerState(msgspec.Struct, frozen=True, kw_only=True):
     """`worker.json`: what the worker itself must remember; `seq` is that of the last event before the checkpoint.
 
-    `finished` says that nothing is left to do after it.
+    `finished` says that nothing is left to do after it; `live_values` has the dotted keys that were set until then.
     """
 
     step: int
@@ -43,6 +44,7 @@ class WorkerState(msgspec.Struct, frozen=True, kw_only=True):
     sample_seq: int
     attempt: int
     finished: bool = False
+    live_values: dict[str, Any] = {}
 
 
 def checkpoint_name(step: int) -> str:

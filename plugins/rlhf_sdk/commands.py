@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import stat
 import time
 import uuid
 from pathlib import Path
@@ -10,6 +12,8 @@ from typing import Any
 import msgspec
 
 from rlhf_sdk.files import make_private_directory, write_atomically
+
+MAX_BYTES = 1 << 20
 
 
 def _new_id() -> str:
@@ -29,7 +33,7 @@ class Stop(Command, frozen=True, tag="stop"):
 
 
 class Checkpoint(Command, frozen=True, tag="checkpoint"):
-    """Checkpoint at the end of this step and go on."""
+    """Checkpoint as soon as the trainer can be left, and go on."""
 
 
 class Pause(Command, frozen=True, tag="pause"):
@@ -43,9 +47,9 @@ class Resume(Command, frozen=True, tag="resume"):
 
 
 class SampleNow(Command, frozen=True, tag="sample"):
-    """Show what the policy writes for these prompts."""
+    """Show what the policy writes for these prompts; with none, for the first of the trainer's own."""
 
-    prompts: list[str]
+    prompts: list[str] = []
 
 
 class SetValue(Command, frozen=True, tag="set"):
@@ -75,6 +79,15 @@ def pending_files(directory: Path) -> list[Path]:
 
 
 def read_command(path: Path) -> AnyCommand:
-    """The command in a file. Raises `ValueError` if it is none."""
-    command: AnyCommand = msgspec.json.decode(path.read_bytes(), type=AnyCommand)
+    """The command in a file `<time>-<id>.json`; the id in the name counts where the file has none.
+
+    Raises `ValueError` if it is no command, `OSError` if it can't be read.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW)
+    with os.fdopen(descriptor, "rb") as stream:
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode) or status.st_size > MAX_BYTES:
+            raise ValueError(f"not a plain file of at most {MAX_BYTES} bytes")
+        fields = msgspec.json.decode(stream.read(), type=dict[str, Any])
+    command: AnyCommand = msgspec.convert({"id": path.stem.rpartition("-")[2]} | fields, type=AnyCommand)
     return command

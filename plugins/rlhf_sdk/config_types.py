@@ -13,7 +13,10 @@ _COMPARISONS = (("gt", ">"), ("ge", ">="), ("lt", "<"), ("le", "<="))
 
 
 class Option(msgspec.Struct, frozen=True, kw_only=True):
-    """One key that can be set; `key` is dotted, `allowed` is in words, `source` names a paper where there is one."""
+    """One key that can be set; `key` is dotted, `allowed` is in words, `source` names a paper where there is one.
+
+    `live`: it may change while a run lives.
+    """
 
     key: str
     allowed: str
@@ -21,6 +24,7 @@ class Option(msgspec.Struct, frozen=True, kw_only=True):
     required: bool = False
     description: str = ""
     source: str = ""
+    live: bool = False
 
 
 def unwrapped(info: inspect.Type) -> inspect.Type:
@@ -97,11 +101,13 @@ def _options(info: inspect.Type, prefix: str, defaults: dict[str, Any]) -> Itera
 
 def _option(field: inspect.Field, key: str, default: Any) -> Option:
     notes = field.type if isinstance(field.type, inspect.Metadata) else None
+    extra: dict[str, Any] = (notes and notes.extra) or {}
     return Option(
         key=key,
         allowed=allowed(field.type),
         default=default,
         required=field.required,
         description=((notes and notes.extra_json_schema) or {}).get("description", ""),
-        source=((notes and notes.extra) or {}).get("source", ""),
+        source=extra.get("source", ""),
+        live=extra.get("live", False),
     )

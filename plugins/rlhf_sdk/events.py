@@ -112,12 +112,25 @@ class CheckpointSaved(Event, frozen=True, tag="checkpoint"):
 
 
 class CommandAcknowledged(Event, frozen=True, tag="ack"):
-    """The answer to one command file: `outcome` is accepted, done, refused or ignored."""
+    """An answer to one command: first accepted, refused or ignored; then, where it was accepted, done, or why not.
+
+    `details` has what came of it as plain data: `checkpoint` (its name), `sample_seq` (first and last), `previous`.
+    """
 
     command_id: str
     command: str
     outcome: Literal["accepted", "done", "refused", "ignored"]
     message: str = ""
+    details: dict[str, Any] = {}
+
+
+class ValueSet(Event, frozen=True, tag="value_set"):
+    """A live hyper-parameter changed before the step that follows; `again`: repeated after a resume, as recorded."""
+
+    key: str
+    value: Any
+    previous: Any
+    again: bool = False
 
 
 class ChildRun(Event, frozen=True, tag="child"):
@@ -172,7 +185,7 @@ class Sample(msgspec.Struct, frozen=True, kw_only=True):
 
 AnyEvent = (
     Started | StateChanged | MetricsLogged | PhaseEnded | Progress | Note | Alert | Check | CheckpointSaved
-    | CommandAcknowledged | ChildRun | Result | Finished
+    | CommandAcknowledged | ValueSet | ChildRun | Result | Finished
 )  # fmt: skip
 
 _NON_FINITE = {math.inf: "Infinity", -math.inf: "-Infinity"}

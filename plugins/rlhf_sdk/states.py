@@ -36,9 +36,9 @@ LIVE = frozenset({State.STARTING, State.RUNNING, State.PAUSED})
 
 TRANSITIONS: dict[State, frozenset[State]] = {
     State.CREATED: frozenset({State.STARTING}),
-    State.STARTING: _INTERRUPTED | {State.RUNNING, State.LOST},
+    State.STARTING: _INTERRUPTED | {State.RUNNING, State.PAUSED, State.LOST},
     State.RUNNING: ENDED | {State.PAUSED, State.LOST, State.STALLED},
-    State.PAUSED: _INTERRUPTED | {State.RUNNING, State.LOST, State.STALLED},
+    State.PAUSED: _INTERRUPTED | {State.STARTING, State.RUNNING, State.LOST, State.STALLED},
     State.STALLED: ENDED | {State.RUNNING, State.PAUSED, State.LOST},
     State.FINISHED: frozenset(),
     **{state: frozenset({State.STARTING}) for state in RESUMABLE},

@@ -7,6 +7,8 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
+import msgspec
+
 from rlhf_sdk.events import CheckStatus, Severity
 
 Metrics = Mapping[str, float]
@@ -17,7 +19,7 @@ class Run(Protocol):
 
     @property
     def config(self) -> Any:
-        """The plugin's validated config (an instance of `PluginSpec.config`)."""
+        """The plugin's validated config (an instance of `PluginSpec.config`), live values as they are now."""
 
     @property
     def seed(self) -> int: ...
@@ -106,11 +108,34 @@ class Trainer(Protocol):
     def load(self, directory: Path) -> None: ...
 
 
+class SampledResponse(msgspec.Struct, frozen=True, kw_only=True):
+    """What a policy wrote when somebody asked, as `Run.sample` takes it."""
+
+    prompt: str
+    response: str
+    reference: str | None = None
+    ended: bool = True
+    metrics: Metrics = {}
+
+
 @runtime_checkable
 class Sampler(Protocol):
     """A trainer that can show what its policy writes."""
 
-    def sample(self, prompts: list[str]) -> list[str]: ...
+    def sample(self, prompts: list[str]) -> list[SampledResponse]:
+        """A response to each prompt; with no prompts, to the first few of the trainer's own.
+
+        Called between steps, and at a safe point inside one where `Interruptible.can_leave` says so. It changes nothing
+        that training depends on, random states included. May raise `UserError`.
+        """
+
+
+@runtime_checkable
+class Reconfigurable(Protocol):
+    """A trainer that keeps copies of live values (a learning rate, say), and wants to know when one changes."""
+
+    def reconfigure(self, config: Any) -> None:
+        """`config` holds from the next step on. May raise `UserError`: then the old one stays."""
 
 
 @runtime_checkable

@@ -22,6 +22,7 @@ from rlhf_sdk.discovery import load_attribute, load_spec
 from rlhf_sdk.events import Alert, Finished, MetricsLogged, Started, StateChanged
 from rlhf_sdk.exit_codes import ExitCode
 from rlhf_sdk.journal import Journal, last_attempt
+from rlhf_sdk.live_values import values_to_repeat
 from rlhf_sdk.references import resolve
 from rlhf_sdk.reserve import make_reserve, release_reserve
 from rlhf_sdk.run_dir import RunDir
@@ -32,6 +33,7 @@ from rlhf_sdk.trainer import DivergedError, Finisher, Interrupted, Interruptible
 from rlhf_sdk.verdict import Verdict, failed_check_in_words, verdict_of
 from rlhf_sdk.worker_checkpoints import WorkerCheckpoints
 from rlhf_sdk.worker_control import Control
+from rlhf_sdk.worker_requests import Requests
 from rlhf_sdk.worker_run import WorkerRun
 
 PRIVATE_UMASK = 0o077
@@ -96,6 +98,9 @@ class Worker:
 
     def _prepare(self, spec: PluginSpec, run: WorkerRun, trainer: Trainer) -> None:
         found = self.checkpoints.find() if "checkpoint" in spec.capabilities else None
+        repeats = values_to_repeat(self.directory.events_file, after=self.checkpoints.resumed_seq)
+        requests = Requests(run, spec, trainer, repeats)
+        self.control.check = requests.check
         if trainer.runtime is not None:
             trainer.runtime.start(run.seed)
         trainer.setup(run)
@@ -114,7 +119,8 @@ class Worker:
                 resumed_sample_seq=self.checkpoints.resumed_sample_seq,
             )
         )
-        run.emit(StateChanged(state=State.RUNNING))
+        run.attend = requests.attend
+        run.enter(State.RUNNING)
 
     def _step(self, run: WorkerRun, trainer: Trainer) -> bool:
         """One step; False when there is nothing left to do."""

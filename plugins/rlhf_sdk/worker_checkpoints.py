@@ -11,6 +11,7 @@ from rlhf_sdk.checkpoints import WorkerState, clean_leftovers, latest_good, prun
 from rlhf_sdk.events import CheckpointSaved
 from rlhf_sdk.files import make_private_directory
 from rlhf_sdk.journal import Journal
+from rlhf_sdk.live_values import with_value
 from rlhf_sdk.trainer import Trainer
 from rlhf_sdk.worker_run import WorkerRun
 
@@ -23,15 +24,13 @@ class WorkerCheckpoints:
 
     def __init__(self, directory: Path, journal: Journal, run: WorkerRun, trainer: Trainer) -> None:
         self._directory, self._journal, self._run, self._trainer = directory, journal, run, trainer
-        self._every: int = getattr(run.config, "checkpoint_every", 0)
-        self._keep: int | None = getattr(run.config, "keep_checkpoints", None)
         self._newest_step: int | None = None
         self._seq = self._sample_seq = 0
         self.finished = False
         self.resumed_seq = self.resumed_sample_seq = 0
 
     def find(self) -> Path | None:
-        """The newest good checkpoint; the run's step is set to its. Damaged ones are named in alerts."""
+        """The newest good checkpoint; the run takes its step and live values. Damaged ones are named in alerts."""
         clean_leftovers(self._directory)
         found, problems = latest_good(self._directory)
         for name, problem in problems.items():
@@ -42,6 +41,9 @@ class WorkerCheckpoints:
             self._journal.step, self.finished = state.step, state.finished
             self._newest_step = state.step
             self.resumed_seq, self.resumed_sample_seq = state.seq, state.sample_seq
+            for key, value in state.live_values.items():
+                self._run.config = with_value(self._run.config, key, value)
+            self._run.live_values = dict(state.live_values)
         return found
 
     def load(self, checkpoint: Path) -> None:
@@ -57,7 +59,8 @@ class WorkerCheckpoints:
             self._trainer.runtime.remember_rng()
 
     def periodic(self) -> None:
-        if self._every and self._run.step % self._every == 0:
+        every: int = getattr(self._run.config, "checkpoint_every", 0)
+        if every and self._run.step % every == 0:
             self.write("periodic")
 
     def write(self, reason: str) -> None:
@@ -84,8 +87,9 @@ class WorkerCheckpoints:
         seconds = time.perf_counter() - began
         self._run.emit(CheckpointSaved(name=saved.name, bytes=size, seconds=seconds, reason=reason))
         self._journal.sync()
-        if self._keep is not None:
-            prune(self._directory, self._keep)
+        keep: int | None = getattr(self._run.config, "keep_checkpoints", None)
+        if keep is not None:
+            prune(self._directory, keep)
 
     def _fill(self, folder: Path, *, finished: bool) -> None:
         with self._run.phase("checkpoint"):
@@ -99,5 +103,6 @@ class WorkerCheckpoints:
             sample_seq=self._sample_seq,
             attempt=self._journal.attempt,
             finished=finished,
+            live_values=self._run.live_values,
         )
         (folder / STATE_FILE).write_bytes(msgspec.json.encode(state))

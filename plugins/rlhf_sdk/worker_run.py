@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +38,8 @@ class WorkerRun:
     """Speaks for the trainer, and does at safe points what `control` collected.
 
     `inside_step` is true within `step` and `finish`, where only a trainer that is `interruptible` can be left;
-    `checkpoint` writes a checkpoint for the reason given; `failed_check` is the first sanity light that failed.
+    `checkpoint` writes a checkpoint for the reason given; `attend` does what commands ask; `failed_check` is the first
+    sanity light that failed; `live_values` has the dotted keys that were set.
     """
 
     def __init__(
@@ -59,6 +60,10 @@ class WorkerRun:
         self.checkpoint: Callable[[str], None] | None = None
         self.pause_listener: PauseListener | None = None
         self.failed_check: Check | None = None
+        self.attend: Callable[..., None] | None = None
+        self.live_values: dict[str, Any] = {}
+        self._undisturbed = False
+        self._state = State.STARTING
         self._directory, self._journal = directory, journal
         self._held_seconds = 0.0
         self._beat_at = 0.0
@@ -74,6 +79,11 @@ class WorkerRun:
     @property
     def step(self) -> int:
         return self._journal.step
+
+    @property
+    def sample_seq(self) -> int:
+        """The number of the newest sample."""
+        return self._journal.sample_seq
 
     @property
     def broken_phase(self) -> str:
@@ -97,6 +107,8 @@ class WorkerRun:
 
     def can_leave(self) -> bool:
         """Whether the trainer is in a state that a checkpoint can keep."""
+        if self._undisturbed:
+            return False
         return not self.inside_step or (self.interruptible is not None and self.interruptible.can_leave())
 
     def safe_point(self) -> None:
@@ -105,8 +117,10 @@ class WorkerRun:
         Raises `Interrupted`, after a checkpoint, if the run must end now.
         """
         self.beat()
+        if self._undisturbed:
+            return
         self.control.poll()
-        self._checkpoint_if_asked()
+        self._attend(held=False)
         if self.control.paused and self.control.ending is None:
             self._hold()
         if self.control.ending is not None and self.can_leave():
@@ -114,24 +128,40 @@ class WorkerRun:
                 self.checkpoint(self.control.ending.reason)
             raise Interrupted
 
-    def _checkpoint_if_asked(self) -> None:
-        if self.control.checkpoint_reason and self.checkpoint is not None and self.can_leave():
-            self.checkpoint(self.control.checkpoint_reason)
+    @contextmanager
+    def undisturbed(self) -> Iterator[None]:
+        """Within, safe points only show that the worker lives."""
+        self._undisturbed = True
+        try:
+            yield
+        finally:
+            self._undisturbed = False
+
+    def enter(self, state: State) -> None:
+        """The run is now starting or running."""
+        self._state = state
+        self.emit(StateChanged(state=state))
+
+    def _attend(self, *, held: bool) -> None:
+        if self.attend is not None:
+            self.attend(held=held)
 
     def _hold(self) -> None:
         began = time.perf_counter()
         self.emit(StateChanged(state=State.PAUSED))
         if self.pause_listener is not None:
             self.pause_listener.paused()
+        self.control.held()
         while self.control.paused and self.control.ending is None:
             time.sleep(POLL_SECONDS)
             self.beat()
             self.control.poll()
-            self._checkpoint_if_asked()
+            self._attend(held=True)
         self._held_seconds += time.perf_counter() - began
         if self.pause_listener is not None:
             self.pause_listener.resumed()
-        self.emit(StateChanged(state=State.RUNNING))
+        self.emit(StateChanged(state=self._state))
+        self.control.going_on()
 
     def phase(self, name: str) -> AbstractContextManager[None]:
         return self._phases.phase(name)

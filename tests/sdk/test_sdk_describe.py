@@ -43,6 +43,7 @@ def test_a_declaration_is_complete_although_the_plugin_prints() -> None:
         "required": False,
         "description": "a part",
         "source": "nobody",
+        "live": False,
     }
     assert options["section.kind"]["allowed"] == "one of green, red"
     assert options["pair"]["allowed"] == "a list of 2: a whole number; a whole number"

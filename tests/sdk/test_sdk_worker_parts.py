@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -81,6 +82,10 @@ def test_the_innermost_phase_of_an_error_is_remembered() -> None:
     assert [(event.name, event.memory) for event in ended] == [("update/backward", {}), ("update", {})]
 
 
+def answered(said: list[CommandAcknowledged]) -> list[tuple[str, str]]:
+    return [(event.command_id, event.outcome) for event in said]
+
+
 @pytest.fixture
 def control(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Control, list[CommandAcknowledged]]:
     monkeypatch.setattr("rlhf_sdk.worker_control.POLL_SECONDS", 0.0)
@@ -92,23 +97,45 @@ def test_commands_are_obeyed_in_order_and_each_is_answered(
     tmp_path: Path, control: tuple[Control, list[CommandAcknowledged]]
 ) -> None:
     worker, said = control
+
+    def refuse_values(command: AnyCommand) -> None:
+        if isinstance(command, SetValue):
+            raise UserError("unknown key 'lr'")
+
+    worker.check = refuse_values
+    pause = Pause(time=13.0)
     given: list[tuple[AnyCommand, str]] = [
-        (Stop(time=9.0), "ignored"),
-        (Resume(time=11.0), "ignored"),
-        (Pause(time=12.0), "done"),
-        (Pause(time=13.0), "ignored"),
-        (SetValue(time=14.0, key="lr", value=1), "refused"),
-        (Resume(time=15.0), "done"),
-        (Checkpoint(time=16.0), "accepted"),
-        (Stop(time=17.0), "accepted"),
-        (Stop(time=18.0), "ignored"),
+        (Stop(time=10.5), "accepted"),
+        (Stop(time=11.0), "ignored"),
+        (Resume(time=12.0), "ignored"),
     ]
-    for command, _ in reversed(given):
+    before: list[tuple[AnyCommand, str]] = [
+        (Resume(time=12.0), "ignored"),
+        (pause, "accepted"),
+        (SetValue(time=14.0, key="lr", value=1), "refused"),
+        (Checkpoint(time=16.0), "accepted"),
+    ]
+    for command, _ in reversed(before):
         send_command(tmp_path, command)
     worker.poll()
-    assert [(event.command_id, event.outcome) for event in said] == [(command.id, want) for command, want in given]
+    assert answered(said) == [(command.id, want) for command, want in before]
+    said.clear()
+    worker.held()
+    again, resume = Pause(time=17.0), Resume(time=18.0)
+    send_command(tmp_path, again)
+    send_command(tmp_path, resume)
+    worker.poll()
+    assert not worker.paused
+    worker.going_on()
+    wanted = [(pause.id, "done"), (again.id, "ignored"), (resume.id, "accepted"), (resume.id, "done")]
+    assert answered(said) == wanted
+    said.clear()
+    for command, _ in given:
+        send_command(tmp_path, command)
+    worker.poll()
+    assert answered(said) == [(command.id, want) for command, want in given]
     assert list(tmp_path.iterdir()) == []
-    assert worker.ending is not None and worker.ending.state is State.STOPPED and not worker.paused
+    assert worker.ending is not None and worker.ending.state is State.STOPPED
     assert worker.checkpoint_reason == "command"
     said.clear()
     worker.checkpointed("step-00000003")
@@ -116,6 +143,65 @@ def test_commands_are_obeyed_in_order_and_each_is_answered(
         ("checkpoint", "done", "step-00000003"),
         ("stop", "done", "step-00000003"),
     ]
+
+
+def test_a_command_of_a_worker_that_is_gone_is_ignored_whatever_the_clock_says(tmp_path: Path) -> None:
+    said: list[CommandAcknowledged] = []
+    old, early, late = Stop(time=9.0), Checkpoint(time=11.0), Checkpoint(time=9.5)
+    send_command(tmp_path, old)
+    send_command(tmp_path, early)
+    worker = Control(tmp_path, said.append, since=10.0)
+    send_command(tmp_path, late)
+    worker.poll()
+    assert answered(said) == [(old.id, "ignored"), (late.id, "accepted"), (early.id, "accepted")]
+    assert worker.ending is None
+
+
+def test_the_same_command_twice_is_obeyed_once(
+    tmp_path: Path, control: tuple[Control, list[CommandAcknowledged]]
+) -> None:
+    worker, said = control
+    pause = Pause(time=11.0)
+    for again in (pause, pause, Pause(id=pause.id, time=12.0)):
+        send_command(tmp_path, again)
+        worker.poll()
+    assert answered(said) == [(pause.id, "accepted"), (pause.id, "ignored"), (pause.id, "ignored")]
+
+
+def test_a_resume_that_overtakes_a_pause_answers_both(
+    tmp_path: Path, control: tuple[Control, list[CommandAcknowledged]]
+) -> None:
+    worker, said = control
+    pause, resume = Pause(time=11.0), Resume(time=12.0)
+    send_command(tmp_path, pause)
+    send_command(tmp_path, resume)
+    worker.poll()
+    worker.going_on()
+    assert not worker.paused
+    assert answered(said)[1:] == [(pause.id, "ignored"), (resume.id, "accepted"), (resume.id, "done")]
+
+
+def test_rubbish_is_refused_once_when_it_had_time_to_become_a_command(
+    tmp_path: Path, control: tuple[Control, list[CommandAcknowledged]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    worker, said = control
+    (tmp_path / "1-half.json").write_text('{"command": "chec')
+    (tmp_path / "2-folder.json").mkdir()
+    os.mkfifo(tmp_path / "3-pipe.json")
+    (tmp_path / "4-link.json").symlink_to("/dev/zero")
+    (tmp_path / "5-huge.json").write_bytes(b" " * (2 << 20))
+    (tmp_path / "6-other.json").write_text('{"command": "dance"}')
+    (tmp_path / "7-list.json").write_text("[]")
+    worker.poll()
+    assert said == []
+    (tmp_path / "1-half.json").write_text('{"command": "checkpoint"}')
+    monkeypatch.setattr("rlhf_sdk.worker_control.GRACE_SECONDS", 0.0)
+    worker.poll()
+    worker.poll()
+    assert said[0].command == "checkpoint"
+    names = ["folder", "pipe", "link", "huge", "other", "list"]
+    assert answered(said) == [("half", "accepted"), *((name, "refused") for name in names)]
+    assert [path.name for path in tmp_path.iterdir()] == ["2-folder.json"]
 
 
 def test_what_is_left_at_the_end_is_answered(
@@ -149,6 +235,10 @@ def test_progress_is_throttled_but_ends_visibly(run: WorkerRun, monkeypatch: pyt
 def test_a_step_is_left_only_where_the_trainer_allows(run: WorkerRun) -> None:
     saved: list[str] = []
 
+    def attend(*, held: bool) -> None:
+        if run.control.checkpoint_reason and run.can_leave():
+            checkpoint(run.control.checkpoint_reason)
+
     def checkpoint(reason: str) -> None:
         saved.append(reason)
         run.control.checkpointed("step-00000000")
@@ -159,7 +249,7 @@ def test_a_step_is_left_only_where_the_trainer_allows(run: WorkerRun) -> None:
         def can_leave(self) -> bool:
             return self.ready
 
-    run.checkpoint, run.inside_step = checkpoint, True
+    run.checkpoint, run.attend, run.inside_step = checkpoint, attend, True
     send_command(run.control._commands, Checkpoint())
     send_command(run.control._commands, Stop())
     run.safe_point()
