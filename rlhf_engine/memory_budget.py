@@ -53,14 +53,20 @@ class CPUBudget(TorchDispatchMode):
         self.in_use = self.peak = 0
         self._live: dict[int, tuple[weakref.ref[Any], int]] = {}
 
+    def storage_sizes(self) -> list[int]:
+        """Bytes of every live storage, the largest first."""
+        return sorted((size for _, size in self._live.values()), reverse=True)
+
     def __enter__(self) -> Self:
         for tensor in _existing_tensors():
             self._count(tensor)
         self.peak = self.in_use
         super().__enter__()  # type: ignore[no-untyped-call]
+        _in_force.append(self)
         return self
 
     def __exit__(self, *details: Any) -> None:
+        _in_force.remove(self)
         super().__exit__(*details)  # type: ignore[no-untyped-call]
         self._live.clear()
         self.in_use = 0
@@ -97,6 +103,14 @@ class CPUBudget(TorchDispatchMode):
             f"memory budget of {self.limit_bytes / _MIB:.1f} MiB: {func} tried to allocate {needed / _MIB:.1f} MiB "
             f"with {before / _MIB:.1f} MiB in use"
         )
+
+
+_in_force: list[CPUBudget] = []
+
+
+def budget_in_force() -> CPUBudget | None:
+    """The innermost budget on the CPU, if any."""
+    return _in_force[-1] if _in_force else None
 
 
 def _existing_tensors() -> Iterator[Tensor]:

@@ -16,7 +16,7 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
-from rlhf_engine.config import InitConfig, ModelConfig, Precision, PrecisionConfig
+from rlhf_engine.config import InitConfig, ModelConfig, Precision, PrecisionConfig, ReleaseCache
 from rlhf_engine.data.tokenizers import check_vocabulary
 from rlhf_engine.errors import ConfigError, hub_advice
 
@@ -61,6 +61,12 @@ def check_precision(precision: PrecisionConfig) -> None:
             "ratio of 11.09; gradients below 6e-8 become 0, for losses are not scaled. Use bfloat16 or float32, or "
             "insist with precision.allow_float16 = true"
         )
+
+
+def check_release_cache(release_cache: ReleaseCache, device: torch.device) -> None:
+    """Raises ConfigError where there is no cache that could be released."""
+    if release_cache == "between_phases" and device.type != "cuda":
+        raise ConfigError(f'release_cache: "between_phases" asked for, but a {device.type} has no cache; use auto')
 
 
 def _sizes_of(init: InitConfig, vocabulary: int) -> dict[str, Any]:

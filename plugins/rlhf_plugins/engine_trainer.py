@@ -25,7 +25,7 @@ from rlhf_engine.data.api import raw_texts
 from rlhf_engine.data.tokenizers import load_tokenizer
 from rlhf_engine.errors import ConfigError, DataError, NonFiniteError
 from rlhf_engine.memory_budget import memory_budget
-from rlhf_engine.models import check_precision, choose_device
+from rlhf_engine.models import check_precision, check_release_cache, choose_device
 from rlhf_engine.optim import ScheduledAdamW
 from rlhf_plugins.torch_runtime import TorchRuntime
 from rlhf_sdk.trainer import DivergedError, Metrics, Run, UserError
@@ -88,6 +88,8 @@ class EngineTrainer:
         with translated_errors():
             check_precision(self.config.precision)
             self.device = choose_device(self.config.device)
+            check_release_cache(self.config.release_cache, self.device)
+            self.runtime.use(self.device, self.config.release_cache)
             self.prepare()
         self.lights = LiveLights(self.light_rules(), self.total_steps)
 

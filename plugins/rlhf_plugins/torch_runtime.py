@@ -6,20 +6,26 @@ import json
 import os
 import random
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-import psutil
 import torch
 from safetensors.torch import load_file, save_file
 
+from rlhf_engine.config import ReleaseCache
+from rlhf_engine.memory_budget import budget_in_force
 from rlhf_engine.out_of_memory import is_out_of_memory
+from rlhf_plugins.cuda_memory import CudaMemory, worth_releasing
+from rlhf_sdk.process_memory import ProcessMemory
 
 
 class TorchRuntime:
     """Built before the worker's `Trainer.setup`; the device is known once the config is."""
 
     def __init__(self) -> None:
-        self._process = psutil.Process()
+        self._process = ProcessMemory()
+        self._cuda: CudaMemory | None = None
+        self._release_cache: ReleaseCache = "auto"
 
     def start(self, seed: int) -> None:
         os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
@@ -52,19 +58,36 @@ class TorchRuntime:
         version, internal, gauss = plain["python"]
         random.setstate((version, tuple(internal), gauss))
 
+    def use(self, device: torch.device, release_cache: ReleaseCache) -> None:
+        """From now on memory is that of `device`."""
+        self._cuda = CudaMemory(device) if device.type == "cuda" else None
+        self._release_cache = release_cache
+
     def memory(self) -> dict[str, int]:
-        figures = {"rss": self._process.memory_info().rss}
-        if torch.cuda.is_available():
-            figures |= {
-                "allocated": torch.cuda.memory_allocated(),
-                "reserved": torch.cuda.memory_reserved(),
-                "peak": torch.cuda.max_memory_allocated(),
-            }
+        figures, budget = self._process.read(), budget_in_force()
+        if self._cuda is not None:
+            return figures | self._cuda.read()
+        if budget is not None:
+            return figures | {"allocated": budget.in_use, "peak": budget.peak, "limit": budget.limit_bytes}
         return figures
 
     def reset_peak(self) -> None:
-        if torch.cuda.is_available():
-            torch.cuda.reset_peak_memory_stats()
+        self._process.reset_peak()
+        budget = budget_in_force()
+        if budget is not None:
+            budget.peak = budget.in_use
+        if self._cuda is not None:
+            self._cuda.reset_peak()
+
+    def release_cache(self) -> None:
+        if self._cuda is not None and worth_releasing(self._cuda.read(), self._release_cache):
+            torch.cuda.empty_cache()
+
+    def memory_snapshot(self) -> dict[str, Any]:
+        if self._cuda is not None:
+            return self._cuda.snapshot()
+        budget = budget_in_force()
+        return {"allocator": "budget", "storages": budget.storage_sizes()} if budget is not None else {}
 
     def is_out_of_memory(self, error: BaseException) -> bool:
         return is_out_of_memory(error)

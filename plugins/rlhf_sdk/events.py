@@ -62,11 +62,15 @@ class MetricsLogged(Event, frozen=True, tag="metrics"):
 
 
 class PhaseEnded(Event, frozen=True, tag="phase"):
-    """One named phase of a step ended: wall seconds, and memory in bytes (`rss`; `allocated`, `reserved`, `peak`)."""
+    """One named phase of a step ended: wall seconds, and memory in bytes, as `Runtime.memory` names it.
+
+    `count`: how many phases of this name the outermost one had; seconds are their sum, peaks the highest.
+    """
 
     name: str
     seconds: float
     memory: dict[str, int]
+    count: int = 1
 
 
 class Progress(Event, frozen=True, tag="progress"):
@@ -84,12 +88,35 @@ class Note(Event, frozen=True, tag="note"):
 
 
 class Alert(Event, frozen=True, tag="alert"):
-    """Something a person should look at: `code` is stable, `advice` says what to do."""
+    """Something a person should look at: `code` is stable, `advice` says what to do.
+
+    `phase` is where it was seen, `figures` has what was measured (bytes, steps, nats) by name.
+    """
 
     severity: Severity
     code: str
     message: str
     advice: str = ""
+    phase: str = ""
+    figures: dict[str, float] = {}
+
+
+class MemoryRow(msgspec.Struct, frozen=True, kw_only=True):
+    """What one role (`policy`, `value_model`, ...) keeps of one kind, in bytes, from the tensors themselves."""
+
+    role: str
+    kind: Literal["weights", "gradients", "optimizer", "experience"]
+    bytes: int
+
+
+class MemoryTable(Event, frozen=True, tag="memory_table"):
+    """What the trainer keeps between steps; `unaccounted` is what else is in use, in bytes.
+
+    On a device that is the allocator's other tensors, without one the libraries and whatever else the process holds.
+    """
+
+    rows: list[MemoryRow]
+    unaccounted: int
 
 
 class Check(Event, frozen=True, tag="check"):
@@ -185,6 +212,7 @@ class Sample(msgspec.Struct, frozen=True, kw_only=True):
 
 AnyEvent = (
     Started | StateChanged | MetricsLogged | PhaseEnded | Progress | Note | Alert | Check | CheckpointSaved
+    | MemoryTable
     | CommandAcknowledged | ValueSet | ChildRun | Result | Finished
 )  # fmt: skip
 
@@ -215,7 +243,7 @@ def encode_line(record: msgspec.Struct) -> bytes:
 
 
 _NUMBER_FIELDS = ("seconds", "figure", "tolerance")
-_NUMBER_MAPS = ("values", "metrics")
+_NUMBER_MAPS = ("values", "metrics", "figures")
 
 
 def _restore_numbers(fields: dict[str, Any]) -> dict[str, Any]:

@@ -80,9 +80,18 @@ class Runtime(Protocol):
         """Puts every random state back to what `save_rng` wrote."""
 
     def memory(self) -> dict[str, int]:
-        """Bytes now: `rss`, and where there is a device `allocated`, `reserved`, `peak` since the last `reset_peak`."""
+        """Bytes now: `rss`, and where there is a device `allocated`, `reserved`, `others` (not by this process), `limit`.
+
+        `rss_peak` and `peak` (allocated) are the highest since the last `reset_peak`, where the system tells.
+        """
 
     def reset_peak(self) -> None: ...
+
+    def release_cache(self) -> None:
+        """Between outermost phases: gives memory that is kept but not used back to the device, where that pays."""
+
+    def memory_snapshot(self) -> dict[str, Any]:
+        """What the allocator holds, as plain data for a report; empty where there is nothing to tell."""
 
     def is_out_of_memory(self, error: BaseException) -> bool: ...
 

@@ -60,6 +60,7 @@ MUTATIONS: dict[str, dict[str, Any]] = {
         "seed": 4,
         "threads": 2,
         "memory_budget_gib": 1e-6,
+        "release_cache": "between_phases",
         "checkpoint_every": 1,
         "keep_checkpoints": Try(1, {"checkpoint_every": 1}),
     },
@@ -221,6 +222,7 @@ MUTATIONS: dict[str, dict[str, Any]] = {
         "seed": 4,
         "threads": 2,
         "memory_budget_gib": 1e-6,
+        "release_cache": "between_phases",
     },
     "PipelineConfig": {
         "stages": {"second": {"plugin": "echo", "config": {"steps": 1}}},

@@ -1,4 +1,4 @@
-"""69: nested and recursive phases report the peak of memory that was theirs, with synthetic allocations."""
+"""69: nested, repeated and recursive phases report the peak of memory that was theirs, with synthetic allocations."""
 
 from __future__ import annotations
 
@@ -40,6 +40,11 @@ class SyntheticDevice:
 
     def is_out_of_memory(self, error: BaseException) -> bool:
         return False
+
+    def release_cache(self) -> None: ...
+
+    def memory_snapshot(self) -> dict[str, int]:
+        return {}
 
 
 def measured(work: Callable[[SyntheticDevice, Phases], None]) -> list[tuple[str, int]]:
@@ -110,21 +115,35 @@ def test_69_a_phase_that_fails_reports_its_peak_and_leaves_no_phase_open() -> No
     assert measured(work) == [("update/forward", 40), ("update", 40), ("save", 1)]
 
 
+def test_69_phases_of_one_name_within_another_are_one_event_with_the_highest_peak() -> None:
+    def work(device: SyntheticDevice, phases: Phases) -> None:
+        for amounts in ([20, 70, 40], [10]):
+            with phases.phase("update"):
+                for amount in amounts:
+                    with phases.phase("forward"):
+                        device.use(amount)
+                    device.use(-amount)
+
+    assert measured(work) == [("update/forward", 70), ("update", 70), ("update/forward", 10), ("update", 10)]
+
+
 @pytest.mark.parametrize("seed", range(20))
 def test_69_every_peak_is_the_highest_level_between_begin_and_end(seed: int) -> None:
     """Random trees of phases and allocations against the whole history of levels."""
-    device, ended, expected = SyntheticDevice(), list[PhaseEnded](), list[int]()
+    device, ended, expected = SyntheticDevice(), list[PhaseEnded](), dict[str, list[int]]()
     phases, choices = Phases(device, lambda: 0.0, ended.append), random.Random(seed)
 
-    def grow(depth: int) -> None:
+    def grow(depth: int, path: str) -> None:
         for _ in range(choices.randrange(1, 4)):
             device.use(choices.randrange(-device.level, 100))
             if depth:
-                began = len(device.history) - 1
-                with phases.phase("phase"):
-                    grow(depth - 1)
-                expected.append(max(device.history[began:]))
+                name, began = choices.choice("ab"), len(device.history) - 1
+                with phases.phase(name):
+                    grow(depth - 1, f"{path}{name}/")
+                expected.setdefault(path + name, []).append(max(device.history[began:]))
             device.use(choices.randrange(-device.level, 100))
 
-    grow(3)
-    assert [event.memory["peak"] for event in ended] == expected
+    with phases.phase("all"):
+        grow(3, "all/")
+    inner = {event.name: (event.memory["peak"], event.count) for event in ended if event.name != "all"}
+    assert inner == {path: (max(peaks), len(peaks)) for path, peaks in expected.items()}

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -51,6 +52,11 @@ class Device:
     def is_out_of_memory(self, error: BaseException) -> bool:
         return "full" in str(error)
 
+    def release_cache(self) -> None: ...
+
+    def memory_snapshot(self) -> dict[str, int]:
+        return {}
+
 
 def test_each_phase_knows_its_own_peak_nested_ones_too() -> None:
     device, ended = Device(), list[PhaseEnded]()
@@ -67,10 +73,10 @@ def test_each_phase_knows_its_own_peak_nested_ones_too() -> None:
             device.use(5)
     with phases.phase("rollout"):
         device.use(-20)
-    names = ["update/forward", "update/forward/forward", "update/forward", "update", "rollout"]
-    assert [event.name for event in ended] == names
-    assert [event.memory["peak"] for event in ended] == [60, 25, 25, 60, 25]
-    assert [event.seconds for event in ended] == [1.0, 1.0, 3.0, 7.0, 1.0]
+    assert [event.name for event in ended] == ["update/forward", "update/forward/forward", "update", "rollout"]
+    assert [event.memory["peak"] for event in ended] == [60, 25, 60, 25]
+    assert [event.seconds for event in ended] == [4.0, 1.0, 7.0, 1.0]
+    assert [event.count for event in ended] == [2, 1, 1, 1]
 
 
 def test_the_innermost_phase_of_an_error_is_remembered() -> None:
@@ -80,6 +86,15 @@ def test_the_innermost_phase_of_an_error_is_remembered() -> None:
         raise ValueError("x")
     assert phases.broken == "update/backward"
     assert [(event.name, event.memory) for event in ended] == [("update/backward", {}), ("update", {})]
+
+
+def test_an_error_that_was_recovered_from_is_forgotten() -> None:
+    phases = Phases(None, lambda: 0.0, lambda event: None)
+    with phases.phase("update"):
+        with suppress(ValueError), phases.phase("backward"):
+            raise ValueError("x")
+        assert (phases.broken, phases.path) == ("update/backward", "update")
+    assert phases.broken == ""
 
 
 def answered(said: list[CommandAcknowledged]) -> list[tuple[str, str]]:
