@@ -16,11 +16,12 @@ from torch import nn
 from transformers import PreTrainedTokenizerBase
 from transformers.utils import logging as transformers_logging
 
+from rlhf_engine.backoff import BackOff
 from rlhf_engine.checkpoint import load_part, load_weights, save_part, save_weights
 from rlhf_engine.checks.live import LiveLights
 from rlhf_engine.checks.rules import Light, Rule, judge
 from rlhf_engine.checks.supervised import FINITE_GRADIENTS, GRADIENT_RULES
-from rlhf_engine.config import DataConfig
+from rlhf_engine.config import DataConfig, OptimizerConfig
 from rlhf_engine.data.api import raw_texts
 from rlhf_engine.data.tokenizers import load_tokenizer
 from rlhf_engine.errors import ConfigError, DataError, NonFiniteError
@@ -52,6 +53,7 @@ class EngineTrainer:
 
     run: Run
     config: Any
+    state: Any
     device: torch.device
     tokenizer: PreTrainedTokenizerBase
 
@@ -62,6 +64,7 @@ class EngineTrainer:
         self.models: dict[str, Any] = {}
         self.parts: dict[str, dict[str, nn.Parameter]] = {}
         self.optimizers: dict[str, ScheduledAdamW] = {}
+        self._optimizer_steps: dict[str, int] = {}
 
     def prepare(self) -> None:
         """Loads data and models, and sets `total_steps`, `models`, `optimizers`, and `parts`: what else is trained."""
@@ -78,6 +81,12 @@ class EngineTrainer:
     def light_figures(self, metrics: Mapping[str, float]) -> Mapping[str, float]:
         """What the lights judge after an update: its metrics, and what a subclass adds."""
         return metrics
+
+    @property
+    def backoff(self) -> BackOff:
+        """How many rows at a time fit, where the configured number didn't."""
+        backoff: BackOff = self.state.backoff
+        return backoff
 
     def setup(self, run: Run) -> None:
         self.run, self.config = run, run.config
@@ -97,16 +106,36 @@ class EngineTrainer:
         if self.steps_done >= self.total_steps:
             return None
         started = time.perf_counter()
+        self._optimizer_steps = self.optimizer_steps()
         budget = memory_budget(round(self.config.memory_budget_gib * GIB), self.device)
         with translated_errors(), self.non_finite_shown(), budget:
             metrics = self.update()
         self.steps_done += 1
+        self._optimizer_steps = self.optimizer_steps()
         seconds = time.perf_counter() - started
         self.show(self.lights.observe(self.light_figures(metrics), self.steps_done))
         return {
             name.removesuffix("|rate"): value / seconds if name.endswith("|rate") else value
             for name, value in metrics.items()
         }
+
+    def optimizer_steps(self) -> dict[str, int]:
+        return {name: optimizer.steps_done for name, optimizer in self.optimizers.items()}
+
+    def can_leave(self) -> bool:
+        """Until the optimizer's step nothing has changed, so the update would be done again."""
+        return self.optimizer_steps() == self._optimizer_steps
+
+    def reconfigure(self, config: Any) -> None:
+        """Takes over live values."""
+        self.config = config
+        for name, optimizer in self.optimizers.items():
+            optimizer.config = self.optimizer_config(name)
+
+    def optimizer_config(self, name: str) -> OptimizerConfig:
+        """Of the optimizer called `name`."""
+        config: OptimizerConfig = self.config.optimizer
+        return config
 
     def show(self, lights: Sequence[Light]) -> None:
         """Tells the run about lights."""
@@ -129,14 +158,19 @@ class EngineTrainer:
             save_part(part, directory / name)
         for name, optimizer in self.optimizers.items():
             save_file(optimizer.state_tensors(), directory / f"{name}.optimizer.safetensors")
-        counts = {name: optimizer.steps_done for name, optimizer in self.optimizers.items()}
-        state = {"steps_done": self.steps_done, "optimizer_steps": counts, "lights": self.lights.remembered()}
+        state = {
+            "steps_done": self.steps_done,
+            "optimizer_steps": self.optimizer_steps(),
+            "lights": self.lights.remembered(),
+            "rows_at_a_time": self.backoff.sizes,
+        }
         (directory / "trainer.json").write_text(json.dumps(state))
 
     def load(self, directory: Path) -> None:
         state = json.loads((directory / "trainer.json").read_text())
         self.steps_done = state["steps_done"]
         self.lights.recall(state["lights"])
+        self.backoff.sizes = state.get("rows_at_a_time", {})
         for name, model in self.models.items():
             load_weights(model, directory / name)
         for name, part in self.parts.items():
@@ -144,6 +178,7 @@ class EngineTrainer:
         for name, optimizer in self.optimizers.items():
             tensors = load_file(directory / f"{name}.optimizer.safetensors")
             optimizer.load_state_tensors(tensors, state["optimizer_steps"][name])
+        self._optimizer_steps = self.optimizer_steps()
 
     def load_tokenizer(self, *training_data: DataConfig) -> PreTrainedTokenizerBase:
         """The configured tokenizer, trained on `training_data` where there is none."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
+from safetensors.torch import load_file, save_file
 from transformers import PreTrainedModel
 
 from rlhf_engine.checks.online import experience_figures, online_rules
@@ -22,19 +22,21 @@ from rlhf_engine.kl_control import kl_controller
 from rlhf_engine.models import load_policy
 from rlhf_engine.order import shuffled_batch
 from rlhf_engine.scalar_models import ScalarModel, load_scalar_model
+from rlhf_engine.unfinished_update import UnfinishedUpdate
 from rlhf_engine.update_metrics import UpdateMetrics
-from rlhf_plugins.engine_trainer import EngineTrainer
+from rlhf_plugins.engine_trainer import translated_errors
+from rlhf_plugins.policy_sampling import PolicySampler
 from rlhf_sdk.checkpoints import checkpoint_name
 from rlhf_sdk.trainer import Metrics
 
 STATE_FILE = "online.json"
+UNFINISHED_FILE = "unfinished.safetensors"
 
 
-class OnlineTrainer(EngineTrainer):
+class OnlineTrainer(PolicySampler):
     """One step is one update on `batch_size` episodes. A subclass fills in `load_state` and `update_on`."""
 
     config: OnlineConfig
-    state: Any
 
     @property
     def samples_per_prompt(self) -> int:
@@ -55,7 +57,7 @@ class OnlineTrainer(EngineTrainer):
         self.tokenizer = self.load_tokenizer(config.data)
         self.prompts = self.keep_skipped(load_prompts(config.data, self.tokenizer, hooks=self.run), "prompts")
         self.total_steps = max(config.total_episodes // config.batch_size, 1)
-        self.optimizer_steps = self.total_steps * config.ppo_epochs * config.minibatches
+        self.planned_optimizer_steps = self.total_steps * config.ppo_epochs * config.minibatches
         self.kl = kl_controller(config)
         self.beyond_kl_limit = False
         self.load_state()
@@ -153,8 +155,33 @@ class OnlineTrainer(EngineTrainer):
                 metrics=metrics | ({"gold": golds[row]} if golds else {}),
             )
 
+    def can_leave(self) -> bool:
+        """Anywhere: a checkpoint keeps what the update has done so far."""
+        return True
+
+    def reconfigure(self, config: OnlineConfig) -> None:
+        """Takes over live values; `kl_coef` as the coefficient of the next update, also under an adaptive control."""
+        with translated_errors():
+            controller = kl_controller(config)
+        if config.kl_coef == self.config.kl_coef:
+            controller.coef = self.state.kl.coef
+        self.state.kl = controller
+        super().reconfigure(config)
+
+    def policy_to_sample(self) -> PreTrainedModel:
+        policy: PreTrainedModel = self.state.models.policy
+        return policy
+
+    def prompts_to_sample(self, count: int) -> list[Prompt]:
+        return [self.prompts[i] for i in range(min(count, len(self.prompts)))]
+
+    def response_tokens(self) -> int:
+        return self.config.response_tokens
+
     def save(self, directory: Path) -> None:
         super().save(directory)
+        if self.state.unfinished is not None:
+            save_file(self.state.unfinished.tensors(), directory / UNFINISHED_FILE)
         state = {"kl_coef": self.state.kl.coef, "beyond_kl_limit": self.beyond_kl_limit}
         (directory / STATE_FILE).write_text(json.dumps(state))
 
@@ -163,6 +190,8 @@ class OnlineTrainer(EngineTrainer):
         state = json.loads((directory / STATE_FILE).read_text())
         self.state.kl.coef, self.beyond_kl_limit = state["kl_coef"], state["beyond_kl_limit"]
         self.state.updates_done = self.steps_done
+        if (directory / UNFINISHED_FILE).exists():
+            self.state.unfinished = UnfinishedUpdate.of_tensors(load_file(directory / UNFINISHED_FILE), self.device)
 
 
 def _gold_scores(prompts: Sequence[Prompt], texts: Sequence[str], experience: Experience) -> list[float]:

@@ -27,7 +27,7 @@ class CriticFreeTrainer(OnlineTrainer):
         models = CriticFreeModels(policy, ref_policy, self.load_scalar_model().eval().requires_grad_(False))
         self.state = CriticFreeState(
             models,
-            ScheduledAdamW(policy.named_parameters(), self.config.optimizer, self.optimizer_steps),
+            ScheduledAdamW(policy.named_parameters(), self.config.optimizer, self.planned_optimizer_steps),
             self.kl,
             eos_id=self.tokenizer.eos_token_id,
             pad_id=self.tokenizer.pad_token_id,

@@ -18,10 +18,11 @@ from rlhf_engine.models import lm_head_weight, load_policy
 from rlhf_engine.optim import ScheduledAdamW
 from rlhf_engine.order import shuffled_batch, steps_in
 from rlhf_engine.rollout import Rollout
-from rlhf_plugins.engine_trainer import EngineTrainer, translated_errors
+from rlhf_plugins.engine_trainer import translated_errors
+from rlhf_plugins.policy_sampling import PolicySampler
 
 
-class DistilTrainer(EngineTrainer):
+class DistilTrainer(PolicySampler):
     """One step is one optimizer step on new samples of the teacher."""
 
     config: DistilConfig
@@ -105,6 +106,15 @@ class DistilTrainer(EngineTrainer):
     def samples_of(self, policy: PreTrainedModel) -> Rollout:
         """What student or teacher writes for the held-out prompts, with the same noise."""
         return sample(policy, self.state, self.held_out, self.config, self.run, episodes=range(len(self.held_out)))
+
+    def policy_to_sample(self) -> PreTrainedModel:
+        return self.state.student
+
+    def prompts_to_sample(self, count: int) -> list[Prompt]:
+        return self.held_out[:count]
+
+    def response_tokens(self) -> int:
+        return self.config.response_tokens
 
     def golds(self, samples: Rollout) -> list[float]:
         """Gold of each sample in the built-in world; empty elsewhere."""

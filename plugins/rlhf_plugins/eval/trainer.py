@@ -9,6 +9,7 @@ from typing import Any, cast
 
 from transformers import PreTrainedModel
 
+from rlhf_engine.backoff import BackOff
 from rlhf_engine.config import EvalConfig, ModelConfig
 from rlhf_engine.data.api import load_prompts
 from rlhf_engine.data.tokenizers import load_tokenizer
@@ -71,6 +72,10 @@ class EvalTrainer(EngineTrainer):
         self.finished: dict[str, Responses] = {}
         self.accuracy: Report | None = None
         self.curves = {name: read_curve(name, model) for name, model in config.curves.items()}
+
+    @property
+    def backoff(self) -> BackOff:
+        return self.evaluator.backoff
 
     @property
     def best_of_name(self) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from rlhf_engine.config import PPOConfig
+from rlhf_engine.config import OptimizerConfig, PPOConfig
 from rlhf_engine.data.examples import Prompt
 from rlhf_engine.experience import Experience
 from rlhf_engine.layouts import load_ppo_models, own_parameters
@@ -23,17 +23,19 @@ class PPOTrainer(OnlineTrainer):
         config = self.config
         models = load_ppo_models(config, self.tokenizer, self.device, self.run)
         critic = own_parameters(models.value_model, models.policy)
-        value_optimizer = config.value_optimizer or config.optimizer
         self.state = PPOState(
             models,
-            ScheduledAdamW(models.policy.named_parameters(), config.optimizer, self.optimizer_steps),
-            ScheduledAdamW(critic.items(), value_optimizer, self.optimizer_steps),
+            ScheduledAdamW(models.policy.named_parameters(), config.optimizer, self.planned_optimizer_steps),
+            ScheduledAdamW(critic.items(), self.optimizer_config("value_model"), self.planned_optimizer_steps),
             self.kl,
             eos_id=self.tokenizer.eos_token_id,
             pad_id=self.tokenizer.pad_token_id,
         )
         self.models, self.parts = {"model": models.policy}, {"value_model": critic}
         self.optimizers = {"model": self.state.policy_optimizer, "value_model": self.state.value_optimizer}
+
+    def optimizer_config(self, name: str) -> OptimizerConfig:
+        return (name == "value_model" and self.config.value_optimizer) or self.config.optimizer
 
     def update_on(self, prompts: Sequence[Prompt]) -> tuple[Experience, UpdateMetrics]:
         return ppo_update(self.state, prompts, self.config, self.run)

@@ -16,7 +16,7 @@ from rlhf_engine.config import DataConfig, DPOConfig, IPOConfig, KTOConfig, Worl
 from rlhf_engine.data.examples import Prompt
 from rlhf_engine.data.world import Post, gold_score
 from rlhf_engine.errors import ConfigError, DataError
-from rlhf_engine.generation import generate_rollout, response_texts
+from rlhf_engine.generation import response_texts
 from rlhf_engine.logprobs import response_logprobs
 from rlhf_engine.models import compute_precision, load_policy
 from rlhf_engine.optim import ScheduledAdamW
@@ -26,9 +26,10 @@ from rlhf_engine.rewards import sequence_kl
 from rlhf_engine.rollout import Rollout, in_micro_batches
 from rlhf_plugins.comparison_trainer import SAMPLING_ROWS, ComparisonTrainer, comparison_file
 from rlhf_plugins.engine_trainer import translated_errors
+from rlhf_plugins.policy_sampling import PolicySampler
 
 
-class PreferenceTrainer(ComparisonTrainer):
+class PreferenceTrainer(ComparisonTrainer, PolicySampler):
     """One step is one optimizer step on `batch_size` comparison groups."""
 
     config: DPOConfig | IPOConfig | KTOConfig
@@ -94,10 +95,10 @@ class PreferenceTrainer(ComparisonTrainer):
 
     def sampled_figures(self) -> dict[str, float]:
         """KL(pi || pi_ref) in nats per sequence (k1, the mean over samples), and in the built-in world their gold."""
-        prompts = [self.held_out[i].prompt for i in range(min(self.config.kl_samples, len(self.held_out)))]
-        with self.run.phase("samples"), compute_precision(self.device, self.config.precision.compute):
-            rollout = self.samples(prompts)
-            (kl,) = in_micro_batches(self.sequence_kl, rollout, self.config.micro_batch_size, self.run)
+        prompts = self.prompts_to_sample(self.config.kl_samples)
+        with self.run.phase("samples"):
+            rollout = self.responses_to(prompts, rows=SAMPLING_ROWS, hooks=self.run)
+            kl = self.sequence_kl(rollout)
         texts = response_texts(rollout, self.tokenizer)
         golds = _gold_scores(prompts, texts, rollout)
         self.record_samples(prompts, texts, golds, kl, rollout)
@@ -108,26 +109,32 @@ class PreferenceTrainer(ComparisonTrainer):
         }
         return figures | ({"gold/score_mean": sum(golds) / len(golds)} if golds else {})
 
-    def samples(self, prompts: list[Prompt]) -> Rollout:
-        """At temperature 1: the distribution that the loss is about."""
-        return generate_rollout(
-            self.state.policy,
-            [prompt.tokens for prompt in prompts],
-            episodes=range(len(prompts)),
-            seed=self.config.seed,
-            response_tokens=self.config.eval_data.max_response_tokens,
-            temperature=1.0,
-            eos_id=self.tokenizer.eos_token_id,
-            pad_id=self.tokenizer.pad_token_id,
-            batch_size=SAMPLING_ROWS,
-            hooks=self.run,
-        )
+    def policy_to_sample(self) -> PreTrainedModel:
+        return self.state.policy
+
+    def prompts_to_sample(self, count: int) -> list[Prompt]:
+        return [self.held_out[i].prompt for i in range(min(count, len(self.held_out)))]
+
+    def response_tokens(self) -> int:
+        return self.config.eval_data.max_response_tokens
+
+    def sampling_temperature(self) -> float:
+        """That of the distribution that the loss is about."""
+        return 1.0
 
     @torch.no_grad()
-    def sequence_kl(self, rollout: Rollout) -> tuple[torch.Tensor]:
-        """([B] log pi(y|x) - log pi_ref(y|x),)"""
-        logprobs = response_logprobs(self.state.policy, rollout)
-        return (sequence_kl(logprobs, response_logprobs(self.ref_policy, rollout), rollout.response_mask),)
+    def sequence_kl(self, rollout: Rollout) -> torch.Tensor:
+        """log pi(y|x) - log pi_ref(y|x) in nats per sequence, [B]."""
+
+        def of_rows(rows: Rollout) -> tuple[torch.Tensor]:
+            logprobs, reference = response_logprobs(self.state.policy, rows), response_logprobs(self.ref_policy, rows)
+            return (sequence_kl(logprobs, reference, rows.response_mask),)
+
+        def in_pieces(rows: int) -> torch.Tensor:
+            return in_micro_batches(of_rows, rollout, rows, self.run)[0]
+
+        with compute_precision(self.device, self.config.precision.compute):
+            return self.backoff.attempt("KL", self.config.micro_batch_size, in_pieces, self.run)
 
     def record_samples(
         self, prompts: list[Prompt], texts: list[str], golds: list[float], kl: torch.Tensor, rollout: Rollout

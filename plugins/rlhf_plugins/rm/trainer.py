@@ -87,14 +87,18 @@ class RewardModelTrainer(ComparisonTrainer):
 
     def accuracies(self) -> dict[str, float]:
         """Held-out accuracy of the scores."""
-        with self.run.phase("held-out accuracy"):
-            scores = score_groups(
+
+        def score(rows: int) -> list[list[float]]:
+            return score_groups(
                 self.state.reward_model,
                 self.held_out,
-                micro_batch_size=self.config.micro_batch_size,
+                micro_batch_size=rows,
                 compute=self.config.precision.compute,
                 hooks=self.run,
             )
+
+        with self.run.phase("held-out accuracy"):
+            scores = self.backoff.attempt("held-out accuracy", self.config.micro_batch_size, score, self.run)
         return self.held_out_accuracies(scores)
 
     def finish(self) -> None:
@@ -118,13 +122,19 @@ class RewardModelTrainer(ComparisonTrainer):
         rows = [data[i] for i in range(min(config.norm_rows, len(data)))]
         with self.run.phase("normalise"), torch.no_grad():
             rollout = self.references(rows) if config.score_norm == "bias_on_references" else self.samples(rows)
-            with compute_precision(self.device, config.precision.compute):
-                by_head = in_micro_batches(
-                    lambda part: response_head_scores(self.state.reward_model, part).unbind(dim=-1),
-                    rollout,
-                    config.micro_batch_size,
-                    self.run,
-                )
+            return self.head_scores(rollout)
+
+    def head_scores(self, rollout: Rollout) -> torch.Tensor:
+        """Every head's scores [N, n]."""
+
+        def of_rows(part: Rollout) -> tuple[torch.Tensor, ...]:
+            return response_head_scores(self.state.reward_model, part).unbind(dim=-1)
+
+        def in_pieces(rows: int) -> tuple[torch.Tensor, ...]:
+            return in_micro_batches(of_rows, rollout, rows, self.run)
+
+        with compute_precision(self.device, self.config.precision.compute):
+            by_head = self.backoff.attempt("scores", self.config.micro_batch_size, in_pieces, self.run)
         return torch.stack(by_head, dim=-1).cpu()
 
     def references(self, rows: Sequence[Demonstration]) -> Rollout:
@@ -137,18 +147,23 @@ class RewardModelTrainer(ComparisonTrainer):
         )
 
     def samples(self, rows: Sequence[Demonstration]) -> Rollout:
-        return generate_rollout(
-            self.sft_policy(),
-            [row.prompt.tokens for row in rows],
-            episodes=range(len(rows)),
-            seed=self.config.seed,
-            response_tokens=self.config.norm_data.max_response_tokens,
-            temperature=self.config.world.temperature,
-            eos_id=self.tokenizer.eos_token_id,
-            pad_id=self.tokenizer.pad_token_id,
-            batch_size=SAMPLING_ROWS,
-            hooks=self.run,
-        )
+        policy = self.sft_policy()
+
+        def sample(batch_size: int) -> Rollout:
+            return generate_rollout(
+                policy,
+                [row.prompt.tokens for row in rows],
+                episodes=range(len(rows)),
+                seed=self.config.seed,
+                response_tokens=self.config.norm_data.max_response_tokens,
+                temperature=self.config.world.temperature,
+                eos_id=self.tokenizer.eos_token_id,
+                pad_id=self.tokenizer.pad_token_id,
+                batch_size=batch_size,
+                hooks=self.run,
+            )
+
+        return self.backoff.attempt("samples", SAMPLING_ROWS, sample, self.run)
 
 
 def _check(config: RMConfig) -> None:

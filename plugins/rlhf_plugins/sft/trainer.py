@@ -4,22 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from transformers import PreTrainedModel
+
 from rlhf_engine.adapters import add_adapter
 from rlhf_engine.checks.rules import Rule
 from rlhf_engine.checks.supervised import LANGUAGE_MODEL_RULES, share_of_uniform
 from rlhf_engine.config import SFTConfig
 from rlhf_engine.data.api import load_demonstrations
-from rlhf_engine.data.examples import Demonstration
-from rlhf_engine.generation import generate_rollout, response_texts
-from rlhf_engine.models import compute_precision, lm_head_weight, load_policy
+from rlhf_engine.data.examples import Demonstration, Prompt
+from rlhf_engine.generation import response_texts
+from rlhf_engine.models import lm_head_weight, load_policy
 from rlhf_engine.optim import ScheduledAdamW
 from rlhf_engine.order import shuffled_batch, steps_in
 from rlhf_engine.rollout import Rollout
 from rlhf_engine.sft import SFTState, held_out_loss, sft_update
-from rlhf_plugins.engine_trainer import EngineTrainer, translated_errors
+from rlhf_plugins.engine_trainer import translated_errors
+from rlhf_plugins.policy_sampling import PolicySampler
 
 
-class SFTTrainer(EngineTrainer):
+class SFTTrainer(PolicySampler):
     """One step is one optimizer step on `batch_size` demonstrations."""
 
     config: SFTConfig
@@ -78,32 +81,34 @@ class SFTTrainer(EngineTrainer):
             device=self.device,
         )
 
+    def policy_to_sample(self) -> PreTrainedModel:
+        return self.state.policy
+
+    def prompts_to_sample(self, count: int) -> list[Prompt]:
+        return [self.held_out[i].prompt for i in range(min(count, len(self.held_out)))]
+
+    def response_tokens(self) -> int:
+        return self.config.eval_data.max_response_tokens
+
     def held_out_loss(self) -> float:
-        size = self.config.micro_batch_size
-        with self.run.phase("held-out loss"):
+        def of_batches(size: int) -> float:
             batches = (
                 self.batch([self.held_out[i] for i in range(start, min(start + size, len(self.held_out)))])
                 for start in range(0, len(self.held_out), size)
             )
             return held_out_loss(self.state.policy, batches, compute=self.config.precision.compute, hooks=self.run)
 
+        with self.run.phase("held-out loss"):
+            return self.backoff.attempt("held-out loss", self.config.micro_batch_size, of_batches, self.run)
+
     def record_samples(self) -> None:
         """What the policy writes for the first held-out prompts."""
         examples = [self.held_out[i] for i in range(min(self.config.sample_count, len(self.held_out)))]
         if not examples:
             return
-        with self.run.phase("samples"), compute_precision(self.device, self.config.precision.compute):
-            rollout = generate_rollout(
-                self.state.policy,
-                [example.prompt.tokens for example in examples],
-                episodes=range(len(examples)),
-                seed=self.config.seed,
-                response_tokens=self.config.eval_data.max_response_tokens,
-                temperature=self.config.temperature,
-                eos_id=self.tokenizer.eos_token_id,
-                pad_id=self.tokenizer.pad_token_id,
-                batch_size=self.config.micro_batch_size,
-                hooks=self.run,
+        with self.run.phase("samples"):
+            rollout = self.responses_to(
+                [example.prompt for example in examples], rows=self.config.micro_batch_size, hooks=self.run
             )
         texts = response_texts(rollout, self.tokenizer)
         for row, example in enumerate(examples):
