@@ -8,7 +8,7 @@ import signal
 import sys
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,22 +24,22 @@ LONGEST_SECONDS = 300.0
 
 @dataclass(frozen=True)
 class Ending:
-    """How an attempt ended: `status` as from a shell (128 + n for signal n); `struck` is where the blow fell."""
+    """How an attempt ended: `status` as from a shell (128 + n for signal n); `struck` says how and where blows fell."""
 
     status: int
-    struck: str | None
+    struck: list[tuple[str, str]]
     places: list[str]
 
 
-def attempt(run: RunDir, blow: Blow | None = None) -> Ending:
+def attempt(run: RunDir, blows: Sequence[Blow] = ()) -> Ending:
     """Runs the worker once, to whatever end. Raises `TimeoutError` if it hangs; it is killed then."""
     said = run.path.with_name(f"{run.id}.said")
-    status = in_a_fork(lambda: _work(run, blow, said))
+    status = in_a_fork(lambda: _work(run, blows, said))
     lines = said.read_text().splitlines() if said.exists() else []
     said.unlink(missing_ok=True)
-    struck = [line.removeprefix("struck ") for line in lines if line.startswith("struck ")]
+    struck = [line.removeprefix("struck ").partition(" ") for line in lines if line.startswith("struck ")]
     places = [line.removeprefix("place ") for line in lines if line.startswith("place ")]
-    return Ending(status, struck[0] if struck else None, places)
+    return Ending(status, [(how, place) for how, _, place in struck], places)
 
 
 def in_a_fork(work: Callable[[], int | None]) -> int:
@@ -66,14 +66,17 @@ def in_a_fork(work: Callable[[], int | None]) -> int:
     return 128 + os.WTERMSIG(status) if os.WIFSIGNALED(status) else os.WEXITSTATUS(status)
 
 
-def _work(run: RunDir, blow: Blow | None, said: Path) -> int:
+def _work(run: RunDir, blows: Sequence[Blow], said: Path) -> int:
     """What `rlhf_sdk.worker.main` does, watched; nothing in it depends on the clock, so that moments can be counted."""
     os.umask(PRIVATE_UMASK)
     with said.open("w", buffering=1) as notes:
         _print_to(run.log)
         worker_control.POLL_SECONDS = 0.0
         worker_run.PROGRESS_SECONDS = 0.0
-        moments = Moments(run, blow, lambda place: print(f"struck {place}", file=notes, flush=True))
+        time.process_time = lambda: 0.0
+        moments = Moments(
+            run, {blow.at: blow.how for blow in blows}, lambda place: print(f"struck {place}", file=notes, flush=True)
+        )
         since, number = time.time(), last_attempt(run.events_file) + 1
         moments.watch()
         try:

@@ -6,20 +6,23 @@ import errno
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from rlhf_sdk.commands import AnyCommand, Pause, Stop, send_command
+from rlhf_sdk.commands import AnyCommand, Pause, Resume, Stop, send_command
 from rlhf_sdk.run_dir import RunDir
 from rlhf_sdk.worker_run import WorkerRun
 
-How = Literal["kill", "torn", "stop", "release", "terminate", "requeue", "full_once", "full"]
+How = Literal[
+    "kill", "torn", "stop", "release", "terminate", "requeue", "checkpoint", "pause", "full_once", "full"
+]  # fmt: skip
 
-COMMANDS: dict[str, Callable[[], AnyCommand]] = {"stop": Stop, "release": lambda: Pause(release=True)}
-SIGNALS = {"terminate": signal.SIGTERM, "requeue": signal.SIGUSR1}
+COMMANDS: dict[str, Callable[[], AnyCommand]] = {"stop": Stop, "release": lambda: Pause(release=True), "pause": Pause}
+SIGNALS = {"kill": signal.SIGKILL, "terminate": signal.SIGTERM, "requeue": signal.SIGUSR1, "checkpoint": signal.SIGUSR2}
 DISK = ("write", "save tensors", "create", "make folder")
 """Kinds of moments that need disk space."""
 RESERVE = ".reserve"
@@ -30,8 +33,9 @@ WRITING = os.O_WRONLY | os.O_RDWR
 class Blow:
     """What happens at the `at`-th moment of an attempt.
 
-    `torn` kills in the middle of a write; `full_once` lets one write fail for want of space, `full` all from there on,
-    until the worker gives its reserve back.
+    `pause` holds the run and lets it go on at once, `checkpoint` asks for one by a signal; `torn` kills in the middle
+    of a write; `full_once` lets one write fail for want of space, `full` all from there on, until the worker gives its
+    reserve back.
     """
 
     how: How
@@ -43,22 +47,25 @@ class Moments:
     """Those of one attempt, by what happens and in which phase, in their order."""
 
     run: RunDir
-    blow: Blow | None
+    blows: Mapping[int, How]
     note: Callable[[str], None]
     places: list[str] = field(default_factory=list)
     phases: list[str] = field(default_factory=list)
     busy: bool = False
-    space_left: int | None = None
+    full: How | None = None
+    had_reserve: bool = False
+    held: bool = False
 
     def reached(self, what: str, path: Path | None = None, tear: Callable[[], object] | None = None) -> None:
         """Counts one moment, and strikes if it is the chosen one. Raises `OSError` where the disk is full."""
         if self.busy:
             return
         self.places.append(self._place(what, path))
-        if self.blow is not None and len(self.places) == self.blow.at:
-            self.note(self.places[-1])
-            self._strike(self.blow.how, tear)
-        if self.space_left is not None and what in DISK:
+        how = self.blows.get(len(self.places))
+        if how is not None:
+            self.note(f"{how} {self.places[-1]}")
+            self._strike(how, tear)
+        if self.full and what in DISK:
             self._refuse()
 
     def _place(self, what: str, path: Path | None) -> str:
@@ -71,27 +78,28 @@ class Moments:
 
     def _strike(self, how: How, tear: Callable[[], object] | None) -> None:
         self.busy = True
-        if how == "torn" and tear is not None:
-            tear()
-        if how in ("kill", "torn"):
-            os.kill(os.getpid(), signal.SIGKILL)
+        if how == "torn":
+            if tear is not None:
+                tear()
+            how = "kill"
+        self.held = how == "pause"
         if how in COMMANDS:
             send_command(self.run.commands, COMMANDS[how]())
         if how in SIGNALS:
             os.kill(os.getpid(), SIGNALS[how])
         if how in ("full_once", "full"):
-            self.space_left = 0
+            self.full = how
         self.busy = False
 
     def _refuse(self) -> None:
         """A full disk; what the worker set aside is free again once the worker has removed it."""
-        assert self.blow is not None and self.space_left is not None
-        if self.blow.how == "full_once":
-            self.space_left = None
-        elif not (self.run.path / RESERVE).exists() and self.run.record_file.exists():
-            self.space_left = None
-            return
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        once = self.full == "full_once"
+        given_back = self.had_reserve and not (self.run.path / RESERVE).exists()
+        self.had_reserve = self.had_reserve or (self.run.path / RESERVE).exists()
+        if once or given_back:
+            self.full = None
+        if once or not given_back:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     def watch(self) -> None:
         """From here on; for good, as audit hooks are."""
@@ -99,6 +107,7 @@ class Moments:
         self._watch_descriptors()
         self._watch_tensors()
         self._watch_the_run()
+        self._end_pauses()
 
     def _audit(self, event: str, arguments: tuple[Any, ...]) -> None:
         if event == "open":
@@ -111,22 +120,22 @@ class Moments:
         elif event == "os.mkdir" and not Path(os.fsdecode(arguments[0])).exists():
             self._inside("make folder", arguments[0])
 
-    def _inside(self, what: str, path: str | bytes) -> None:
+    def _inside(self, what: str, path: str | bytes | Path, tear: Callable[[], object] | None = None) -> None:
         """Counts what happens to a file of the run; a bare name is one that `rmtree` removes relative to a folder."""
         place = Path(os.fsdecode(path))
         if place.is_relative_to(self.run.path) or (what == "remove" and not place.is_absolute()):
-            self.reached(what, place if place.is_absolute() else self.run.checkpoints / place)
+            self.reached(what, place if place.is_absolute() else self.run.checkpoints / place, tear)
 
     def _watch_descriptors(self) -> None:
         write, fsync = os.write, os.fsync
 
         def counted_write(descriptor: int, data: Any) -> int:
             half = bytes(data)[: len(data) // 2]
-            self.reached("write", _file_of(descriptor), tear=lambda: write(descriptor, half))
+            self._inside("write", _file_of(descriptor), tear=lambda: write(descriptor, half))
             return write(descriptor, data)
 
         def counted_fsync(fd: Any) -> None:
-            self.reached("sync", _file_of(fd))
+            self._inside("sync", _file_of(fd))
             fsync(fd)
 
         os.write, os.fsync = counted_write, counted_fsync
@@ -146,6 +155,19 @@ class Moments:
             real(tensors, file, *arguments, **named)
 
         safetensors.torch.serialize_file = counted
+
+    def _end_pauses(self) -> None:
+        """A worker that is held sleeps until it is told to go on."""
+        sleep = time.sleep
+
+        def told_to_go_on(seconds: Any) -> None:
+            if self.held:
+                self.held, self.busy = False, True
+                send_command(self.run.commands, Resume())
+                self.busy = False
+            sleep(seconds)
+
+        time.sleep = told_to_go_on
 
     def _watch_the_run(self) -> None:
         safe_point, phase = WorkerRun.safe_point, WorkerRun.phase

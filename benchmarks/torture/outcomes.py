@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from rlhf_sdk.checkpoints import list_checkpoints
+from rlhf_sdk.checkpoints import damage, list_checkpoints
 from rlhf_sdk.events import Check, Event, MetricsLogged, Result, Sample, Started
 from rlhf_sdk.run_dir import RunDir
 
@@ -113,6 +113,7 @@ def faults(run: RunDir) -> list[str]:
     if attempts != sorted(attempts):
         found.append("an older attempt wrote after a newer one")
     found += [f"unanswered command: {path.name}" for path in run.commands.iterdir()]
+    found += [f"{path.name}: {problem}" for path in list_checkpoints(run.checkpoints) if (problem := damage(path))]
     strangers = [path.name for path in run.checkpoints.iterdir() if path.name.startswith(".")]
     return found + [f"left in checkpoints: {name}" for name in strangers]
 

@@ -13,9 +13,8 @@ from typing import Any
 
 from benchmarks.torture.attempts import Ending, attempt
 from benchmarks.torture.material import Config, new_run
-from benchmarks.torture.moments import Blow
 from benchmarks.torture.outcomes import Outcome, faults, outcome
-from benchmarks.torture.points import draw, full_disks
+from benchmarks.torture.points import Blows, draw, full_disks
 from rlhf_sdk import launch
 from rlhf_sdk.checkpoints import latest_good
 from rlhf_sdk.events import Finished
@@ -35,7 +34,7 @@ class Found:
     moments: int = 0
     points: int = 0
     attempts: int = 0
-    struck: Counter[str] = field(default_factory=Counter)
+    places: Counter[str] = field(default_factory=Counter)
     how: Counter[str] = field(default_factory=Counter)
     mismatches: list[str] = field(default_factory=list)
 
@@ -50,7 +49,7 @@ class Found:
             "moments": self.moments,
             "points": self.points,
             "attempts": self.attempts,
-            "places": dict(sorted(self.struck.items())),
+            "places": dict(sorted(self.places.items())),
             "how": dict(sorted(self.how.items())),
             "mismatches": self.mismatches,
         }
@@ -80,47 +79,46 @@ class Trial:
 
     def kill_points(self, count: int, seed: int) -> None:
         """Strikes `count` runs, most of them more than once."""
-        for number, blows in enumerate(draw(self.places, count, random.Random(f"{seed}/{self.plugin}"))):
-            self._try(f"point-{number}", blows, self._struck_and_resumed)
+        for number, attempts in enumerate(draw(self.places, count, random.Random(f"{seed}/{self.plugin}"))):
+            self._try(f"point-{number}", attempts, self._struck_and_resumed)
 
     def full_disks(self, most: int, seed: int) -> None:
         """A full disk at every write, or at `most` of them."""
         for number, blow in enumerate(full_disks(self.places, most, random.Random(f"{seed}/{self.plugin}/disk"))):
-            self._try(f"full-{number}", [blow], self._starved_and_resumed)
+            self._try(f"full-{number}", [(blow,)], self._starved_and_resumed)
 
-    def _try(self, name: str, blows: Sequence[Blow], survives: Callable[[RunDir, Sequence[Blow]], str]) -> None:
+    def _try(self, name: str, attempts: Sequence[Blows], survives: Callable[[RunDir, Sequence[Blows]], str]) -> None:
         began, run = time.perf_counter(), self._new_run(name)
-        problem = survives(run, blows)
+        problem = survives(run, attempts)
         self.found.points += 1
-        what = ", ".join(f"{blow.how} at {blow.at}" for blow in blows)
+        what = "; ".join(", ".join(f"{blow.how} at {blow.at}" for blow in blows) for blows in attempts)
         self.say(f"{self.plugin} {name}: {what}: {problem or 'equal'} ({time.perf_counter() - began:.1f} s)")
         if problem:
             self.found.mismatches.append(f"{name} ({what}): {problem}")
         else:
             shutil.rmtree(run.root)
 
-    def _struck_and_resumed(self, run: RunDir, blows: Sequence[Blow]) -> str:
+    def _struck_and_resumed(self, run: RunDir, attempts: Sequence[Blows]) -> str:
         """What is wrong in the end; empty if nothing is."""
-        for blow in [*blows, *[None] * (MOST_ATTEMPTS - len(blows))]:
-            ending = self._attempt(run, blow)
+        for blows in [*attempts, *[()] * (MOST_ATTEMPTS - len(attempts))]:
+            ending = self._attempt(run, blows)
             if ending.status not in ALLOWED_ENDINGS:
                 return f"attempt ended with {ending.status}; see {run.log}"
             if ending.status == 0:
                 return self._verdict(run)
         return f"no end after {MOST_ATTEMPTS} attempts"
 
-    def _attempt(self, run: RunDir, blow: Blow | None) -> Ending:
+    def _attempt(self, run: RunDir, blows: Blows) -> Ending:
         _wait_for_stages(run)
-        ending = attempt(run, blow)
+        ending = attempt(run, blows)
         self.found.attempts += 1
-        if blow is not None and ending.struck is not None:
-            self.found.struck[ending.struck] += 1
-            self.found.how[blow.how] += 1
+        self.found.how.update(how for how, _ in ending.struck)
+        self.found.places.update(place for _, place in ending.struck)
         return ending
 
-    def _starved_and_resumed(self, run: RunDir, blows: Sequence[Blow]) -> str:
+    def _starved_and_resumed(self, run: RunDir, attempts: Sequence[Blows]) -> str:
         """A disk that is full ends the run as the user's mistake, in words, or harms nothing; then it goes on."""
-        ending = self._attempt(run, blows[0])
+        ending = self._attempt(run, attempts[0])
         if ending.status not in (0, 2):
             return f"ended with {ending.status} on a full disk; see {run.log}"
         if ending.status == 2 and (problem := _unclear_end(run)):
