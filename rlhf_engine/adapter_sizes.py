@@ -39,9 +39,29 @@ def adapter_parameters(shape: ModelShape, lora: LoraConfig) -> int:
 
 
 def adapter_block_bytes(shape: ModelShape, lora: LoraConfig, number: int) -> int:
-    """Bytes that one block keeps for one token beyond those without an adapter: A x of each adapted layer.
+    """Bytes that one block keeps for one token beyond those of a block that is trained: A x of each adapted layer.
 
-    Less what Llama's frozen norms need not keep, their inputs normalised. Layers without an adapter need less still.
+    Less what frozen weights need not keep: the normalised inputs of Llama's norms, and inputs of linear layers that
+    have no adapter.
     """
     saved_norms = 2 * FLOAT32 * shape.hidden if shape.architecture == "llama" else 0
-    return number * lora.rank * len(_adapted_layers(shape, lora)) - saved_norms
+    added = number * lora.rank * len(_adapted_layers(shape, lora))
+    return added - saved_norms - number * _unread_inputs(shape, lora, number)
+
+
+def _unread_inputs(shape: ModelShape, lora: LoraConfig, number: int) -> int:
+    """Numbers for one token of the inputs that are kept for layers without an adapter alone.
+
+    The attention's own output is left out: attention keeps it as well.
+    """
+    hidden, width = shape.hidden, shape.intermediate
+    if shape.architecture == "llama":
+        behind_norms = [["q_proj", "k_proj", "v_proj"], ["gate_proj", "up_proj"]]
+        shared = behind_norms if number == FLOAT32 else [[name] for names in behind_norms for name in names]
+        inputs = [*((names, hidden) for names in shared), (["down_proj"], width)]
+    elif shape.architecture == "gpt_neox":
+        inputs = [(["query_key_value"], hidden), (["dense_h_to_4h"], hidden), (["dense_4h_to_h"], width)]
+    else:
+        inputs = [(["c_attn"], hidden), (["c_fc"], hidden), (["c_proj"], width)]
+    targets = lora.targets or [name for name, _, _ in linear_layers(shape)]
+    return sum(size for readers, size in inputs if not set(readers) & set(targets))

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from rlhf_engine.errors import ConfigError
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelShape:
-    """Sizes of a transformer of one of the three families, in elements."""
+    """Sizes of a transformer of one of the three families, in elements; heads: where it gives scores or values."""
 
     architecture: Architecture
     hidden: int
@@ -29,6 +29,8 @@ class ModelShape:
     vocabulary: int
     positions: int
     tied: bool
+    score_heads: int = 1
+    mlp_heads: bool = False
 
     @property
     def attention_width(self) -> int:
@@ -52,8 +54,13 @@ class ModelShape:
 
     @property
     def scalar_parameters(self) -> int:
-        """Weights of the reward or value model of this shape: a scalar head instead of the output head."""
-        return self.trunk_parameters + self.hidden
+        """Weights of the reward or value model of this shape: its heads instead of the output head."""
+        return self.trunk_parameters + self.score_parameters
+
+    @property
+    def score_parameters(self) -> int:
+        """Weights of the heads that read scores or values; an MLP has a hidden layer, its bias and an output."""
+        return self.score_heads * self.hidden * ((self.hidden + 2) if self.mlp_heads else 1)
 
     @property
     def trunk_parameters(self) -> int:
@@ -189,12 +196,17 @@ def _shape_of_file(file: Path, key: str) -> ModelShape:
     family = config.get("model_type")
     try:
         if family == "gpt2":
-            return _shape_of_gpt2(config)
+            return _with_heads(_shape_of_gpt2(config), config)
         if family in ("llama", "gpt_neox"):
-            return _shape_of_rotary(family, config)
+            return _with_heads(_shape_of_rotary(family, config), config)
     except KeyError as error:
         raise ConfigError(f"{key}.path: {file} has no {error}") from None
     raise ConfigError(f"{key}.path: {file} is of the family {family!r}; the memory plan knows llama, gpt_neox and gpt2")
+
+
+def _with_heads(shape: ModelShape, config: dict[str, Any]) -> ModelShape:
+    """The heads that a reward model's config names; one linear head where it names none."""
+    return replace(shape, score_heads=config.get("score_heads", 1), mlp_heads=config.get("score_head") == "mlp")
 
 
 def _shape_of_gpt2(config: dict[str, Any]) -> ModelShape:

@@ -6,50 +6,63 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from rlhf_engine.activations import backward_buffer_bytes, forward_bytes, saved_bytes
-from rlhf_engine.config import LoraConfig, TrainerConfig
+from rlhf_engine.activations import FLOAT32, Batch, forward_bytes
+from rlhf_engine.config import LoraConfig
+from rlhf_engine.config.sections import PrecisionConfig
 from rlhf_engine.known_models import ModelShape
 
-FLOAT32, BFLOAT16 = 4, 2
+BFLOAT16 = 2
 ADAM_MOMENTS = 2 * FLOAT32
 FRAMEWORK_BYTES = 512 * 2**20
 """CUDA context and library workspaces; on a CPU, about what torch and transformers occupy."""
 LOGIT_CHUNK_BYTES = 32 * 2**20
 """Largest fp32 logits that exist at once; a test holds it equal to `logprobs.CHUNK_BYTES`."""
 ALWAYS = "always"
+PEAK = "peak"
 
 
 class MemoryRow(NamedTuple):
-    """`bytes` that `what` needs in `phase`; rows of phase "always" stay through all phases."""
+    """`bytes` that `what` needs at the busiest moment of `phase`; rows of phase "always" stay through all phases."""
 
     what: str
     phase: str
     bytes: int
 
 
-@dataclass(frozen=True, slots=True)
-class Batch:
-    """Rows of so many tokens that pass through a model at once."""
-
-    rows: int
-    tokens: int
+Moment = Sequence[MemoryRow]
+"""What is needed at one time, beyond what stays."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainedRole:
-    """A role whose loss goes backwards: `parameters` take part in its forward, `trained` of them change."""
+    """A role whose loss goes backwards: `trained` of its weights change.
+
+    `logit_chunks`: copies of a chunk of logits that the loss makes; 0 where it does not read the output head. `values`:
+    it reads scalar heads.
+    """
 
     name: str
     shape: ModelShape
-    parameters: int
     trained: int
     gradient_checkpointing: bool
     lora: LoraConfig | None = None
+    logit_chunks: int = 2
+    values: bool = False
 
 
-def compute_bytes(config: TrainerConfig) -> int:
+def compute_bytes(precision: PrecisionConfig) -> int:
     """Bytes of one number in matrix products."""
-    return FLOAT32 if config.precision.compute == "float32" else BFLOAT16
+    return FLOAT32 if precision.compute == "float32" else BFLOAT16
+
+
+def total(rows: Sequence[MemoryRow]) -> int:
+    """Bytes of all the rows."""
+    return sum(row.bytes for row in rows)
+
+
+def busiest(moments: Sequence[Moment]) -> list[MemoryRow]:
+    """The moment that needs most."""
+    return list(max(moments, key=lambda moment: total(moment)))
 
 
 def with_peak(rows: Sequence[MemoryRow]) -> list[MemoryRow]:
@@ -59,7 +72,7 @@ def with_peak(rows: Sequence[MemoryRow]) -> list[MemoryRow]:
         phases[row.phase] = phases.get(row.phase, 0) + row.bytes
     always = phases.pop(ALWAYS, 0)
     highest = max(phases, key=phases.__getitem__)
-    return [row for row in rows if row.bytes] + [MemoryRow("peak", highest, always + phases[highest])]
+    return [row for row in rows if row.bytes] + [MemoryRow(PEAK, highest, always + phases[highest])]
 
 
 def framework() -> MemoryRow:
@@ -77,60 +90,54 @@ def moments(role: TrainedRole) -> MemoryRow:
     return MemoryRow(f"Adam moments: {role.name}", ALWAYS, ADAM_MOMENTS * role.trained)
 
 
-def update_rows(
-    config: TrainerConfig, roles: Sequence[TrainedRole], batch: Batch, *, logits: bool = True
+def gradients(role: TrainedRole, phase: str) -> MemoryRow:
+    """fp32, of the weights that change."""
+    return MemoryRow(f"gradients: {role.name}", phase, FLOAT32 * role.trained)
+
+
+def compute_copies(role: str, shape: ModelShape, number: int, phase: str, *, blocks: int) -> MemoryRow:
+    """bf16 copies of the weights of so many blocks, which autocast makes for matrix products and may keep."""
+    copied = BFLOAT16 * blocks * shape.block_parameters if number == BFLOAT16 else 0
+    return MemoryRow(f"bf16 copies: {role}", phase, copied)
+
+
+def forward_rows(
+    shape: ModelShape, batch: Batch, number: int, phase: str, *, role: str = "", entropies: bool = False
 ) -> list[MemoryRow]:
-    """Gradients, bf16 copies and activations of the roles whose losses go backwards together; `logits`: of the first
-    role, whose logits are gone before the gradients of its blocks' activations come.
+    """A forward without gradient and then the head's logits, if `batch.read` says that it is asked.
+
+    Autocast keeps the copies of weights that can be trained, which `role` names; others live for one product.
     """
-    number = compute_bytes(config)
-    rows = []
-    for role in roles:
-        saved = saved_bytes(
-            role.shape,
-            batch.rows,
-            batch.tokens,
-            number,
-            gradient_checkpointing=role.gradient_checkpointing,
-            lora=role.lora,
-        )
-        rows += [
-            MemoryRow(f"gradients: {role.name}", "update", FLOAT32 * role.trained),
-            compute_copies(role.name, role.parameters, number, "update"),
-            MemoryRow(f"activations: {role.name}", "update", saved),
+    copies = compute_copies(role, shape, number, phase, blocks=shape.layers if role else 0)
+    trunk = MemoryRow("activations: passing", phase, forward_bytes(shape, batch, number))
+    states = MemoryRow("activations: passing", phase, FLOAT32 * shape.hidden * (batch.size + batch.rows * batch.read))
+    logits = MemoryRow("logits: one chunk", phase, chunk_bytes(shape, batch, number, copies=3 if entropies else 2))
+    return busiest([[copies, trunk], [copies, states, logits] if batch.read else []])
+
+
+def sampling_rows(shape: ModelShape, batch: Batch, number: int, phase: str, *, role: str = "") -> list[MemoryRow]:
+    """Reading the prompts, or the last of `batch.read` new tokens: cache, one layer's copy of it, distribution."""
+    prompts = Batch(batch.rows, batch.tokens - batch.read)
+    layer = 2 * number * shape.kv_width * batch.rows
+    copies = compute_copies(role, shape, number, phase, blocks=shape.layers if role else 0)
+    head = BFLOAT16 * shape.vocabulary * shape.hidden if number == BFLOAT16 else 0
+    distribution = batch.rows * shape.vocabulary * (number + 2 * FLOAT32) + head
+    repeated = 2 * number * shape.attention_width * batch.size if shape.kv_heads < shape.heads else 0
+    cache = MemoryRow("KV cache", phase, layer * (shape.layers * batch.tokens))
+    reading = MemoryRow("activations: passing", phase, forward_bytes(shape, prompts, number))
+    read = MemoryRow("KV cache", phase, layer * shape.layers * prompts.tokens)
+    extending = MemoryRow("KV cache: one layer's copy", phase, layer * batch.tokens // 2 + repeated)
+    return busiest(
+        [
+            [copies, read, reading],
+            [copies, cache, extending],
+            [copies, cache, MemoryRow("next-token distribution", phase, distribution)],
         ]
-    buffers = [backward_buffer_bytes(role.shape, batch.rows, batch.tokens, number) for role in roles]
-    passing = [MemoryRow("backward buffers", "update", max(buffers))]
-    if logits:
-        passing.append(MemoryRow("logits: one chunk", "update", chunk_bytes(roles[0].shape, number, backward=True)))
-        if roles[0].lora is None:
-            rows.append(_head_gradient(roles[0].shape, number))
-    return [*rows, max(passing, key=lambda row: row.bytes)]
+    )
 
 
-def compute_copies(role: str, parameters: int, number: int, phase: str) -> MemoryRow:
-    """Under autocast a forward and its backward keep a bf16 copy of each fp32 weight."""
-    return MemoryRow(f"bf16 copies: {role}", phase, BFLOAT16 * parameters if number == BFLOAT16 else 0)
-
-
-def sampling_rows(shape: ModelShape, batch: Batch, number: int, phase: str) -> list[MemoryRow]:
-    """Key-value cache, one block's activations while the prompts are read, and the next-token distribution."""
-    cache = 2 * number * shape.layers * shape.kv_width * batch.rows * batch.tokens
-    distribution = batch.rows * shape.vocabulary * (number + 3 * FLOAT32)
-    return [
-        MemoryRow("KV cache", phase, cache + 2 * cache // shape.layers),
-        MemoryRow("activations: forward", phase, forward_bytes(shape, batch.rows, batch.tokens, number)),
-        MemoryRow("next-token distribution", phase, distribution),
-    ]
-
-
-def chunk_bytes(shape: ModelShape, number: int, *, backward: bool) -> int:
-    """One chunk of logits and its scratch: probabilities and products, or backward in fp32 the logits' gradient."""
-    copies = BFLOAT16 * shape.vocabulary * shape.hidden if number == BFLOAT16 else 0
-    return (2 if backward and number == FLOAT32 else 3) * LOGIT_CHUNK_BYTES + copies
-
-
-def _head_gradient(shape: ModelShape, number: int) -> MemoryRow:
-    """The output head's gradient on its way: its sum over chunks, and one chunk's."""
-    share = 2 * FLOAT32 + (number if number == BFLOAT16 else 0)
-    return MemoryRow("output head's gradient", "update", share * shape.vocabulary * shape.hidden)
+def chunk_bytes(shape: ModelShape, batch: Batch, number: int, *, copies: int) -> int:
+    """One chunk of logits `copies` times over, and with bf16 a copy of the output head."""
+    row = FLOAT32 * shape.vocabulary
+    chunk = row * min(batch.rows * batch.read, max(LOGIT_CHUNK_BYTES // row, 16))
+    return copies * chunk + (BFLOAT16 * shape.vocabulary * shape.hidden if number == BFLOAT16 else 0)

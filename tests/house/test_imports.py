@@ -37,12 +37,16 @@ def test_the_console_imports_textual_and_nothing_heavier() -> None:
     assert modules_after(statement, [*HEAVY, "rlhf_engine", "rlhf_plugins"]) == ["textual"]
 
 
-@pytest.mark.parametrize("plugin", ["echo", "pretrain", "sft", "rm", "ppo", "eval", "pipeline", "plans"])
+@pytest.mark.parametrize(
+    "plugin", ["echo", "pretrain", "sft", "rm", "ppo", "eval", "pipeline", "plans", "pipeline_plan"]
+)
 def test_a_plugins_declaration_is_free_of_torch(plugin: str) -> None:
     assert modules_after(f"import rlhf_plugins.{plugin}", [*HEAVY, "rlhf_console"]) == []
 
 
-@pytest.mark.parametrize("module", ["config", "errors", "memory_plan", "layout_plan", "known_models"])
+@pytest.mark.parametrize(
+    "module", ["config", "errors", "memory_plan", "layout_plan", "comparison_plan", "known_models"]
+)
 def test_the_engines_light_modules_are_free_of_torch(module: str) -> None:
     assert modules_after(f"import rlhf_engine.{module}", [*HEAVY, "rlhf_sdk", "rlhf_plugins", "rlhf_console"]) == []
 

@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
-from rlhf_engine.config import ModelConfig, PPOConfig, SFTConfig
-from rlhf_plugins.plans import plan_pipeline, plan_ppo, plan_sft
+from rlhf_engine.config import EvalConfig, ModelConfig, PPOConfig, SFTConfig
+from rlhf_plugins.pipeline_plan import plan_pipeline
+from rlhf_plugins.plans import plan_eval, plan_ppo, plan_sft
 from rlhf_sdk.trainer import UserError
 
 
@@ -27,8 +28,9 @@ TOKENIZER = {"train_vocab_size": 512}
 SFT = {"tokenizer": TOKENIZER, "model": {"init": {"hidden_size": 64, "layers": 2}}}
 RM = {"tokenizer": TOKENIZER, "model": {"path": "stage:sft"}, "score_norm": "none"}
 PPO = {"model": {"path": "stage:sft"}, "reward_model": {"path": "stage:rm"}}
+EVAL = {"policies": {"sft": "stage:sft", "ppo": "stage:ppo"}, "reward_model": "stage:rm"}
 PIPELINE = Pipeline(
-    {"sft": Stage("sft", SFT), "rm": Stage("rm", RM), "ppo": Stage("ppo", PPO), "eval": Stage("eval", {})}
+    {"sft": Stage("sft", SFT), "rm": Stage("rm", RM), "ppo": Stage("ppo", PPO), "eval": Stage("eval", EVAL)}
 )
 
 
@@ -36,11 +38,30 @@ def test_a_pipeline_follows_its_links_back_to_the_model_from_scratch() -> None:
     weights = {(row.what, row.phase): row.bytes for row in plan_pipeline(PIPELINE) if row.what.startswith("weights")}
     assert weights["weights: policy", "ppo: always"] == weights["weights: policy", "sft: always"]
     assert weights["weights: reward_model", "ppo: always"] == weights["weights: reward_model", "rm: always"]
+    assert weights["weights: another policy", "eval: always"] == weights["weights: policy", "ppo: always"]
+    assert weights["weights: reward_model", "eval: always"] == weights["weights: reward_model", "rm: always"]
+
+
+def test_a_pipelines_critic_has_the_heads_of_its_reward_model() -> None:
+    """Three MLP heads: hidden layer, bias and output each, where a linear head has one row."""
+    stages = PIPELINE.stages | {"rm": Stage("rm", RM | {"head": "mlp", "heads": 3})}
+    plain, with_heads = (
+        {(row.what, row.phase): row.bytes for row in plan_pipeline(pipeline)}
+        for pipeline in (PIPELINE, Pipeline(stages))
+    )
+    for key in [("weights: value_model", "ppo: always"), ("weights: reward_model", "eval: always")]:
+        assert with_heads[key] - plain[key] == 4 * (3 * (64 * 64 + 64 + 64) - 64)
 
 
 def test_the_pipelines_peak_is_its_largest_stages() -> None:
     last = plan_pipeline(PIPELINE)[-1]
-    assert (last.what, last.phase) == ("peak", "ppo: update")
+    assert (last.what, last.phase) == ("peak", "ppo: backward")
+
+
+def test_an_evaluation_needs_no_pipeline() -> None:
+    rows = plan_eval(EvalConfig(policies={"sft": "gpt2", "dropped": "", "ppo": "gpt2"}, reward_model="gpt2"))
+    weights = [row.bytes for row in rows if row.what.startswith("weights")]
+    assert weights == [4 * 124_439_808, 4 * 124_439_808, 4 * (124_439_808 + 768)]
 
 
 def test_a_plan_needs_no_run_for_models_by_size() -> None:

@@ -12,7 +12,7 @@ from rlhf_console.profiles import list_profiles
 from rlhf_console.requests import RunRequest, resolve_request
 from rlhf_engine.config import PPOConfig
 from rlhf_plugins.pipeline import PipelineConfig
-from rlhf_plugins.plans import plan_pipeline
+from rlhf_plugins.pipeline_plan import plan_pipeline
 
 CHECKOUT = Path(__file__).parents[2]
 PROFILES = sorted(path.stem for path in (CHECKOUT / "profiles").glob("*.toml"))

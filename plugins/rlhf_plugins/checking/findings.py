@@ -28,6 +28,7 @@ from rlhf_engine.config import PPOConfig
 from rlhf_engine.data.examples import Demonstration
 from rlhf_engine.generation import generate_rollout
 from rlhf_engine.logprobs import response_logprobs
+from rlhf_engine.memory_rows import PEAK
 from rlhf_engine.models import choose_device
 from rlhf_engine.rollout import Rollout
 from rlhf_engine.scalar_models import ScalarModel, response_scores
@@ -36,7 +37,6 @@ from rlhf_plugins.checking.trial import Trial
 from rlhf_plugins.comparison_trainer import ComparisonTrainer
 from rlhf_plugins.engine_trainer import EngineTrainer
 from rlhf_plugins.online_trainer import OnlineTrainer
-from rlhf_plugins.plans import PEAK
 from rlhf_sdk.discovery import load_attribute, load_spec
 from rlhf_sdk.spec import CheckRow
 from rlhf_sdk.trainer import UserError

@@ -32,6 +32,6 @@ plugin = PluginSpec(
     trainer="rlhf_plugins.pipeline.trainer:PipelineTrainer",
     headline=["pipeline/stages_finished"],
     capabilities=["checkpoint"],
-    plan="rlhf_plugins.plans:plan_pipeline",
+    plan="rlhf_plugins.pipeline_plan:plan_pipeline",
     check="rlhf_plugins.checking.hook:check_pipeline",
 )

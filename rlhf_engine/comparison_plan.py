@@ -1,0 +1,131 @@
+"""How much memory training on comparisons needs: reward models, DPO, IPO, KTO. Torch-free; formulas: docs/memory.md."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from rlhf_engine.activations import FLOAT32, Batch
+from rlhf_engine.adapter_sizes import adapter_parameters
+from rlhf_engine.config import DataConfig, KTOConfig, PreferenceConfig, RMConfig
+from rlhf_engine.known_models import ModelShape, shape_of
+from rlhf_engine.memory_rows import (
+    MemoryRow,
+    TrainedRole,
+    compute_bytes,
+    forward_rows,
+    framework,
+    moments,
+    sampling_rows,
+    weights,
+    with_peak,
+)
+from rlhf_engine.update_rows import FORWARD, Update, update_rows
+
+SAMPLING_ROWS = 128
+"""Rows sampled at once where comparisons, their normalisation or their evaluation need samples of a policy."""
+RESPONSES_IN_GROUP = 4
+"""Assumed K of a comparison group where the data decides it."""
+WORLD = ["world"]
+
+
+def reward_model_shape(config: RMConfig) -> ModelShape:
+    """With the heads that the run gives it. Raises ConfigError where the model's sizes can't be known."""
+    shape = shape_of(config.model, config.tokenizer)
+    return replace(shape, score_heads=config.heads, mlp_heads=config.head == "mlp")
+
+
+def plan_rm(config: RMConfig) -> list[MemoryRow]:
+    """Rows of a reward-model run. Raises ConfigError where the model's sizes can't be known."""
+    shape, number = reward_model_shape(config), compute_bytes(config.precision)
+    added = adapter_parameters(shape, config.lora) if config.lora else 0
+    reward_model = TrainedRole(
+        name="reward_model",
+        shape=shape,
+        trained=added + shape.score_parameters if config.lora else shape.scalar_parameters,
+        gradient_checkpointing=config.model.gradient_checkpointing,
+        lora=config.lora,
+        logit_chunks=0,
+        values=True,
+    )
+    update = Update([reward_model], _micro_batch(config), number, config.batch_size > config.micro_batch_size)
+    return with_peak(
+        [
+            framework(),
+            weights("reward_model", shape.scalar_parameters + added),
+            moments(reward_model),
+            *update_rows(update),
+            *_labelling_rows(config, shape),
+            *_normalising_rows(config, shape, number),
+        ]
+    )
+
+
+def _labelling_rows(config: RMConfig, shape: ModelShape) -> list[MemoryRow]:
+    """Samples of the SFT policy that the world's annotators compare."""
+    if config.data.source != WORLD:
+        return []
+    phase = "label comparisons"
+    return [weights("SFT policy", shape.policy_parameters, phase), *_samples(shape, config.data, FLOAT32, phase)]
+
+
+def _normalising_rows(config: RMConfig, shape: ModelShape, number: int) -> list[MemoryRow]:
+    """Samples, or references, that the reward model scores."""
+    if config.score_norm == "none":
+        return []
+    data, phase = config.norm_data, "normalise"
+    if config.score_norm == "affine_on_sft_samples":
+        return [weights("SFT policy", shape.policy_parameters, phase), *_samples(shape, data, FLOAT32, phase)]
+    scored = Batch(config.micro_batch_size, data.max_prompt_tokens + data.max_response_tokens)
+    return forward_rows(shape, scored, number, phase, role="" if config.lora else "reward_model")
+
+
+def plan_preferences(config: PreferenceConfig) -> list[MemoryRow]:
+    """Rows of a DPO, IPO or KTO run. Raises ConfigError where the model's sizes can't be known."""
+    shape, number = shape_of(config.model, config.tokenizer), compute_bytes(config.precision)
+    policy = TrainedRole(
+        name="policy",
+        shape=shape,
+        trained=shape.policy_parameters,
+        gradient_checkpointing=config.model.gradient_checkpointing,
+    )
+    batch = _micro_batch(config)
+    reference = forward_rows(shape, batch, number, FORWARD)
+    update = Update([policy], batch, number, config.batch_size > config.micro_batch_size, before=reference)
+    rows = [
+        framework(),
+        weights("policy", shape.policy_parameters),
+        weights("ref_policy", shape.policy_parameters),
+        moments(policy),
+        *update_rows(update),
+    ]
+    if isinstance(config, KTOConfig):
+        rows += forward_rows(shape, batch, number, "reference point", role="policy")
+    if config.eval_data.source and config.kl_samples:
+        rows += _samples(shape, config.eval_data, number, "samples", at_most=config.kl_samples, role="policy")
+    if WORLD in (config.data.source, config.eval_data.source) and not config.labels_of:
+        rows += _samples(shape, config.data, FLOAT32, "label comparisons")
+    return with_peak(rows)
+
+
+def _micro_batch(config: RMConfig | PreferenceConfig) -> Batch:
+    """Comparison groups: the prompt once, and K responses behind it, whose tokens a policy's loss reads."""
+    responses, data = _responses_in_row(config), config.data
+    tokens = responses * data.max_response_tokens
+    read = responses if isinstance(config, RMConfig) else tokens
+    rows = min(config.micro_batch_size, config.batch_size)
+    return Batch(rows, data.max_prompt_tokens + tokens, read, packed=True)
+
+
+def _responses_in_row(config: RMConfig | PreferenceConfig) -> int:
+    world = config.world
+    if config.data.source == WORLD:
+        return world.samples_per_post + world.careful + max(world.edited + world.sloppy, 1)
+    return RESPONSES_IN_GROUP if config.group_by_prompt else 2
+
+
+def _samples(
+    shape: ModelShape, data: DataConfig, number: int, phase: str, *, at_most: int = SAMPLING_ROWS, role: str = ""
+) -> list[MemoryRow]:
+    tokens = data.max_prompt_tokens + data.max_response_tokens
+    batch = Batch(min(SAMPLING_ROWS, at_most), tokens, data.max_response_tokens)
+    return sampling_rows(shape, batch, number, phase, role=role)
