@@ -26,9 +26,11 @@ from rlhf_engine.data.api import raw_texts
 from rlhf_engine.data.tokenizers import load_tokenizer
 from rlhf_engine.errors import ConfigError, DataError, NonFiniteError
 from rlhf_engine.memory_budget import memory_budget
+from rlhf_engine.memory_table import memory_table
 from rlhf_engine.models import check_precision, check_release_cache, choose_device
 from rlhf_engine.optim import ScheduledAdamW
 from rlhf_plugins.torch_runtime import TorchRuntime
+from rlhf_sdk.events import MemoryRow
 from rlhf_sdk.trainer import DivergedError, Metrics, Run, UserError
 
 GIB = 1 << 30
@@ -136,6 +138,16 @@ class EngineTrainer:
         """Of the optimizer called `name`."""
         config: OptimizerConfig = self.config.optimizer
         return config
+
+    def memory_table(self) -> list[MemoryRow]:
+        """What each role of `state` keeps, and the experience of an update that is under way."""
+        state: Mapping[str, Any] = vars(vars(self).get("state", object))
+        parts = {**state, **vars(state.get("models", object))}
+        roles = {name: part for name, part in parts.items() if isinstance(part, nn.Module)}
+        unfinished = state.get("unfinished")
+        experience = unfinished.tensors().values() if unfinished is not None else ()
+        rows = memory_table(roles, self.optimizers.values(), experience)
+        return [MemoryRow(role=row.role, kind=row.kind, bytes=row.bytes) for row in rows]
 
     def show(self, lights: Sequence[Light]) -> None:
         """Tells the run about lights."""
