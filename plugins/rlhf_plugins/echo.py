@@ -6,7 +6,7 @@ import json
 import random
 import time
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
 
@@ -30,6 +30,11 @@ class EchoConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         int, Meta(ge=0, description="checkpoint every so many steps; 0: at the end", extra=LIVE)
     ] = 0
     keep_checkpoints: Annotated[int, Meta(ge=1, description="how many of the newest are kept", extra=LIVE)] = 2
+    keep_every: Annotated[int, Meta(ge=0, description="those of every so many steps too; 0: none", extra=LIVE)] = 0
+    keep_best: Annotated[str, Meta(description="the best by this metric too; empty: none", extra=LIVE)] = ""
+    best_is: Annotated[Literal["highest", "lowest"], Meta(description="which value is the best", extra=LIVE)] = (
+        "highest"
+    )
 
 
 class EchoTrainer:

@@ -6,17 +6,22 @@ import hashlib
 import os
 import re
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from rlhf_sdk.files import PRIVATE_FILE, make_private_directory, sync_directory
+from rlhf_sdk.trainer import UserError
 
+SCHEMA = 1
 MANIFEST = "MANIFEST.json"
+STATE_FILE = "worker.json"
+SMALL_BYTES = 64 << 10
 _ASIDE = ".tmp-"
 _REPLACED = ".old-"
+_REMOVED = ".gone-"
 _NAME = re.compile(r"step-(\d{8,})")
 
 
@@ -36,15 +41,22 @@ class Manifest(msgspec.Struct, frozen=True):
 class WorkerState(msgspec.Struct, frozen=True, kw_only=True):
     """`worker.json`: what the worker itself must remember; `seq` is that of the last event before the checkpoint.
 
-    `finished` says that nothing is left to do after it; `live_values` has the dotted keys that were set until then.
+    `finished` says that nothing is left to do after it; `live_values` has the dotted keys that were set until then;
+    `metrics` are those of its last step (None: not finite).
     """
 
+    schema: int = SCHEMA
     step: int
     seq: int
     sample_seq: int
     attempt: int
     finished: bool = False
     live_values: dict[str, Any] = {}
+    metrics: Mapping[str, float | None] = {}
+
+
+class _Versioned(msgspec.Struct):
+    schema: int = SCHEMA
 
 
 def checkpoint_name(step: int) -> str:
@@ -130,14 +142,22 @@ def clean_leftovers(directory: Path) -> None:
         original = directory / path.name.removeprefix(_REPLACED)
         if path.name.startswith(_REPLACED) and not original.exists():
             path.rename(original)
-        elif path.name.startswith((_ASIDE, _REPLACED)):
+        elif path.name.startswith((_ASIDE, _REPLACED, _REMOVED)):
             shutil.rmtree(path)
+
+
+def remove_checkpoint(checkpoint: Path) -> None:
+    """It is gone at once or not at all: what an interrupted removal leaves is no checkpoint any more."""
+    removed = checkpoint.with_name(_REMOVED + checkpoint.name)
+    shutil.rmtree(removed, ignore_errors=True)
+    checkpoint.rename(removed)
+    shutil.rmtree(removed)
 
 
 def damage(checkpoint: Path, *, contents: bool = True) -> str | None:
     """What is wrong with a checkpoint, in words; None if it is good.
 
-    Compares sizes, and with `contents` hashes too, which reads every byte.
+    Compares sizes and hashes, which reads every byte; without `contents` the hashes of small files alone.
     """
     try:
         manifest = msgspec.json.decode((checkpoint / MANIFEST).read_bytes(), type=Manifest)
@@ -151,9 +171,19 @@ def damage(checkpoint: Path, *, contents: bool = True) -> str | None:
             return f"{name} is missing"
         if path.stat().st_size != entry.size:
             return f"{name} has {path.stat().st_size} bytes instead of {entry.size}"
-        if contents and _sha256(path) != entry.sha256:
+        if (contents or entry.size <= SMALL_BYTES) and _sha256(path) != entry.sha256:
             return f"{name} has other contents than were written"
-    return None
+    strangers = {path.relative_to(checkpoint).as_posix() for path in _files(checkpoint)} - {MANIFEST, *manifest.files}
+    return f"{min(strangers)} is no part of it" if strangers else None
+
+
+def read_state(checkpoint: Path) -> WorkerState:
+    """`worker.json` of a checkpoint that is good. Raises `UserError` on a schema newer than this version reads."""
+    data = (checkpoint / STATE_FILE).read_bytes()
+    schema = msgspec.json.decode(data, type=_Versioned).schema
+    if schema > SCHEMA:
+        raise UserError(f"{checkpoint} has schema {schema}; this version reads up to {SCHEMA}: upgrade rlhf-console")
+    return msgspec.json.decode(data, type=WorkerState)
 
 
 def latest_good(directory: Path, *, contents: bool = True) -> tuple[Path | None, dict[str, str]]:
@@ -165,15 +195,3 @@ def latest_good(directory: Path, *, contents: bool = True) -> tuple[Path | None,
             return checkpoint, problems
         problems[checkpoint.name] = problem
     return None, problems
-
-
-def prune(directory: Path, keep: int) -> list[str]:
-    """Deletes all but the newest `keep` checkpoints that look good, and the names of what went.
-
-    Damaged ones don't count, so that a good one is never deleted for their sake.
-    """
-    good = [path for path in list_checkpoints(directory) if damage(path, contents=False) is None]
-    removed = good[:-keep]
-    for checkpoint in removed:
-        shutil.rmtree(checkpoint)
-    return [checkpoint.name for checkpoint in removed]

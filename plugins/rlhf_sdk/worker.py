@@ -132,6 +132,7 @@ class Worker:
             return False
         self.journal.step += 1
         values = {name: float(value) for name, value in metrics.items()}
+        self.checkpoints.metrics = values
         run.emit(MetricsLogged(values=values, seconds=run.clock() - began))
         return True
 

@@ -3,30 +3,37 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 import msgspec
 
-from rlhf_sdk.checkpoints import WorkerState, clean_leftovers, latest_good, prune, write_checkpoint
+from rlhf_sdk.checkpoints import STATE_FILE, WorkerState, clean_leftovers, latest_good, read_state, write_checkpoint
 from rlhf_sdk.events import CheckpointSaved
 from rlhf_sdk.files import make_private_directory
 from rlhf_sdk.journal import Journal
 from rlhf_sdk.live_values import with_value
+from rlhf_sdk.retention import prune, retention_of
+from rlhf_sdk.spelling import nearest
 from rlhf_sdk.trainer import Trainer
 from rlhf_sdk.worker_run import WorkerRun
 
 RNG = "rng"
-STATE_FILE = "worker.json"
 
 
 class WorkerCheckpoints:
-    """Follows `checkpoint_every` (0 or absent: at the end only) and `keep_checkpoints` (absent: all) of the config."""
+    """Follows `checkpoint_every` (0 or absent: at the end only) and `Retention` of the config.
+
+    `metrics` are those of the step before.
+    """
 
     def __init__(self, directory: Path, journal: Journal, run: WorkerRun, trainer: Trainer) -> None:
         self._directory, self._journal, self._run, self._trainer = directory, journal, run, trainer
         self._newest_step: int | None = None
         self._seq = self._sample_seq = 0
+        self._told_missing = ""
         self.finished = False
+        self.metrics: Mapping[str, float | None] = {}
         self.resumed_seq = self.resumed_sample_seq = 0
 
     def find(self) -> Path | None:
@@ -37,7 +44,8 @@ class WorkerCheckpoints:
             instead = f"goes on from {found.name}" if found else "starts from the beginning"
             self._run.alert("warning", "checkpoint_damaged", f"{name} is damaged ({problem}): the run {instead}")
         if found is not None:
-            state = msgspec.json.decode((found / STATE_FILE).read_bytes(), type=WorkerState)
+            state = read_state(found)
+            self.metrics = state.metrics
             self._journal.step, self.finished = state.step, state.finished
             self._newest_step = state.step
             self.resumed_seq, self.resumed_sample_seq = state.seq, state.sample_seq
@@ -87,9 +95,18 @@ class WorkerCheckpoints:
         seconds = time.perf_counter() - began
         self._run.emit(CheckpointSaved(name=saved.name, bytes=size, seconds=seconds, reason=reason))
         self._journal.sync()
-        keep: int | None = getattr(self._run.config, "keep_checkpoints", None)
-        if keep is not None:
-            prune(self._directory, keep)
+        retention = retention_of(self._run.config)
+        self._tell_of_missing_figure(saved.name, retention.metric)
+        prune(saved, retention)
+
+    def _tell_of_missing_figure(self, name: str, metric: str) -> None:
+        """Once an attempt: a metric that is misspelt would never keep anything."""
+        if metric and self.metrics and metric not in {*self.metrics, self._told_missing}:
+            self._told_missing = metric
+            message = (
+                f"{name} has no figure {metric!r} (keep_best), so it can't be the best.{nearest(metric, self.metrics)}"
+            )
+            self._run.alert("info", "keep_best_without_figure", message)
 
     def _fill(self, folder: Path, *, finished: bool) -> None:
         with self._run.phase("checkpoint"):
@@ -104,5 +121,6 @@ class WorkerCheckpoints:
             attempt=self._journal.attempt,
             finished=finished,
             live_values=self._run.live_values,
+            metrics=self.metrics,
         )
         (folder / STATE_FILE).write_bytes(msgspec.json.encode(state))

@@ -48,6 +48,7 @@ LONGER = {"response_tokens": 60, "data.max_rows": 15}
 """Some of the responses end with EOS."""
 ADAPTERS = {"lora.rank": 4}
 HALF = {"precision.compute": "float16", "precision.allow_float16": True}
+NEWEST_ALONE = {"checkpoint_every": 1, "keep_checkpoints": 1}
 TRAINED = {"tokenizer.path": "", "tokenizer.train_vocab_size": 380}
 
 MUTATIONS: dict[str, dict[str, Any]] = {
@@ -63,6 +64,9 @@ MUTATIONS: dict[str, dict[str, Any]] = {
         "release_cache": "between_phases",
         "checkpoint_every": 1,
         "keep_checkpoints": Try(1, {"checkpoint_every": 1}),
+        "keep_every": Try(1, NEWEST_ALONE),
+        "keep_best": Try("optimizer/lr", NEWEST_ALONE),
+        "best_is": Try("lowest", {**NEWEST_ALONE, "keep_best": "optimizer/lr"}),
     },
     "EchoConfig": {
         "text": "good day",
@@ -73,6 +77,9 @@ MUTATIONS: dict[str, dict[str, Any]] = {
         "seed": 4,
         "checkpoint_every": 1,
         "keep_checkpoints": Try(1, {"checkpoint_every": 1}),
+        "keep_every": Try(1, NEWEST_ALONE),
+        "keep_best": Try("echo/sum", {**NEWEST_ALONE, "best_is": "lowest"}),
+        "best_is": Try("lowest", {**NEWEST_ALONE, "keep_best": "echo/sum"}),
     },
     "PretrainConfig": {
         "data": {"source": ["{posts}"]},

@@ -13,16 +13,20 @@ from hypothesis import strategies as st
 
 from rlhf_sdk.checkpoints import (
     MANIFEST,
+    SMALL_BYTES,
     Manifest,
+    WorkerState,
     checkpoint_name,
     checkpoint_step,
     clean_leftovers,
     damage,
     latest_good,
     list_checkpoints,
-    prune,
+    read_state,
+    remove_checkpoint,
     write_checkpoint,
 )
+from rlhf_sdk.trainer import UserError
 
 
 def fill(folder: Path) -> None:
@@ -60,12 +64,34 @@ def test_damage_is_named_and_the_one_before_is_used(tmp_path: Path, name: str, h
     assert found == good and list(problems) == [bad.name] and name in problems[bad.name]
 
 
-def test_without_reading_contents_sizes_are_still_compared(tmp_path: Path) -> None:
-    saved = write_checkpoint(tmp_path, 1, fill)
-    flip_a_bit(saved / "state.json")
-    assert damage(saved, contents=False) is None and damage(saved) is not None
-    truncate(saved / "state.json")
-    assert damage(saved, contents=False) == "state.json has 1 bytes instead of 2"
+@pytest.mark.parametrize("name", ["model/more.safetensors", "notes.txt"])
+def test_a_file_that_was_not_written_with_it_is_named(tmp_path: Path, name: str) -> None:
+    good, bad = write_checkpoint(tmp_path, 1, fill), write_checkpoint(tmp_path, 2, fill)
+    (bad / name).touch()
+    assert latest_good(tmp_path) == (good, {bad.name: f"{name} is no part of it"})
+
+
+def test_the_state_of_a_newer_version_is_refused_and_that_of_an_older_one_read(tmp_path: Path) -> None:
+    (tmp_path / "worker.json").write_text('{"step": 3, "seq": 9, "sample_seq": 2, "attempt": 1}')
+    assert read_state(tmp_path) == WorkerState(step=3, seq=9, sample_seq=2, attempt=1)
+    (tmp_path / "worker.json").write_text('{"schema": 2, "step": "three"}')
+    with pytest.raises(UserError, match=r"has schema 2; this version reads up to 1: upgrade rlhf-console"):
+        read_state(tmp_path)
+
+
+def test_a_quick_look_reads_small_files_and_sizes(tmp_path: Path) -> None:
+    def large(folder: Path) -> None:
+        fill(folder)
+        (folder / "large").write_bytes(bytes(SMALL_BYTES + 1))
+
+    saved = write_checkpoint(tmp_path, 1, large)
+    flip_a_bit(saved / "large")
+    assert damage(saved, contents=False) is None and damage(saved) == "large has other contents than were written"
+    truncate(saved / "large")
+    assert damage(saved, contents=False) == f"large has {SMALL_BYTES} bytes instead of {SMALL_BYTES + 1}"
+    write_checkpoint(tmp_path, 2, fill)
+    flip_a_bit(tmp_path / "step-00000002" / "state.json")
+    assert damage(tmp_path / "step-00000002", contents=False) == "state.json has other contents than were written"
 
 
 def test_an_interrupted_write_leaves_nothing(tmp_path: Path) -> None:
@@ -95,13 +121,19 @@ def test_a_replacement_cut_off_between_its_renames_is_undone(tmp_path: Path) -> 
     assert [path.name for path in tmp_path.iterdir()] == ["step-00000001"] and damage(saved) is None
 
 
-def test_retention_never_counts_damaged_ones(tmp_path: Path) -> None:
-    for step in (1, 2, 3):
-        write_checkpoint(tmp_path, step, fill)
-    truncate(tmp_path / "step-00000003" / "state.json")
-    assert prune(tmp_path, 1) == ["step-00000001"]
-    assert latest_good(tmp_path)[0] == tmp_path / "step-00000002"
-    assert prune(tmp_path, 1) == []
+def test_a_removal_that_was_cut_off_is_finished(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(folder: Path, **_: object) -> None:
+        if folder.exists():
+            (folder / "state.json").unlink()
+            raise KeyboardInterrupt
+
+    saved = write_checkpoint(tmp_path, 1, fill)
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr("rlhf_sdk.checkpoints.shutil.rmtree", interrupted)
+        remove_checkpoint(saved)
+    assert list_checkpoints(tmp_path) == [] and list(tmp_path.iterdir()) != []
+    clean_leftovers(tmp_path)
+    assert list(tmp_path.iterdir()) == []
 
 
 @given(st.integers(0, 10**12))
