@@ -102,6 +102,13 @@ class Machine:
         return 0
 
 
+def memory_limit() -> int:
+    """Bytes that this process may have before the kernel ends it: its cgroup's limit, else the machine's memory."""
+    directory, total = _cgroup_directory(), psutil.virtual_memory().total
+    limits = [_read_number(directory / limit) for _, limit in (_CGROUP_V2, _CGROUP_V1)]
+    return min([total, *(limit for limit in limits if limit is not None)])
+
+
 def open_devices() -> list[Any]:
     """NVML handles of every GPU; empty without a driver."""
     try:

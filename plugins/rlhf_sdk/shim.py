@@ -23,6 +23,7 @@ import msgspec
 import psutil
 
 from rlhf_sdk.alarms import Alarms
+from rlhf_sdk.crash import write_crash
 from rlhf_sdk.events import Alert, Finished, StateChanged, decode_event
 from rlhf_sdk.exit_codes import ExitCode
 from rlhf_sdk.files import PRIVATE_FILE, write_atomically
@@ -40,6 +41,7 @@ SAMPLE_SECONDS = 1.0
 FOLLOWS_PER_SAMPLE = 5
 WRITE_ATTEMPTS = 60
 LOCK_ATTEMPTS = 100
+ALLOCATOR_VARIABLES = {"PYTORCH_ALLOC_CONF", "PYTORCH_CUDA_ALLOC_CONF"}
 RESUME = "output.log may tell more; `rlhf resume` goes on from the last good checkpoint"
 PASSED_ON = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2)
 _BY_EXIT_CODE = {ExitCode.OUT_OF_MEMORY: State.OOM, ExitCode.REQUEUE: State.REQUEUED}
@@ -159,6 +161,8 @@ class Shim:
         if said is None:
             self.alarms.give(Alert(severity="error", code=verdict.state, message=verdict.reason, advice=RESUME))
         self._change(state=verdict.state, reason=verdict.reason)
+        if said is None and verdict.state in (State.FAILED, State.KILLED, State.OOM):
+            write_crash(self.run, verdict, attempt=verdict.attempt)
         _write_persistently(self.run.exit_file, encode_record(verdict))
         self.alarms.end(verdict)
 
@@ -205,9 +209,15 @@ def _noted(line: bytes) -> StateChanged | Alert | None:
 
 
 def _environment() -> dict[str, str]:
-    """The caller's. OpenMP reads its policy once, when it is loaded: threads that spin while they wait would fight over
-    busy cores."""
-    return {"OMP_WAIT_POLICY": "PASSIVE", **os.environ, "PYTHONUNBUFFERED": "1"}
+    """The caller's, and what libraries read once, when they are loaded.
+
+    OpenMP's threads would fight over busy cores if they spun while they wait. Torch's CUDA allocator finds room for a
+    large tensor where small ones were freed if its segments can grow.
+    """
+    environment = {"OMP_WAIT_POLICY": "PASSIVE", **os.environ, "PYTHONUNBUFFERED": "1"}
+    if not ALLOCATOR_VARIABLES & environment.keys():
+        environment["PYTORCH_ALLOC_CONF"] = "expandable_segments:True"
+    return environment
 
 
 def _write_persistently(path: Path, data: bytes) -> None:

@@ -9,7 +9,7 @@ from typing import Any, Protocol, runtime_checkable
 
 import msgspec
 
-from rlhf_sdk.events import CheckStatus, Severity
+from rlhf_sdk.events import CheckStatus, MemoryRow, Severity
 
 Metrics = Mapping[str, float]
 
@@ -58,6 +58,9 @@ class Run(Protocol):
 
     def note(self, text: str) -> None: ...
 
+    def out_of_memory(self, error: Exception, *, what: str, rows: int, smaller: int | None) -> None:
+        """Memory ran out in `what` with `rows` rows at a time; the trainer tries again with `smaller`, or gives up."""
+
     def result(self, name: str, data: dict[str, Any]) -> None: ...
 
     def child(self, stage: str, run_id: str, state: str) -> None:
@@ -80,7 +83,7 @@ class Runtime(Protocol):
         """Puts every random state back to what `save_rng` wrote."""
 
     def memory(self) -> dict[str, int]:
-        """Bytes now: `rss`, and where there is a device `allocated`, `reserved`, `others` (not by this process), `limit`.
+        """Bytes now: `rss`; where there is a device `allocated`, `reserved`, `others` (not this process's), `limit`.
 
         `rss_peak` and `peak` (allocated) are the highest since the last `reset_peak`, where the system tells.
         """
@@ -158,6 +161,14 @@ class Interruptible(Protocol):
         Random states, and the numbers of events and samples, are those of the beginning of the step: what the step has
         written so far will be written again.
         """
+
+
+@runtime_checkable
+class MemoryTeller(Protocol):
+    """A trainer that knows what its roles keep in memory."""
+
+    def memory_table(self) -> list[MemoryRow]:
+        """Bytes of weights, gradients, optimizer state and experience, each storage once."""
 
 
 @runtime_checkable

@@ -17,7 +17,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from msgspec import structs
+
 from rlhf_sdk.config_errors import convert_config
+from rlhf_sdk.crash import write_crash
 from rlhf_sdk.discovery import load_attribute, load_spec
 from rlhf_sdk.events import Alert, Finished, MetricsLogged, Started, StateChanged
 from rlhf_sdk.exit_codes import ExitCode
@@ -29,7 +32,15 @@ from rlhf_sdk.run_dir import RunDir
 from rlhf_sdk.scrubbing import scrub_standard_streams
 from rlhf_sdk.spec import PluginSpec
 from rlhf_sdk.states import State
-from rlhf_sdk.trainer import DivergedError, Finisher, Interrupted, Interruptible, PauseListener, Trainer
+from rlhf_sdk.trainer import (
+    DivergedError,
+    Finisher,
+    Interrupted,
+    Interruptible,
+    MemoryTeller,
+    PauseListener,
+    Trainer,
+)
 from rlhf_sdk.verdict import Verdict, failed_check_in_words, verdict_of
 from rlhf_sdk.worker_checkpoints import WorkerCheckpoints
 from rlhf_sdk.worker_control import Control
@@ -52,15 +63,18 @@ class Worker:
 
     def main(self) -> int:
         """Runs to an end of whatever kind, records it, and returns the exit code."""
+        failure: BaseException | None = None
         try:
             self.control.install_signal_handlers()
             make_reserve(self.directory.path)
             self.journal.event(StateChanged(state=State.STARTING))
             verdict = self._attempt()
         except BaseException as error:
-            verdict = self._verdict(error)
+            verdict, failure = self._verdict(error), error
         release_reserve(self.directory.path)
         self._record(verdict)
+        if verdict.state in (State.FAILED, State.OOM):
+            write_crash(self.directory, verdict, attempt=self.journal.attempt, phase=self._phase(), error=failure)
         return verdict.exit_code
 
     def _attempt(self) -> Verdict:
@@ -106,6 +120,7 @@ class Worker:
         trainer.setup(run)
         run.interruptible = trainer if isinstance(trainer, Interruptible) else None
         run.pause_listener = trainer if isinstance(trainer, PauseListener) else None
+        run.memory.table_of = trainer.memory_table if isinstance(trainer, MemoryTeller) else None
         if found is not None:
             self.checkpoints.load(found)
         if "checkpoint" in spec.capabilities:
@@ -134,6 +149,7 @@ class Worker:
         values = {name: float(value) for name, value in metrics.items()}
         self.checkpoints.metrics = values
         run.emit(MetricsLogged(values=values, seconds=run.clock() - began))
+        run.memory.after_step(trainer.total_steps - self.journal.step)
         return True
 
     @contextmanager
@@ -166,7 +182,19 @@ class Worker:
         verdict = verdict_of(error, self.trainer.runtime if self.trainer else None, self._phase())
         if verdict.code in ("plugin_failed", "out_of_memory"):
             traceback.print_exception(error)
+        if verdict.state is State.OOM and self.run is not None:
+            verdict = structs.replace(verdict, advice=self.run.memory.ran_out(error, self._phase()))
+            traceback.clear_frames(error.__traceback__)
+            self._save_what_there_is(self.run, verdict.reason)
         return verdict
+
+    def _save_what_there_is(self, run: WorkerRun, reason: str) -> None:
+        """A checkpoint where the trainer can be left; without one the end stays the same."""
+        try:
+            if run.checkpoint is not None and run.can_leave():
+                run.checkpoint(reason)
+        except Exception:
+            traceback.print_exc()
 
     def _phase(self) -> str:
         return self.run.broken_phase if self.run else ""

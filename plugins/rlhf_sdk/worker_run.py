@@ -24,10 +24,12 @@ from rlhf_sdk.events import (
 )
 from rlhf_sdk.files import PRIVATE_FILE
 from rlhf_sdk.journal import Journal
+from rlhf_sdk.memory_monitor import MemoryMonitor
 from rlhf_sdk.phases import Phases
 from rlhf_sdk.run_dir import RunDir
 from rlhf_sdk.states import State
 from rlhf_sdk.trainer import Interrupted, Interruptible, Metrics, PauseListener, Runtime
+from rlhf_sdk.verdict import failed_check_in_words
 from rlhf_sdk.worker_control import POLL_SECONDS, Control
 
 HEARTBEAT_SECONDS = 1.0
@@ -60,6 +62,7 @@ class WorkerRun:
         self.checkpoint: Callable[[str], None] | None = None
         self.pause_listener: PauseListener | None = None
         self.failed_check: Check | None = None
+        self._told_failed: set[str] = set()
         self.attend: Callable[..., None] | None = None
         self.live_values: dict[str, Any] = {}
         self._undisturbed = False
@@ -69,7 +72,8 @@ class WorkerRun:
         self._beat_at = 0.0
         self._progress_at = 0.0
         self._progress_shown = ""
-        self._phases = Phases(runtime, self.clock, self.emit)
+        self.memory = MemoryMonitor(directory.path, runtime, self.emit, journal.attempt)
+        self._phases = Phases(runtime, self.clock, self.memory.phase_ended)
         directory.heartbeat.touch(mode=PRIVATE_FILE)
 
     @property
@@ -164,6 +168,7 @@ class WorkerRun:
         self.control.going_on()
 
     def phase(self, name: str) -> AbstractContextManager[None]:
+        self.memory.phase_begins(name)
         return self._phases.phase(name)
 
     def progress(self, what: str, done: int, total: int | None = None) -> None:
@@ -204,11 +209,22 @@ class WorkerRun:
     def check(self, name: str, status: CheckStatus, figure: float, tolerance: float, explanation: str = "") -> None:
         check = Check(name=name, status=status, figure=figure, tolerance=tolerance, explanation=explanation)
         self.emit(check)
-        if status == "fail" and self.failed_check is None:
-            self.failed_check = check
+        if status == "fail":
+            self.failed_check = self.failed_check or check
+            self._alert_failed(check)
+
+    def _alert_failed(self, check: Check) -> None:
+        """Once for each light: one that goes on and off again is in the checks."""
+        if check.name not in self._told_failed:
+            self._told_failed.add(check.name)
+            code, figures = f"check_{check.name}", {"figure": check.figure, "tolerance": check.tolerance}
+            self.emit(Alert(severity="error", code=code, message=failed_check_in_words(check), figures=figures))
 
     def note(self, text: str) -> None:
         self.emit(Note(text=text))
+
+    def out_of_memory(self, error: Exception, *, what: str, rows: int, smaller: int | None) -> None:
+        self.memory.backed_off(error, self.broken_phase or self._phases.path, what=what, rows=rows, smaller=smaller)
 
     def result(self, name: str, data: dict[str, Any]) -> None:
         self.emit(Result(name=name, data=data))

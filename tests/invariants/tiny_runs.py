@@ -34,7 +34,7 @@ from rlhf_sdk.worker_run import WorkerRun
 Config = dict[str, Any]
 Fingerprint = dict[str, Any]
 
-UNSTEADY = ("seq", "attempt", "time", "seconds", "memory", "bytes", "run_id")
+UNSTEADY = ("seq", "attempt", "time", "seconds", "memory", "unaccounted", "bytes", "run_id")
 """What differs between two equal runs."""
 ECHOES = ("kl/coef", "optimizer/lr")
 """Metrics that repeat a setting: no proof that anything else reads it."""
