@@ -13,22 +13,21 @@ from typing import Any
 
 from benchmarks.record import record
 from benchmarks.torture.attempts import in_a_fork
-from benchmarks.torture.material import Config, Material, build_models
-from benchmarks.torture.trial import Trial
+from benchmarks.torture.material import Material, build_models
+from benchmarks.torture.trial import Config, Trial
 from rlhf_sdk.discovery import load_spec
 
 POINTS = {"ppo": 200}
 OTHERS = 50
-FULL_DISKS = {"echo": 10_000, "sft": 40}
-"""At how many writes the disk is full; more than there are means at each."""
+FULL_DISKS = {"echo": 200, "sft": 40, "ppo": 20}
+"""At how many writes the disk is full; more than there are (echo) means at each."""
 PLUGINS = ("echo", "sft", "ppo", "pretrain", "rm", "rloo", "grpo", "dpo", "ipo", "kto", "distil", "eval", "pipeline")
 
 
 def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="benchmarks.torture", description=__doc__)
     parser.add_argument("plugins", nargs="*", metavar="PLUGIN", help=f"of {', '.join(PLUGINS)}; default: all")
-    parser.add_argument("--points", type=int, help=f"kill points each; default: {POINTS['ppo']} ppo, {OTHERS} others")
-    parser.add_argument("--disks", type=int, help="writes that find the disk full; default: all of echo, some of sft")
+    parser.add_argument("--share", type=float, default=1.0, help="of the usual number of points")
     parser.add_argument("--seed", type=int, default=0, help="of the points")
     parser.add_argument("--folder", type=Path, help="where runs that went wrong stay; default: a temporary folder")
     parser.add_argument("--json", type=Path, help="where the figures go; default: benchmarks/results/torture.json")
@@ -65,10 +64,8 @@ def torture_all(options: argparse.Namespace, folder: Path) -> dict[str, Config]:
 def torture(plugin: str, config: Config, folder: Path, options: argparse.Namespace) -> Config:
     began = time.perf_counter()
     trial = Trial(folder, plugin, config, say=_say_nothing if options.quiet else _say)
-    points = POINTS.get(plugin, OTHERS) if options.points is None else options.points
-    disks = FULL_DISKS.get(plugin, 0) if options.disks is None else options.disks
-    trial.kill_points(points, options.seed)
-    trial.full_disks(disks, options.seed)
+    trial.kill_points(round(options.share * POINTS.get(plugin, OTHERS)), options.seed)
+    trial.full_disks(round(options.share * FULL_DISKS.get(plugin, 0)), options.seed)
     _say(f"{trial.found.summary()}, {time.perf_counter() - began:.0f} s")
     return trial.found.as_figures()
 

@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import torch
+from transformers import PreTrainedModel
 
+from benchmarks.torture.trial import Config
 from rlhf_engine.config import InitConfig, ModelConfig, TokenizerConfig
 from rlhf_engine.data.formatting import format_prompt
 from rlhf_engine.data.tokenizers import load_tokenizer
 from rlhf_engine.data.world import demonstrations
 from rlhf_engine.models import load_policy, save_model
-from rlhf_engine.scalar_models import load_scalar_model
-from rlhf_sdk.run_dir import RunDir
-from rlhf_sdk.run_record import RunRecord, encode_record
-
-Config = dict[str, Any]
+from rlhf_engine.scalar_models import ScalarModel, load_scalar_model
 
 INIT = {"hidden_size": 16, "layers": 1, "heads": 2, "max_positions": 256, "initializer_range": 0.3}
 OPTIMIZER = {"lr": 3e-2, "schedule": "linear", "warmup_share": 0.2, "max_grad_norm": 1.0}
@@ -31,7 +27,10 @@ def build_models(folder: Path) -> None:
     texts = [f"{format_prompt(row, 'tldr')} {row['summary']}" for row in rows]
     tokenizer = load_tokenizer(TokenizerConfig(train_vocab_size=400), "", lambda: texts)
     config = ModelConfig(init=InitConfig(**INIT))  # type: ignore[arg-type]
-    loaders: dict[str, Callable[..., Any]] = {"policy": load_policy, "reward_model": load_scalar_model}
+    loaders: dict[str, Callable[..., PreTrainedModel | ScalarModel]] = {
+        "policy": load_policy,
+        "reward_model": load_scalar_model,
+    }
     for seed, (name, load) in enumerate(loaders.items()):
         torch.manual_seed(seed)
         save_model(load(config, tokenizer, torch.device("cpu")), tokenizer, folder / name)
@@ -113,14 +112,3 @@ class Material:
         first = {"plugin": "echo", "config": {"steps": 5, "delay_seconds": 0.02, "checkpoint_every": 1}}
         second = {"plugin": "echo", "config": {"steps": 3, "delay_seconds": 0.02, "model": "stage:first"}}
         return {"stages": {"first": first, "second": second}}
-
-
-def new_run(directory: Path, plugin: str, config: Config) -> RunDir:
-    """A run directory that has only its record, and the folder for commands."""
-    run = RunDir(directory)
-    run.commands.mkdir(parents=True, mode=0o700)
-    record = RunRecord(
-        id=run.id, plugin=plugin, config=config, seed=config.get("seed", 0), created=0.0, cwd=os.fspath(Path.cwd())
-    )
-    run.record_file.write_bytes(encode_record(record))
-    return run

@@ -71,7 +71,7 @@ class Moments:
     def _place(self, what: str, path: Path | None) -> str:
         if path is None:
             return f"{'/'.join(self.phases) or 'outside phases'}: {what}"
-        where = path.relative_to(self.run.path).parts if path.is_relative_to(self.run.path) else (path.name,)
+        where = path.relative_to(self.run.path).parts or (".",)
         if where[0] == "checkpoints":
             return f"checkpoint: {what}"
         return f"{'/'.join(self.phases) or 'outside phases'}: {what} {where[0] if len(where) == 1 else where[0] + '/'}"
@@ -105,7 +105,8 @@ class Moments:
         """From here on; for good, as audit hooks are."""
         sys.addaudithook(self._audit)
         self._watch_descriptors()
-        self._watch_tensors()
+        if "torch" in sys.modules:
+            self._watch_tensors()
         self._watch_the_run()
         self._end_pauses()
 

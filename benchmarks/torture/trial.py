@@ -12,14 +12,17 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.torture.attempts import Ending, attempt
-from benchmarks.torture.material import Config, new_run
+from benchmarks.torture.moments import Blow
 from benchmarks.torture.outcomes import Outcome, faults, outcome
 from benchmarks.torture.points import Blows, draw, full_disks
 from rlhf_sdk import launch
 from rlhf_sdk.checkpoints import latest_good
 from rlhf_sdk.events import Finished
 from rlhf_sdk.run_dir import RunDir
+from rlhf_sdk.run_record import RunRecord, encode_record
 from rlhf_sdk.states import ENDED, LIVE
+
+Config = dict[str, Any]
 
 MOST_ATTEMPTS = 8
 ALLOWED_ENDINGS = {0, 75, 137, 138, 143}
@@ -75,17 +78,31 @@ class Trial:
         return outcome(run), ending.places
 
     def _new_run(self, name: str) -> RunDir:
-        return new_run(self.folder / name / self.plugin, self.plugin, self.config)
+        """A run directory that has only its record, and the folder for commands."""
+        run = RunDir(self.folder / name / self.plugin)
+        run.commands.mkdir(parents=True, mode=0o700)
+        seed = self.config.get("seed", 0)
+        record = RunRecord(id=run.id, plugin=self.plugin, config=self.config, seed=seed, created=0.0)
+        run.record_file.write_bytes(encode_record(record))
+        return run
 
     def kill_points(self, count: int, seed: int) -> None:
         """Strikes `count` runs, most of them more than once."""
         for number, attempts in enumerate(draw(self.places, count, random.Random(f"{seed}/{self.plugin}"))):
-            self._try(f"point-{number}", attempts, self._struck_and_resumed)
+            self.strike(f"point-{number}", attempts)
 
     def full_disks(self, most: int, seed: int) -> None:
         """A full disk at every write, or at `most` of them."""
         for number, blow in enumerate(full_disks(self.places, most, random.Random(f"{seed}/{self.plugin}/disk"))):
-            self._try(f"full-{number}", [(blow,)], self._starved_and_resumed)
+            self.starve(f"full-{number}", blow)
+
+    def strike(self, name: str, attempts: Sequence[Blows]) -> None:
+        """One run, with the blows to its first, second, ... attempt."""
+        self._try(name, attempts, self._struck_and_resumed)
+
+    def starve(self, name: str, blow: Blow) -> None:
+        """One run that finds the disk full."""
+        self._try(name, [(blow,)], self._starved_and_resumed)
 
     def _try(self, name: str, attempts: Sequence[Blows], survives: Callable[[RunDir, Sequence[Blows]], str]) -> None:
         began, run = time.perf_counter(), self._new_run(name)
@@ -136,12 +153,10 @@ class Trial:
 
 def _unclear_end(run: RunDir) -> str:
     """What is wrong with the last words of a run on a full disk; before its first event it can only print them."""
-    last = run.last_events(1)
-    said = last[-1].reason if last and isinstance(last[-1], Finished) else ""
-    printed = run.log.read_text()
-    if "No space left on device" not in (said or printed):
-        return f"a full disk, but the reason given is {said or printed[-200:]!r}"
-    return ""
+    said = run.log.read_text()
+    for last in run.last_events(1):
+        said = last.reason if isinstance(last, Finished) else f"an event: {last}"
+    return "" if "No space left on device" in said else f"a full disk, but the last word is {said[-200:]!r}"
 
 
 def _wait_for_stages(run: RunDir) -> None:
