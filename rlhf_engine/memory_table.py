@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import is_dataclass
 from typing import Any, Literal, NamedTuple
 
 from torch import Tensor, nn
@@ -49,6 +50,15 @@ def memory_table(
         rows.append(TableRow(role, "optimizer", _new_bytes(moments, counted)))
     rows.append(TableRow("", "experience", _new_bytes(experience, counted)))
     return [row for row in rows if row.bytes]
+
+
+def tensors_in(value: object) -> Iterator[Tensor]:
+    """The tensors of a dataclass (an experience, say) and of those that it is made of."""
+    for part in vars(value).values():
+        if isinstance(part, Tensor):
+            yield part
+        elif is_dataclass(part):
+            yield from tensors_in(part)
 
 
 def _frozen_first(roles: Mapping[str, nn.Module]) -> list[str]:

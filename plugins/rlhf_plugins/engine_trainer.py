@@ -26,7 +26,7 @@ from rlhf_engine.data.api import raw_texts
 from rlhf_engine.data.tokenizers import load_tokenizer
 from rlhf_engine.errors import ConfigError, DataError, NonFiniteError
 from rlhf_engine.memory_budget import memory_budget
-from rlhf_engine.memory_table import memory_table
+from rlhf_engine.memory_table import memory_table, tensors_in
 from rlhf_engine.models import check_precision, check_release_cache, choose_device
 from rlhf_engine.optim import ScheduledAdamW
 from rlhf_plugins.torch_runtime import TorchRuntime
@@ -144,9 +144,8 @@ class EngineTrainer:
         state: Mapping[str, Any] = vars(vars(self).get("state", object))
         parts = {**state, **vars(state.get("models", object))}
         roles = {name: part for name, part in parts.items() if isinstance(part, nn.Module)}
-        unfinished = state.get("unfinished")
-        experience = unfinished.tensors().values() if unfinished is not None else ()
-        rows = memory_table(roles, self.optimizers.values(), experience)
+        experience = getattr(state.get("unfinished"), "experience", None)
+        rows = memory_table(roles, self.optimizers.values(), tensors_in(experience) if experience is not None else ())
         return [MemoryRow(role=row.role, kind=row.kind, bytes=row.bytes) for row in rows]
 
     def show(self, lights: Sequence[Light]) -> None:

@@ -130,5 +130,6 @@ def _in_use(memory: dict[str, int]) -> int:
 
 
 def _differ(new: Table, old: Table) -> bool:
-    """Whether a row came, went, or changed by more than 1 %."""
-    return new.keys() != old.keys() or any(abs(new[row] - old[row]) > CHANGED * old[row] for row in new)
+    """Whether a row came, went, or changed by more than 1 % of the whole."""
+    least = CHANGED * sum(old.values())
+    return new.keys() != old.keys() or any(abs(new[row] - old[row]) > least for row in new)

@@ -8,10 +8,11 @@ import pytest
 import torch
 from torch import nn
 
-from engine_models import policy_of
+from engine_models import policy_of, random_rollout
 from rlhf_engine.adapters import add_adapter, shared_copy
 from rlhf_engine.config import LoraConfig, OptimizerConfig
-from rlhf_engine.memory_table import TableRow, memory_table
+from rlhf_engine.experience import Experience
+from rlhf_engine.memory_table import TableRow, memory_table, tensors_in
 from rlhf_engine.optim import ScheduledAdamW
 
 OPTIMIZER = OptimizerConfig(lr=1e-3)
@@ -40,6 +41,15 @@ def test_weights_gradients_moments_and_experience(linear: nn.Linear) -> None:
     after = [TableRow("policy", "weights", size), TableRow("policy", "optimizer", 2 * size + FLOAT)]
     assert memory_table({"policy": linear}, [optimizer], []) == after
     assert memory_table({}, [], experience) == [TableRow("", "experience", 40 + 24)]
+
+
+def test_the_tensors_of_an_experience_are_found_in_its_rollout_too() -> None:
+    rollout = random_rollout()
+    experience = Experience(rollout, *(torch.zeros(3) for _ in range(7)))
+    expected = [part for part in vars(rollout).values() if isinstance(part, torch.Tensor)]
+    found = list(tensors_in(experience))
+    assert len(expected) > 1 and len(found) == len(expected) + 7
+    assert all(any(part is one for one in found) for part in expected)
 
 
 def test_what_two_roles_share_counts_once(linear: nn.Linear) -> None:

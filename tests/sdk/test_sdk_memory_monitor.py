@@ -64,7 +64,7 @@ def test_the_table_is_told_after_the_first_step_with_what_is_unaccounted(told: T
     assert [(table.rows, table.unaccounted) for table in told.tables] == [(told.rows, 6 * GIB)]
 
 
-def test_it_is_told_again_only_when_a_row_changes_by_more_than_a_hundredth(told: Told) -> None:
+def test_it_is_told_again_only_when_a_row_changes_by_a_hundredth_of_the_whole(told: Told) -> None:
     told.monitor.after_step(9)
     told.rows = [MemoryRow(role="policy", kind="weights", bytes=round(4.03 * GIB))]
     told.monitor.after_step(8)
