@@ -1,10 +1,23 @@
-"""Text from models, data and logs, made harmless for a terminal."""
+"""Text from models, data and logs, made harmless for a terminal. What the command line prints goes through here."""
 
 from __future__ import annotations
 
+import io
+import json
+import sys
 import unicodedata
+from typing import IO, cast
 
 _HIDDEN_CATEGORIES = ("Cc", "Cf", "Cn", "Co", "Cs", "Zl", "Zp")
+_DRAWN_AS_NOTHING = frozenset(
+    chr(code)
+    for first, last in (
+        *((0x034F, 0x034F), (0x115F, 0x1160), (0x17B4, 0x17B5), (0x180B, 0x180F), (0x2800, 0x2800)),
+        *((0x3164, 0x3164), (0xFE00, 0xFE0F), (0xFFA0, 0xFFA0), (0xE0100, 0xE01EF)),
+    )
+    for code in range(first, last + 1)
+)
+"""Letters, marks and symbols that leave no ink: fillers, joiners, variation selectors, the empty braille cell."""
 
 
 def printable(text: str, *, keep_newlines: bool = False) -> str:
@@ -15,8 +28,65 @@ def printable(text: str, *, keep_newlines: bool = False) -> str:
 
 
 def _shown(character: str, keep_newlines: bool) -> str:
-    if character == "\n" and keep_newlines:
-        return character
-    if unicodedata.category(character) not in _HIDDEN_CATEGORIES:
+    if (character == "\n" and keep_newlines) or not _is_hidden(character):
         return character
     return character.encode("unicode_escape").decode("ascii")
+
+
+def _is_hidden(character: str) -> bool:
+    return unicodedata.category(character) in _HIDDEN_CATEGORIES or character in _DRAWN_AS_NOTHING
+
+
+def printable_json(document: str) -> str:
+    """The same JSON document with what `printable` would escape as JSON's own escapes; line breaks between its parts
+    stay."""
+    if document.isascii() and "\x7f" not in document:
+        return document
+    hidden = (character != "\n" and _is_hidden(character) for character in document)
+    return "".join(json.dumps(c)[1:-1] if escape else c for c, escape in zip(document, hidden, strict=True))
+
+
+class PrintableStream(io.TextIOWrapper):
+    """Shows what is written to it as `printable` does, line breaks kept."""
+
+    def write(self, text: str) -> int:
+        self.write_styled(printable(text, keep_newlines=True))
+        return len(text)
+
+    def write_styled(self, text: str) -> int:
+        """Writes `text` as it is: for a library that draws."""
+        return super().write(text)
+
+
+class StyledStream:
+    """The door of a library that draws with control sequences to a `PrintableStream`."""
+
+    def __init__(self, stream: PrintableStream) -> None:
+        self._stream = stream
+        self.encoding, self.fileno, self.flush, self.isatty = (
+            stream.encoding,
+            stream.fileno,
+            stream.flush,
+            stream.isatty,
+        )
+
+    def write(self, text: str) -> int:
+        return self._stream.write_styled(text)
+
+
+def styled_stderr() -> IO[str]:
+    """Standard error for a library that draws; what is drawn must be printable already."""
+    return cast(IO[str], StyledStream(sys.stderr) if isinstance(sys.stderr, PrintableStream) else sys.stderr)
+
+
+def make_streams_printable() -> None:
+    """From now on nothing that this process prints, tracebacks included, can steer the terminal."""
+    for name in ("stdout", "stderr"):
+        before = getattr(sys, name)
+        buffering = before.line_buffering
+        encoding = "utf-8" if before.encoding.lower() in ("ascii", "us-ascii", "ansi_x3.4-1968") else before.encoding
+        stream = PrintableStream(
+            before.detach(), encoding=encoding, errors="backslashreplace", line_buffering=buffering
+        )
+        setattr(sys, name, stream)
+        setattr(sys, f"__{name}__", stream)

@@ -6,6 +6,7 @@ import math
 import shutil
 import textwrap
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from typing import Any
 
 from rlhf_console.printable import printable
@@ -45,6 +46,7 @@ def number(value: Any) -> str:
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
     """Aligned columns, numbers to the right."""
+    columns = [printable(str(column)) for column in columns]
     cells = [[number(cell) for cell in row] for row in rows]
     widths = [max(len(column), *(len(row[i]) for row in cells), 0) for i, column in enumerate(columns)]
     right = [bool(rows) and all(isinstance(row[i], int | float | None) for row in rows) for i in range(len(columns))]
@@ -92,8 +94,14 @@ def lights(checks: Iterable[Check], *, width: int = 80) -> str:
 def result(name: str, data: dict[str, Any], *, width: int = 0) -> str:
     """A run's result: its tables and examples where it has them, else one figure a line; 0: the terminal's width."""
     width = width or shutil.get_terminal_size(fallback=(100, 24)).columns
-    if "tables" not in data:
-        return "\n".join([printable(name), *(f"  {printable(key)}: {number(value)}" for key, value in data.items())])
+    if "tables" in data:
+        # Other people's plugins may mean something else by the name.
+        with suppress(KeyError, TypeError, AttributeError, IndexError, ValueError):
+            return _tables_and_examples(data, width)
+    return "\n".join([printable(name), *(f"  {printable(key)}: {number(value)}" for key, value in data.items())])
+
+
+def _tables_and_examples(data: dict[str, Any], width: int) -> str:
     parts = [f"{printable(part['title'])}\n{folded(part['columns'], part['rows'], width)}" for part in data["tables"]]
     parts += [example(shown, width=width) for shown in data.get("examples", [])]
     return "\n\n".join(parts)

@@ -15,6 +15,7 @@ from typing import Any
 from rlhf_sdk.commands import AnyCommand, Resume, send_command
 from rlhf_sdk.discovery import distribution_of, find_plugin
 from rlhf_sdk.files import PRIVATE_FILE, make_private_directory, write_atomically
+from rlhf_sdk.foreign import check_tree
 from rlhf_sdk.liveness import has_process, is_alive, runs_here
 from rlhf_sdk.provenance import code_revision, installed_versions
 from rlhf_sdk.references import pin
@@ -127,6 +128,7 @@ def resume(run: RunDir) -> RunStatus | None:
 
 
 def _spawn(run: RunDir) -> RunStatus:
+    check_tree(run.path)
     before = run.status()
     attempt = before.attempt if before else 0
     log = os.open(run.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, PRIVATE_FILE)

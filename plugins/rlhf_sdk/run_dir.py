@@ -8,6 +8,7 @@ from pathlib import Path
 import msgspec
 
 from rlhf_sdk.events import Alert, Event, Finished, Sample, StateChanged, decode_event, decode_sample
+from rlhf_sdk.foreign import check_entries, read_record
 from rlhf_sdk.liveness import STALLED_AFTER_SECONDS, has_process, heartbeat_age
 from rlhf_sdk.run_record import ExitRecord, Record, RunRecord, RunStatus, decode_record
 from rlhf_sdk.states import ENDED, LIVE, State, known_state
@@ -87,11 +88,15 @@ class RunDir:
         return self.path / ".lock"
 
     def record(self) -> RunRecord:
-        """`run.json`. Raises `UserError` if it is missing or damaged."""
+        """`run.json`; its `id` is the directory's name, whatever stands there.
+
+        Raises `UserError` if it is missing or damaged, or if the directory has links in it.
+        """
         record = _read(self.record_file, RunRecord)
         if record is None:
             raise UserError(f"{self.path} is not a run: it has no run.json")
-        return record
+        check_entries(self.path)
+        return msgspec.structs.replace(record, id=self.id)
 
     def status(self) -> RunStatus | None:
         """`status.json`; None for a run that was never started."""
@@ -163,7 +168,7 @@ def _states_said(events: list[Event]) -> list[State]:
 
 def _read(path: Path, kind: type[Record]) -> Record | None:
     try:
-        return decode_record(path.read_bytes(), kind, str(path))
+        return decode_record(read_record(path), kind, str(path))
     except FileNotFoundError:
         return None
     except OSError as error:

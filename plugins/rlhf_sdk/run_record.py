@@ -6,6 +6,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from rlhf_sdk.foreign import check_depth
 from rlhf_sdk.scrubbing import scrub
 from rlhf_sdk.states import State
 from rlhf_sdk.trainer import UserError
@@ -104,9 +105,11 @@ def decode_record(data: bytes, kind: type[Record], source: str) -> Record:
     Raises `UserError` on damage and on a schema newer than this version reads.
     """
     try:
-        schema = msgspec.json.decode(data, type=dict[str, Any]).get("schema", SCHEMA)
+        fields = msgspec.json.decode(data, type=dict[str, Any])
+        check_depth(fields)
+        schema = fields.get("schema", SCHEMA)
         if isinstance(schema, int) and schema > SCHEMA:
             raise UserError(f"{source} has schema {schema}; this version reads up to {SCHEMA}: upgrade rlhf-console")
         return msgspec.json.decode(data, type=kind)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise UserError(f"{source} is damaged: {error}") from error

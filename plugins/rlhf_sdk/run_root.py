@@ -14,6 +14,7 @@ from rlhf_sdk.trainer import UserError
 
 ENVIRONMENT = "RLHF_RUNS"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,254}")
 
 
 def run_root(chosen: Path | str | None = None) -> Path:
@@ -37,10 +38,28 @@ def new_run_id(name: str) -> str:
 
 
 def list_runs(root: Path) -> list[RunDir]:
-    """Every directory below `root` with a run.json, by id."""
+    """Every directory below `root` with a run.json, by id; no links, and no names that are no run ids."""
     if not root.is_dir():
         return []
-    return [RunDir(path) for path in sorted(root.iterdir()) if (path / "run.json").is_file()]
+    return [RunDir(root / name) for name in sorted(entry.name for entry in os.scandir(root)) if _is_run(root, name)]
+
+
+def _is_run(root: Path, name: str) -> bool:
+    if not _ID.fullmatch(name) or (root / name).is_symlink():
+        return False
+    return (root / name / "run.json").is_file()
+
+
+def left_out(root: Path) -> list[str]:
+    """What looks like a run and is not listed, and why."""
+    if not root.is_dir():
+        return []
+    found = [path for path in sorted(root.iterdir()) if path.name[0] != "." and (path / "run.json").is_file()]
+    return [
+        f"{path} is a link: give its folder by --runs" if path.is_symlink() else f"{path}: not a run id"
+        for path in found
+        if not _is_run(root, path.name)
+    ]
 
 
 def find_run(root: Path, text: str) -> RunDir:
@@ -48,10 +67,10 @@ def find_run(root: Path, text: str) -> RunDir:
 
     Raises `UserError` naming the nearest id, or the several that match.
     """
-    if _NAME.fullmatch(text) and (root / text / "run.json").is_file():
+    if _is_run(root, text):
         return RunDir(root / text)
     runs = {run.id: run for run in list_runs(root)}
-    matches = [run_id for run_id in runs if run_id.startswith(text)]
+    matches = [run_id for run_id in runs if text and run_id.startswith(text)]
     stems = [run_id for run_id in matches if "." not in run_id.removeprefix(text)]
     if len(matches) == 1 or len(stems) == 1:
         return runs[(stems or matches)[0]]

@@ -8,6 +8,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Generic, TypeVar
 
+from rlhf_sdk.foreign import LINE_BYTES, open_plain
+
 CHUNK = 4 << 20
 BLOCK = 64 << 10
 
@@ -17,7 +19,7 @@ Item = TypeVar("Item")
 class Tail(Generic[Item]):
     """Follows one file; each `read` returns what was completed since the last.
 
-    `damaged` counts complete lines that `decode` refused; they are skipped.
+    `damaged` counts complete lines that `decode` refused; they are skipped, and so is a line that is too long.
     """
 
     def __init__(self, path: Path, decode: Callable[[bytes], Item]) -> None:
@@ -30,7 +32,7 @@ class Tail(Generic[Item]):
     def read(self) -> list[Item]:
         """New items, at most about 4 MiB of them at a time; empty when there is nothing new, or no file yet."""
         try:
-            with self.path.open("rb") as stream:
+            with os.fdopen(open_plain(self.path), "rb") as stream:
                 lines = self._new_lines(stream.fileno())
         except FileNotFoundError:
             return []
@@ -49,6 +51,9 @@ class Tail(Generic[Item]):
             self._offset, self._inode = 0, status.st_ino
         data, size = b"", CHUNK
         while b"\n" not in data and len(data) < status.st_size - self._offset:
+            if size > LINE_BYTES:
+                self._offset += len(data)
+                size = CHUNK
             data = os.pread(descriptor, size, self._offset)
             size *= 2
         complete = data[: data.rfind(b"\n") + 1]
@@ -59,20 +64,20 @@ class Tail(Generic[Item]):
 def decoded(lines: Iterable[bytes], decode: Callable[[bytes], Item]) -> Iterator[Item]:
     """What `decode` makes of each line, without those that it refuses with a `ValueError` (damaged ones)."""
     for line in lines:
-        with suppress(ValueError):
+        with suppress(ValueError, RecursionError):
             yield decode(line)
 
 
 def last_lines(path: Path, count: int) -> list[bytes]:
     """The last `count` complete lines, oldest first, read from the end of the file; empty if there is no file."""
     try:
-        with path.open("rb") as stream:
+        with os.fdopen(open_plain(path), "rb") as stream:
             end = stream.seek(0, os.SEEK_END)
-            data = b""
-            while end > 0 and data.count(b"\n") <= count:
-                start = max(0, end - BLOCK)
-                data = os.pread(stream.fileno(), end - start, start) + data
-                end = start
+            size = BLOCK
+            data = os.pread(stream.fileno(), size, max(0, end - size))
+            while size < min(end, LINE_BYTES) and data.count(b"\n") <= count:
+                size *= 2
+                data = os.pread(stream.fileno(), size, max(0, end - size))
     except FileNotFoundError:
         return []
     lines = data.split(b"\n")[:-1]

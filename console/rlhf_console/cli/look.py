@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections import deque
 from collections.abc import Callable
 from typing import Annotated, Any
 
@@ -24,6 +23,8 @@ from rlhf_sdk.states import ENDED
 
 FOLLOW_SECONDS = 0.3
 SHOWN_ALERTS = 10
+LOG_BYTES = 4 << 20
+"""As much of a log is looked through for its last lines."""
 
 
 def list_runs(runs: RunsOption = "", as_json: JsonOption = False) -> None:
@@ -178,8 +179,10 @@ def logs(
     if not shown.directory.log.exists():
         return
     with shown.directory.log.open(errors="replace") as stream:
-        for line in deque(stream, maxlen=lines):
-            typer.echo(printable(line.rstrip("\n")))
+        stream.seek(max(0, shown.directory.log.stat().st_size - LOG_BYTES))
+        printed = stream.read().removesuffix("\n")
+        for line in printed.split("\n")[-lines:] if printed else []:
+            typer.echo(printable(line))
         while follow_on:
             line = stream.readline()
             if line:

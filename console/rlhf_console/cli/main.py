@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from rlhf_console.cli import catalogue, checking, control, look, planning, start
-from rlhf_console.printable import printable
+from rlhf_console.printable import make_streams_printable, printable
 from rlhf_sdk.exit_codes import ExitCode
 from rlhf_sdk.trainer import UserError
 
@@ -61,10 +61,11 @@ for name, function in VERBS.items():
 
 def main() -> None:
     """Runs one command; a user's mistake is one line on stderr and exit code 2."""
+    make_streams_printable()
     try:
         app()
     except UserError as error:
-        print(f"rlhf: {printable(str(error), keep_newlines=True)}", file=sys.stderr)
+        print(f"rlhf: {printable(str(error))}", file=sys.stderr)
         sys.exit(ExitCode.USER_ERROR)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
+from rlhf_console.printable import printable_json
 from rlhf_sdk.events import spell_non_finite
 from rlhf_sdk.notify import ENVIRONMENT, check_address, masked
 
@@ -38,5 +39,5 @@ def notify_at(address: str) -> None:
 
 
 def print_json(data: Any) -> None:
-    """One JSON document on stdout; non-finite numbers as strings."""
-    typer.echo(json.dumps(spell_non_finite(data), indent=2, ensure_ascii=False))
+    """One JSON document on stdout; non-finite numbers as strings, characters that a terminal would not show escaped."""
+    typer.echo(printable_json(json.dumps(spell_non_finite(data), indent=2, ensure_ascii=False)))

@@ -14,6 +14,7 @@ import typer
 from rlhf_console import plugins
 from rlhf_console.cli.options import JsonOption, NotifyOption, RunArgument, RunsOption, notify_at, print_json
 from rlhf_console.cli.watching import display, follow
+from rlhf_console.printable import printable
 from rlhf_console.profiles import PIPELINE, flatten
 from rlhf_console.render import number, result, size, table
 from rlhf_console.requests import RunRequest, resolve_request
@@ -127,7 +128,7 @@ def _print_outcome(runs: str, finished: LiveRun, state: State, *, as_json: bool)
         print_json({"run": finished.record.id, "state": state, "reason": finished.summary.reason, "results": results})
         return
     if state is not State.FINISHED:
-        print(f"run {finished.record.id} {state}: {finished.summary.reason}", file=sys.stderr)
+        print(f"run {finished.record.id} {state}: {printable(finished.summary.reason)}", file=sys.stderr)
     for named in results.values():
         for name, data in named.items():
             typer.echo(result(name, data) + "\n")
@@ -141,12 +142,12 @@ def _print_dry_run(request: RunRequest, *, as_json: bool) -> None:
         return
     for key, value in flatten(request.config).items():
         shown = number(value) if not isinstance(value, str) else repr(value)
-        typer.echo(f"{key} = {shown}  # {request.provenance.get(key, '')}")
+        typer.echo(printable(f"{key} = {shown}  # {request.provenance.get(key, '')}"))
     if rows:
         typer.echo("\nMemory expected")
         typer.echo(table(["phase", "what", "bytes"], [[row["phase"], row["what"], size(row["bytes"])] for row in rows]))
     if problem:
-        print(f"no memory plan: {problem}", file=sys.stderr)
+        print(f"no memory plan: {printable(problem)}", file=sys.stderr)
 
 
 def _memory_plan(request: RunRequest) -> tuple[list[dict[str, Any]], str]:
@@ -184,9 +185,8 @@ def _first_update(runs: str, finished: LiveRun) -> str:
     lines = []
     for child in children_of(run_root(runs), finished.record.id):
         for check in child.catch_up().summary.checks.values():
-            lines.append(
-                f"  {check.status:<5} {check.name}: {number(check.figure)} (tolerance {number(check.tolerance)})"
-            )
+            figures = f"{number(check.figure)} (tolerance {number(check.tolerance)})"
+            lines.append(f"  {check.status:<5} {printable(check.name)}: {figures}")
     return "\n".join(["Checks", *lines, ""])
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from rlhf_console.headlines import headline
-from rlhf_console.printable import printable
+from rlhf_console.printable import printable, styled_stderr
 from rlhf_console.render import duration
 from rlhf_console.runs.store import LiveRun, children_of
 from rlhf_sdk.states import ENDED, State
@@ -60,7 +60,8 @@ def _line(run: LiveRun, state: State) -> str:
     summary = run.summary
     steps = f"step {summary.step}/{summary.total_steps}" if summary.total_steps else doing(run)
     left = f"ETA {duration(summary.eta_seconds)}" if state is State.RUNNING and summary.eta_seconds else ""
-    return "  ".join(part for part in (run.record.stage or run.record.id, state, steps, left, headline(run)) if part)
+    parts = (printable(run.record.stage or run.record.id), state, steps, left, headline(run))
+    return "  ".join(part for part in parts if part)
 
 
 class LiveBars:
@@ -74,7 +75,8 @@ class LiveBars:
         for run in runs:
             if run.record.id not in self._tasks:
                 name = run.record.stage or run.record.name or run.record.plugin
-                self._tasks[run.record.id] = self._progress.add_task(name, total=None, state="", headline="", left="")
+                fields = {"state": "", "headline": "", "left": ""}
+                self._tasks[run.record.id] = self._progress.add_task(printable(name), total=None, **fields)
             summary, state = run.summary, run.state
             self._progress.update(
                 self._tasks[run.record.id],
@@ -86,7 +88,7 @@ class LiveBars:
             )
 
     def say(self, text: str) -> None:
-        self._progress.console.print(text, markup=False, highlight=False)
+        self._progress.console.print(printable(text), markup=False, emoji=False, highlight=False)
 
 
 @contextmanager
@@ -94,7 +96,7 @@ def display() -> Iterator[Display]:
     """Live bars where stderr is a capable terminal, plain lines elsewhere."""
     from rich.console import Console
 
-    console = Console(stderr=True)
+    console = Console(stderr=True, file=styled_stderr())
     if not console.is_terminal or console.is_dumb_terminal:
         yield PlainLines()
         return

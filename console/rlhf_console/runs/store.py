@@ -8,7 +8,7 @@ from pathlib import Path
 from rlhf_console.runs.fold import RunSummary, fold
 from rlhf_sdk.run_dir import RunDir
 from rlhf_sdk.run_record import RunRecord
-from rlhf_sdk.run_root import find_run, list_runs
+from rlhf_sdk.run_root import find_run, left_out, list_runs
 from rlhf_sdk.states import State
 from rlhf_sdk.trainer import UserError
 
@@ -55,15 +55,16 @@ def open_runs(root: Path) -> list[LiveRun]:
 
 def unreadable_runs(root: Path) -> list[str]:
     """What is wrong with each run that `open_runs` leaves out."""
-    return _opened(root)[1]
+    return [*left_out(root), *_opened(root)[1]]
 
 
 def _opened(root: Path) -> tuple[list[LiveRun], list[str]]:
     runs, problems = [], []
     for directory in list_runs(root):
         try:
+            opened = LiveRun.open(directory)
             directory.state()
-            runs.append(LiveRun.open(directory))
+            runs.append(opened)
         except UserError as error:
             problems.append(str(error))
     return sorted(runs, key=lambda run: (run.record.created, run.record.id)), problems
@@ -72,8 +73,9 @@ def _opened(root: Path) -> tuple[list[LiveRun], list[str]]:
 def find(root: Path, text: str) -> LiveRun:
     """The run called `text` (id, unique beginning, name, or "latest"). Raises `UserError` if there is none such."""
     runs = open_runs(root)
-    if text == LATEST and runs:
-        return [run for run in runs if run.record.pipeline is None][-1]
+    own = [run for run in runs if run.record.pipeline is None]
+    if text == LATEST and own:
+        return own[-1]
     named = [run for run in runs if run.record.name == text]
     return named[-1] if named else LiveRun.open(find_run(root, text))
 

@@ -9,9 +9,11 @@ from typing import ClassVar
 
 from textual.app import App
 
+from rlhf_console.printable import printable
 from rlhf_console.runs.store import LiveRun
 from rlhf_console.tui.run_screen import RunScreen
 from rlhf_console.tui.runs_screen import RunsScreen, RunTable
+from rlhf_sdk.trainer import UserError
 
 
 class ConsoleApp(App[None]):
@@ -34,4 +36,7 @@ class ConsoleApp(App[None]):
             self.push_screen(RunScreen(self._opened))
 
     def on_run_table_opened(self, message: RunTable.Opened) -> None:
-        self.push_screen(RunScreen(LiveRun.open(message.row.live.directory)))
+        try:
+            self.push_screen(RunScreen(LiveRun.open(message.row.live.directory)))
+        except UserError as error:
+            self.notify(printable(str(error)), severity="error", markup=False)

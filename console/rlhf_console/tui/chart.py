@@ -68,7 +68,7 @@ class MetricChart(Widget):
         width, height = self.size.width, self.size.height - 3
         if width <= AXIS + 4 or height < 2:
             return []
-        heading = f"{self._title} ({self._unit})" if self._unit else self._title
+        heading = printable(f"{self._title} ({self._unit})" if self._unit else self._title)
         rows = [_text(heading[:width], TITLE), self._legend(width)]
         extent = finite_range(line.values for line in self._lines)
         if extent is None:
