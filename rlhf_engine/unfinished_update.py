@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from copy import deepcopy
 from dataclasses import dataclass, fields
 from typing import Any, Generic, TypeVar
 
@@ -74,10 +75,11 @@ def _experience(tensors: Mapping[str, Tensor]) -> Experience:
 
 def _statistics_tensors(statistics: UpdateStatistics) -> dict[str, Tensor]:
     """Of the finished minibatches: each list as one tensor, each number as a scalar."""
-    statistics.forget_unfinished_minibatch()
-    found = {f"losses/{name}": torch.stack(parts) for name, parts in statistics.losses.items() if parts}
-    for name in _names(statistics):
-        value = getattr(statistics, name)
+    finished = deepcopy(statistics)
+    finished.forget_unfinished_minibatch()
+    found = {f"losses/{name}": torch.stack(parts) for name, parts in finished.losses.items() if parts}
+    for name in _names(finished):
+        value = getattr(finished, name)
         tensors = isinstance(value, list) and value and isinstance(value[0], Tensor)
         found[name] = torch.stack(value) if tensors else torch.tensor(value, dtype=torch.float64)
     return found

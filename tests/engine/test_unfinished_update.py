@@ -158,6 +158,18 @@ def test_left_at_any_safe_point_and_gone_on_with_it_is_the_same_update(kind: str
         assert hooks.points.count("update") == counted.points.count("update") - 2 * finished_minibatches
 
 
+def test_a_checkpoint_at_every_safe_point_of_an_update_that_goes_on_changes_nothing(tokenizer: Any) -> None:
+    straight, watched = new_state(tokenizer, "ppo"), new_state(tokenizer, "ppo")
+
+    class Saving(NoHooks):
+        def safe_point(self) -> None:
+            with tempfile.TemporaryDirectory() as folder:
+                save(watched, Path(folder))
+
+    assert update(watched, "ppo", Saving()) == update(straight, "ppo", NoHooks())
+    assert same(everything(watched), everything(straight))
+
+
 def test_left_in_the_minibatch_that_ends_it_by_its_kl_limit_the_update_ends_there_again(tokenizer: Any) -> None:
     steep = OptimizerConfig(lr=3e-2, schedule="constant")
     limited = {"update_kl_limit_nats_per_token": 1e-9, "optimizer": steep}
