@@ -12,11 +12,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from rlhf_sdk.commands import AnyCommand, Resume, send_command
 from rlhf_sdk.discovery import distribution_of, find_plugin
 from rlhf_sdk.files import PRIVATE_FILE, make_private_directory, write_atomically
 from rlhf_sdk.foreign import check_tree
-from rlhf_sdk.liveness import has_process, is_alive, runs_here
+from rlhf_sdk.liveness import is_alive, runs_here
+from rlhf_sdk.pace import AttemptOptions
 from rlhf_sdk.provenance import code_revision, installed_versions
 from rlhf_sdk.references import pin
 from rlhf_sdk.run_dir import RunDir
@@ -27,6 +30,7 @@ from rlhf_sdk.states import ENDED, LIVE, RESUMABLE, State
 from rlhf_sdk.trainer import UserError
 
 START_TIMEOUT_SECONDS = 30.0
+NO_OPTIONS = AttemptOptions()
 
 
 def create_run(
@@ -100,7 +104,7 @@ def _write_new(root: Path, record: RunRecord) -> RunDir:
         raise UserError(f"can't make a run in {root}: {error.strerror}") from error
 
 
-def start(run: RunDir) -> RunStatus:
+def start(run: RunDir, options: AttemptOptions = NO_OPTIONS) -> RunStatus:
     """Starts a run that was created and returns once its shim has reported.
 
     The shim leads a session of its own and inherits no open files, so nothing that happens to the caller or its
@@ -109,32 +113,37 @@ def start(run: RunDir) -> RunStatus:
     state = run.state()
     if state is not State.CREATED:
         raise UserError(f"run {run.id} is {state}, so it can't be started; resume goes on with a run that ended early")
-    return _spawn(run)
+    return _spawn(run, options)
 
 
-def resume(run: RunDir) -> RunStatus | None:
+def resume(run: RunDir, options: AttemptOptions = NO_OPTIONS) -> RunStatus | None:
     """Goes on with a run: a held one is told to (returns None), an ended one gets a new attempt from its newest good
     checkpoint.
 
-    Raises `UserError` for a run that is finished, was never started, or is at work.
+    Raises `UserError` for a run that is finished, was never started, or is at work, and for `options` to a held one.
     """
     state = run.state()
     if state is State.PAUSED:
+        if options != NO_OPTIONS:
+            raise UserError(
+                f"run {run.id} is paused, not ended: --max-time and --checkpoint-every are for a new attempt"
+            )
         send_command(run.commands, Resume())
         return None
     if state not in RESUMABLE:
         raise UserError(f"run {run.id} is {state}: there is nothing to resume")
-    return _spawn(run)
+    return _spawn(run, options)
 
 
-def _spawn(run: RunDir) -> RunStatus:
+def _spawn(run: RunDir, options: AttemptOptions) -> RunStatus:
     check_tree(run.path)
     before = run.status()
     attempt = before.attempt if before else 0
+    encoded = msgspec.json.encode(options).decode()
     log = os.open(run.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, PRIVATE_FILE)
     try:
         shim = subprocess.Popen(
-            [sys.executable, "-P", "-m", "rlhf_sdk.shim", str(run.path.absolute()), str(attempt)],
+            [sys.executable, "-P", "-m", "rlhf_sdk.shim", str(run.path.absolute()), str(attempt), encoded],
             cwd=_working_directory(run),
             stdin=subprocess.DEVNULL,
             stdout=log,
@@ -187,11 +196,6 @@ def send_signal(run: RunDir, number: signal.Signals) -> None:
     os.kill(status.worker.pid, number)
 
 
-def _has_process(run: RunDir) -> bool:
-    status = run.status()
-    return status is not None and has_process(status, run.heartbeat)
-
-
 def verdict(run: RunDir) -> ExitRecord | None:
     """The shim's verdict on the newest attempt, or the worker's own last words if the shim is gone.
 
@@ -199,7 +203,7 @@ def verdict(run: RunDir) -> ExitRecord | None:
     """
     written = run.exit()
     status = run.status()
-    if written is not None or status is None or _has_process(run):
+    if written is not None or status is None or run.evidence().alive:
         return written
     said = run.final_words(status.attempt)
     if said is None:
@@ -221,5 +225,5 @@ def wait(run: RunDir, *, poll_seconds: float = 0.1) -> ExitRecord | None:
         if found is not None:
             return found
         time.sleep(poll_seconds)
-        if state is State.LOST or (state in ENDED and not _has_process(run)):
+        if state is State.LOST or (state in ENDED and not run.evidence().alive):
             return verdict(run)

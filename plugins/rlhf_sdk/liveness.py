@@ -1,5 +1,4 @@
-"""Whether the process of a run is still the one that was started: pid, start time and boot id; on another host the
-age of the heartbeat."""
+"""Whether the process of a run is still the one that was started: pid, start time and boot id."""
 
 from __future__ import annotations
 
@@ -12,8 +11,7 @@ from pathlib import Path
 import psutil
 
 from rlhf_sdk.run_record import ProcessIdentity, RunStatus
-
-STALLED_AFTER_SECONDS = 60.0
+from rlhf_sdk.whereabouts import directory_identity
 
 
 @cache
@@ -54,14 +52,6 @@ def is_alive(identity: ProcessIdentity | None) -> bool:
     return identity is not None and identity_of(identity.pid) == identity
 
 
-def heartbeat_age(heartbeat: Path) -> float | None:
-    """Seconds since the worker last touched the file; None if it never did."""
-    try:
-        return max(0.0, time.time() - heartbeat.stat().st_mtime)
-    except FileNotFoundError:
-        return None
-
-
 class Silence:
     """How long a heartbeat has not moved, by this machine's steady clock: the wall clock may jump."""
 
@@ -82,11 +72,13 @@ def runs_here(status: RunStatus) -> bool:
     return status.host == host_name()
 
 
-def has_process(status: RunStatus, heartbeat: Path) -> bool:
-    """Whether the worker, or the shim that will report on it, is alive."""
+def has_process(status: RunStatus, run: Path) -> bool | None:
+    """Whether the worker, or the shim that will report on it, is alive and serves this very directory, not the one that
+    it was copied from; None for a run of another host."""
     if not runs_here(status):
-        age = heartbeat_age(heartbeat)
-        return age is not None and age < STALLED_AFTER_SECONDS
+        return None
+    if status.directory and status.directory != directory_identity(run):
+        return False
     return status.boot_id == boot_id() and (is_alive(status.worker) or is_alive(status.shim))
 
 

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
 
-from rlhf_sdk.events import Alert, Event, Finished, Sample, StateChanged, decode_event, decode_sample
+from rlhf_sdk.events import Alert, Event, Finished, Sample, decode_event, decode_sample
+from rlhf_sdk.evidence import Evidence, final_words, state_of
 from rlhf_sdk.foreign import check_entries, read_record
-from rlhf_sdk.liveness import STALLED_AFTER_SECONDS, has_process, heartbeat_age
+from rlhf_sdk.liveness import has_process
 from rlhf_sdk.run_record import ExitRecord, Record, RunRecord, RunStatus, decode_record
-from rlhf_sdk.states import ENDED, LIVE, State, known_state
+from rlhf_sdk.states import State
 from rlhf_sdk.tail import Tail, decoded, last_lines
 from rlhf_sdk.trainer import UserError
 
@@ -127,43 +129,23 @@ class RunDir:
 
     def state(self) -> State:
         """The state now: the shim's word, unless the processes tell otherwise (`stalled`, `lost`)."""
-        status, verdict = self.status(), self.exit()
-        if status is None:
-            return State.CREATED
-        if verdict is not None:
-            return verdict.state
-        if status.state in ENDED:
-            return status.state
-        if not has_process(status, self.heartbeat):
-            return self._final_state(status.attempt)
-        said = self._said(status)
-        age = heartbeat_age(self.heartbeat)
-        old = age is not None and age > STALLED_AFTER_SECONDS
-        return State.STALLED if old and said is not State.STARTING else said
+        return state_of(self.evidence())
 
-    def _said(self, status: RunStatus) -> State:
-        """What the worker said last, if that is among its newest events, else what the shim has noted of it."""
-        newest = [event for event in self.last_events(FINAL_WORDS) if event.attempt == status.attempt]
-        states = _states_said(newest)
-        return states[-1] if states and states[-1] in LIVE else status.state
-
-    def _final_state(self, attempt: int) -> State:
-        """Without a shim's verdict: what the worker itself said last."""
-        said = self.final_words(attempt)
-        return said[0] if said else State.LOST
+    def evidence(self) -> Evidence:
+        """What can be seen of the run now."""
+        status = self.status()
+        return Evidence(
+            status=status,
+            verdict=_read(self.exit_file, ExitRecord),
+            events=self.last_events(FINAL_WORDS),
+            heartbeat=self.heartbeat.stat().st_mtime if self.heartbeat.exists() else None,
+            process=has_process(status, self.path) if status else False,
+            now=time.time(),
+        )
 
     def final_words(self, attempt: int) -> tuple[State, Finished] | None:
         """How the worker said that `attempt` ended; None if it was cut off before it could."""
-        events = [event for event in self.last_events(FINAL_WORDS) if event.attempt == attempt]
-        states = _states_said(events)
-        if events and states and states[-1] in ENDED and isinstance(events[-1], Finished):
-            return states[-1], events[-1]
-        return None
-
-
-def _states_said(events: list[Event]) -> list[State]:
-    said = [known_state(event.state) for event in events if isinstance(event, StateChanged)]
-    return [state for state in said if state is not None]
+        return final_words(self.last_events(FINAL_WORDS), attempt)
 
 
 def _read(path: Path, kind: type[Record]) -> Record | None:

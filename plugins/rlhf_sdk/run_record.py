@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from rlhf_sdk.foreign import check_depth
+from rlhf_sdk.pace import AttemptOptions
 from rlhf_sdk.scrubbing import scrub
 from rlhf_sdk.states import State
 from rlhf_sdk.trainer import UserError
@@ -65,7 +66,10 @@ class ProcessIdentity(msgspec.Struct, frozen=True):
 
 
 class RunStatus(msgspec.Struct, frozen=True, kw_only=True):
-    """`status.json`, written by the shim alone; `started` and `time` are Unix seconds."""
+    """`status.json`, written by the shim alone; `started` and `time` are Unix seconds.
+
+    `directory` identifies the directory itself, so that a copy of a run that is alive is not taken as alive.
+    """
 
     schema: int = SCHEMA
     state: State
@@ -76,6 +80,8 @@ class RunStatus(msgspec.Struct, frozen=True, kw_only=True):
     boot_id: str
     shim: ProcessIdentity
     worker: ProcessIdentity | None = None
+    directory: str = ""
+    options: AttemptOptions = AttemptOptions()
     reason: str = ""
 
 

@@ -1,7 +1,7 @@
 """One small parent for each run: starts the worker, samples the machine, and gives the verdict on how it ended.
 
-`python -m rlhf_sdk.shim RUN_DIR NEWEST_ATTEMPT`, started by `launch` as the leader of a session of its own. SIGHUP is
-ignored; SIGTERM, SIGINT, SIGUSR1 and SIGUSR2 are passed on to the worker.
+`python -m rlhf_sdk.shim RUN_DIR NEWEST_ATTEMPT [OPTIONS]`, started by `launch` as the leader of a session of its own.
+SIGHUP is ignored; SIGTERM, SIGINT, SIGUSR1 and SIGUSR2 are passed on to the worker.
 """
 
 from __future__ import annotations
@@ -30,12 +30,14 @@ from rlhf_sdk.files import PRIVATE_FILE, write_atomically
 from rlhf_sdk.journal import LineFile
 from rlhf_sdk.liveness import Silence, boot_id, host_name, identity_of, own_identity
 from rlhf_sdk.machine import Machine, MachineSample
+from rlhf_sdk.pace import AttemptOptions
 from rlhf_sdk.run_dir import RunDir
 from rlhf_sdk.run_record import ExitRecord, RunStatus, encode_record
 from rlhf_sdk.scrubbing import Blotter, own_scrubber, scrub_standard_streams
 from rlhf_sdk.states import LIVE, State, can_become, known_state
 from rlhf_sdk.tail import Tail, last_lines
 from rlhf_sdk.watchdog import Watchdog, newest_checkpoint_bytes
+from rlhf_sdk.whereabouts import Whereabouts, directory_identity
 
 SAMPLE_SECONDS = 1.0
 FOLLOWS_PER_SAMPLE = 5
@@ -54,8 +56,9 @@ class AlreadyStarted(Exception):
 class Shim:
     """Holds the run's lock for as long as it lives."""
 
-    def __init__(self, run: RunDir) -> None:
-        self.run = run
+    def __init__(self, run: RunDir, options: str) -> None:
+        self.run, self._options = run, options
+        self._whereabouts = Whereabouts(run.path)
         self._lock = os.open(run.lock, os.O_WRONLY | os.O_CREAT, PRIVATE_FILE)
         self._ended = threading.Event()
         self._log = Blotter(run.log, own_scrubber())
@@ -80,6 +83,8 @@ class Shim:
             host=host_name(),
             boot_id=boot_id(),
             shim=own_identity(),
+            directory=directory_identity(self.run.path),
+            options=msgspec.json.decode(self._options, type=AttemptOptions),
         )
         self._write_status()
         worker = self._start_worker()
@@ -97,6 +102,7 @@ class Shim:
     def _start_worker(self) -> subprocess.Popen[bytes]:
         command = [sys.executable, "-P", "-m", "rlhf_sdk.worker", str(self.run.path)]
         command += ["--attempt", str(self.status.attempt), "--since", repr(self.status.started)]
+        command += ["--options", self._options]
         worker = subprocess.Popen(command, stdin=subprocess.DEVNULL, process_group=0, env=_environment())
         for number in PASSED_ON:
             signal.signal(number, self._pass_on_to(worker))
@@ -156,6 +162,7 @@ class Shim:
 
     def _give_verdict(self, returncode: int) -> None:
         self._log.blot()
+        self.run = RunDir(self._whereabouts.find() or self.run.path)
         said = self.run.final_words(self.status.attempt)
         verdict = self._verdict(returncode, said)
         if said is None:
@@ -238,7 +245,7 @@ def main() -> None:
     scrub_standard_streams()
     run = RunDir(Path(sys.argv[1]).absolute())
     try:
-        Shim(run).main(after=int(sys.argv[2]))
+        Shim(run, sys.argv[3] if len(sys.argv) > 3 else "{}").main(after=int(sys.argv[2]))
     except AlreadyStarted:
         print(f"run {run.id} was started by somebody else just now", file=sys.stderr)
         raise SystemExit(1) from None

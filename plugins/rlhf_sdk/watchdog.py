@@ -7,7 +7,7 @@ from pathlib import Path
 
 from rlhf_sdk.checkpoints import list_checkpoints
 from rlhf_sdk.events import Alert
-from rlhf_sdk.liveness import STALLED_AFTER_SECONDS
+from rlhf_sdk.evidence import STALLED_AFTER_SECONDS
 from rlhf_sdk.machine import MachineSample
 
 GIB = 2**30

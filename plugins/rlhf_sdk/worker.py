@@ -12,11 +12,13 @@ import faulthandler
 import os
 import signal
 import sys
+import time
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import msgspec
 from msgspec import structs
 
 from rlhf_sdk.config_errors import convert_config
@@ -26,6 +28,7 @@ from rlhf_sdk.events import Alert, Finished, MetricsLogged, Started, StateChange
 from rlhf_sdk.exit_codes import ExitCode
 from rlhf_sdk.journal import Journal, last_attempt
 from rlhf_sdk.live_values import values_to_repeat
+from rlhf_sdk.pace import AttemptOptions, Pace
 from rlhf_sdk.references import resolve
 from rlhf_sdk.reserve import make_reserve, release_reserve
 from rlhf_sdk.run_dir import RunDir
@@ -48,6 +51,7 @@ from rlhf_sdk.worker_requests import Requests
 from rlhf_sdk.worker_run import WorkerRun
 
 PRIVATE_UMASK = 0o077
+NO_OPTIONS = AttemptOptions()
 
 
 class Worker:
@@ -56,10 +60,13 @@ class Worker:
     trainer: Trainer | None = None
     run: WorkerRun | None = None
 
-    def __init__(self, directory: RunDir, *, attempt: int, since: float) -> None:
-        self.directory = directory
+    def __init__(self, directory: RunDir, *, attempt: int, since: float, options: AttemptOptions = NO_OPTIONS) -> None:
+        self.directory, self.options = directory, options
         self.journal = Journal(directory.events_file, directory.samples_file, attempt=attempt)
         self.control = Control(directory.commands, self.journal.event, since=since)
+        if options.max_seconds:
+            already = time.time() - since if since else 0.0
+            self.control.end_after(options.max_seconds, already=already)
 
     def main(self) -> int:
         """Runs to an end of whatever kind, records it, and returns the exit code."""
@@ -90,11 +97,19 @@ class Worker:
             journal=self.journal,
             control=self.control,
         )
-        self.checkpoints = WorkerCheckpoints(self.directory.checkpoints, self.journal, self.run, self.trainer)
+        pace = Pace(self.options)
+        self.checkpoints = WorkerCheckpoints(self.directory.checkpoints, self.journal, self.run, self.trainer, pace)
+        self.run.move = self._move
         try:
             return self._train(spec, self.run, self.trainer)
         except Interrupted as interruption:
             return self._leave(self.run, str(interruption))
+
+    def _move(self, place: Path) -> None:
+        """The run's directory is in another place now."""
+        self.directory = RunDir(place)
+        self.control.move(self.directory.commands)
+        self.checkpoints.move(self.directory.checkpoints)
 
     def _train(self, spec: PluginSpec, run: WorkerRun, trainer: Trainer) -> Verdict:
         self._prepare(spec, run, trainer)
@@ -220,6 +235,7 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("run", type=Path)
     parser.add_argument("--attempt", type=int, help="default: one more than the newest in events.jsonl")
     parser.add_argument("--since", type=float, default=0.0, help="ignore commands given before this Unix time")
+    parser.add_argument("--options", default="{}", help="AttemptOptions as JSON")
     return parser.parse_args(arguments)
 
 
@@ -229,9 +245,10 @@ def main(arguments: list[str] | None = None) -> None:
     scrub_standard_streams()
     faulthandler.enable()
     directory = RunDir(options.run.absolute())
+    attempt_options = msgspec.json.decode(options.options, type=AttemptOptions)
     attempt = options.attempt or last_attempt(directory.events_file) + 1
     try:
-        code = Worker(directory, attempt=attempt, since=options.since).main()
+        code = Worker(directory, attempt=attempt, since=options.since, options=attempt_options).main()
     except OSError as error:
         print(f"the run directory can't be used: {error}", file=sys.stderr)
         code = ExitCode.USER_ERROR

@@ -13,6 +13,7 @@ from rlhf_sdk.events import CheckpointSaved
 from rlhf_sdk.files import make_private_directory
 from rlhf_sdk.journal import Journal
 from rlhf_sdk.live_values import with_value
+from rlhf_sdk.pace import Pace
 from rlhf_sdk.retention import prune, retention_of
 from rlhf_sdk.spelling import nearest
 from rlhf_sdk.trainer import Trainer
@@ -27,8 +28,9 @@ class WorkerCheckpoints:
     `metrics` are those of the step before.
     """
 
-    def __init__(self, directory: Path, journal: Journal, run: WorkerRun, trainer: Trainer) -> None:
+    def __init__(self, directory: Path, journal: Journal, run: WorkerRun, trainer: Trainer, pace: Pace) -> None:
         self._directory, self._journal, self._run, self._trainer = directory, journal, run, trainer
+        self._pace = pace
         self._newest_step: int | None = None
         self._seq = self._sample_seq = 0
         self._told_missing = ""
@@ -60,6 +62,10 @@ class WorkerCheckpoints:
         if self._trainer.runtime is not None:
             self._trainer.runtime.load_rng(checkpoint / RNG)
 
+    def move(self, directory: Path) -> None:
+        """Where checkpoints are written from now on."""
+        self._directory = directory
+
     def begin_step(self) -> None:
         """Remembers what a checkpoint inside the step must keep: random states, numbers of events and samples."""
         self._seq, self._sample_seq = self._journal.seq, self._journal.sample_seq
@@ -67,8 +73,7 @@ class WorkerCheckpoints:
             self._trainer.runtime.remember_rng()
 
     def periodic(self) -> None:
-        every: int = getattr(self._run.config, "checkpoint_every", 0)
-        if every and self._run.step % every == 0:
+        if self._pace.due(self._run.config, self._run.step):
             self.write("periodic")
 
     def write(self, reason: str) -> None:
@@ -91,6 +96,7 @@ class WorkerCheckpoints:
         self._journal.sync()
         saved = write_checkpoint(self._directory, self._run.step, lambda folder: self._fill(folder, finished=finished))
         self._newest_step = self._run.step
+        self._pace.checkpointed()
         size = sum(path.stat().st_size for path in saved.rglob("*") if path.is_file())
         seconds = time.perf_counter() - began
         self._run.emit(CheckpointSaved(name=saved.name, bytes=size, seconds=seconds, reason=reason))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import signal
 import time
 from collections.abc import Callable, Mapping
@@ -34,7 +35,7 @@ class Control:
 
     def __init__(self, commands: Path, acknowledge: Acknowledge, *, since: float) -> None:
         self._commands, self._acknowledge, self._since = commands, acknowledge, since
-        self._polled = 0.0
+        self._polled, self._deadline = 0.0, math.inf
         self._found_there = {path.name for path in pending_files(commands)}
         self._seen: set[str] = set()
         self._suspects: dict[str, float] = {}
@@ -63,6 +64,14 @@ class Control:
         else:
             self.end(Verdict(State.STOPPED, 128 + number, f"stopped by {name}"))
 
+    def end_after(self, seconds: float, *, already: float) -> None:
+        """The attempt ends, with a checkpoint, once it has lasted so long; `already` have passed."""
+        self._deadline = time.monotonic() + seconds - already
+
+    def move(self, commands: Path) -> None:
+        """Where commands are looked for from now on."""
+        self._commands = commands
+
     def end(self, ending: Verdict) -> None:
         """The run must end; the first reason counts."""
         if self.ending is None:
@@ -74,6 +83,8 @@ class Control:
         if now - self._polled < POLL_SECONDS:
             return
         self._polled = now
+        if now >= self._deadline:
+            self.end(Verdict(State.REQUEUED, ExitCode.REQUEUE, "its time (--max-time) is over: run me again"))
         self._take_all()
 
     def _take_all(self) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import signal
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -28,8 +28,9 @@ from rlhf_sdk.memory_monitor import MemoryMonitor
 from rlhf_sdk.phases import Phases
 from rlhf_sdk.run_dir import RunDir
 from rlhf_sdk.states import State
-from rlhf_sdk.trainer import Interrupted, Interruptible, Metrics, PauseListener, Runtime
-from rlhf_sdk.verdict import failed_check_in_words
+from rlhf_sdk.trainer import Interrupted, Interruptible, Metrics, PauseListener, Runtime, UserError
+from rlhf_sdk.verdict import Verdict, failed_check_in_words
+from rlhf_sdk.whereabouts import Whereabouts
 from rlhf_sdk.worker_control import POLL_SECONDS, Control
 
 HEARTBEAT_SECONDS = 1.0
@@ -67,6 +68,8 @@ class WorkerRun:
         self.live_values: dict[str, Any] = {}
         self._undisturbed = False
         self._state = State.STARTING
+        self.move: Callable[[Path], None] = lambda place: None
+        self._whereabouts = Whereabouts(directory.path)
         self._directory, self._journal = directory, journal
         self._held_seconds = 0.0
         self._beat_at = 0.0
@@ -107,13 +110,29 @@ class WorkerRun:
         now = time.monotonic()
         if now - self._beat_at >= HEARTBEAT_SECONDS:
             self._beat_at = now
-            os.utime(self._directory.heartbeat)
+            if self._whereabouts.moved():
+                self._follow()
+            self._directory.heartbeat.touch(mode=PRIVATE_FILE)
 
     def can_leave(self) -> bool:
         """Whether the trainer is in a state that a checkpoint can keep."""
         if self._undisturbed:
             return False
         return not self.inside_step or (self.interruptible is not None and self.interruptible.can_leave())
+
+    def _follow(self) -> None:
+        """The directory was moved: what is left of the run goes into the new place, up to a checkpoint.
+
+        Raises `UserError` if it is gone.
+        """
+        before, place = self._whereabouts.path, self._whereabouts.find()
+        if place is None:
+            raise UserError(f"the run directory {before} is gone: deleted, or moved to another file system")
+        message = f"the run directory was moved while it lived, from {before} to {place}"
+        self._whereabouts.path, self._directory = place, RunDir(place)
+        self.move(place)
+        self.control.end(Verdict(State.STOPPED, 128 + signal.SIGTERM, f"stopped: {message}"))
+        self.alert("warning", "moved", message, "`rlhf resume` goes on with it where it is now")
 
     def safe_point(self) -> None:
         """Does what was asked for; what needs a checkpoint waits until `can_leave`.

@@ -15,6 +15,7 @@ import pytest
 from rlhf_sdk import launch, liveness
 from rlhf_sdk.checkpoints import write_checkpoint
 from rlhf_sdk.events import Note, Sample
+from rlhf_sdk.evidence import STALLED_AFTER_SECONDS
 from rlhf_sdk.files import write_atomically
 from rlhf_sdk.journal import Journal, last_attempt
 from rlhf_sdk.references import map_strings, pin, resolve
@@ -165,7 +166,7 @@ def test_on_another_host_the_heartbeat_decides(tmp_path: Path) -> None:
     assert run.state() is State.LOST
     run.heartbeat.touch()
     assert run.state() is State.RUNNING
-    os.utime(run.heartbeat, (0, time.time() - 2 * liveness.STALLED_AFTER_SECONDS))
+    os.utime(run.heartbeat, (0, time.time() - 2 * STALLED_AFTER_SECONDS))
     assert run.state() is State.LOST
 
 
@@ -173,7 +174,7 @@ def test_alive_with_an_old_heartbeat_is_stalled(tmp_path: Path) -> None:
     run = new_run(tmp_path, "a")
     run.status_file.write_bytes(encode_record(status_of(liveness.own_identity())))
     run.heartbeat.touch()
-    os.utime(run.heartbeat, (0, time.time() - 2 * liveness.STALLED_AFTER_SECONDS))
+    os.utime(run.heartbeat, (0, time.time() - 2 * STALLED_AFTER_SECONDS))
     assert run.state() is State.STALLED
 
 

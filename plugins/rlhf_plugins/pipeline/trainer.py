@@ -14,6 +14,7 @@ from rlhf_sdk import launch
 from rlhf_sdk.commands import AnyCommand, Pause, Resume, Stop
 from rlhf_sdk.events import Event, MetricsLogged, Started
 from rlhf_sdk.exit_codes import ExitCode
+from rlhf_sdk.pace import AttemptOptions
 from rlhf_sdk.run_dir import RunDir
 from rlhf_sdk.run_record import ExitRecord
 from rlhf_sdk.states import RESUMABLE, State
@@ -81,9 +82,11 @@ class PipelineTrainer:
         child = self.child = self._find_child(stage) or self._create_child(stage)
         state = child.state()
         if state is State.CREATED:
-            launch.start(child)
-        elif state in RESUMABLE or state is State.PAUSED:
+            launch.start(child, self._options())
+        elif state is State.PAUSED:
             launch.resume(child)
+        elif state in RESUMABLE:
+            launch.resume(child, self._options())
         try:
             verdict = self._wait(stage, child)
         except Interrupted:
@@ -92,6 +95,11 @@ class PipelineTrainer:
         finally:
             self.child = None
         return self._finished(stage, child, verdict)
+
+    def _options(self) -> AttemptOptions:
+        """Stages checkpoint as often as their pipeline was told to; its end, in time, is theirs."""
+        status = self.directory.status()
+        return msgspec.structs.replace(status.options, max_seconds=0.0) if status else AttemptOptions()
 
     def _find_child(self, stage: str) -> RunDir | None:
         """The stage's run, if an earlier attempt at this pipeline made it."""

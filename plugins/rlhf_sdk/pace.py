@@ -1,0 +1,37 @@
+"""What an attempt was started with beside the config: how long it may last, how often it checkpoints."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import msgspec
+
+
+class AttemptOptions(msgspec.Struct, frozen=True, kw_only=True):
+    """`--max-time` and `--checkpoint-every`, in seconds or steps; 0: not given.
+
+    After `max_seconds` the attempt checkpoints and ends as requeued, exit code 75.
+    """
+
+    max_seconds: float = 0.0
+    checkpoint_steps: int = 0
+    checkpoint_seconds: float = 0.0
+
+
+class Pace:
+    """When a checkpoint is due: as the attempt's options say, else as `checkpoint_every` of the config does."""
+
+    def __init__(self, options: AttemptOptions) -> None:
+        self._options = options
+        self._newest = time.monotonic()
+
+    def checkpointed(self) -> None:
+        self._newest = time.monotonic()
+
+    def due(self, config: Any, step: int) -> bool:
+        """After `step`, the one that was just finished."""
+        if self._options.checkpoint_seconds:
+            return time.monotonic() - self._newest >= self._options.checkpoint_seconds
+        every: int = self._options.checkpoint_steps or getattr(config, "checkpoint_every", 0)
+        return bool(every) and step % every == 0
