@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from rlhf_console.cli import catalogue, checking, control, look, planning, start
+from rlhf_console.cli import catalogue, checking, control, look, memory, planning, start
 from rlhf_console.printable import make_streams_printable, printable
 from rlhf_sdk.exit_codes import ExitCode
 from rlhf_sdk.trainer import UserError
@@ -52,6 +52,7 @@ VERBS: dict[str, Callable[..., None]] = {
     **planning.VERBS,
     **checking.VERBS,
     **look.VERBS,
+    **memory.VERBS,
     **control.VERBS,
     **catalogue.VERBS,
 }

@@ -15,6 +15,7 @@ from rlhf_sdk.events import (
     CommandAcknowledged,
     Event,
     Finished,
+    MemoryTable,
     MetricsLogged,
     Note,
     PhaseEnded,
@@ -23,6 +24,7 @@ from rlhf_sdk.events import (
     Started,
     StateChanged,
 )
+from rlhf_sdk.phases import PEAKS
 
 RECENT_STEPS = 20
 
@@ -54,11 +56,16 @@ class Series:
 
 @dataclass
 class Phase:
-    """Seconds spent in a phase, over all steps and the last time, and the memory in bytes at its last end."""
+    """Seconds spent in a phase, over all steps and the last time; how often it ended.
+
+    `memory` is in bytes, of the last time; `highest` has the highest of the peaks.
+    """
 
     total_seconds: float = 0.0
     last_seconds: float = 0.0
+    times: int = 0
     memory: dict[str, int] = field(default_factory=dict)
+    highest: dict[str, int] = field(default_factory=dict)
 
 
 @dataclass
@@ -80,6 +87,7 @@ class RunSummary:
     metrics: dict[str, Series] = field(default_factory=dict)
     step_seconds: list[float] = field(default_factory=list)
     memory: Series = field(default_factory=Series)
+    memory_table: MemoryTable | None = None
     phases: dict[str, Phase] = field(default_factory=dict)
     phase: str = ""
     progress: Progress | None = None
@@ -129,6 +137,8 @@ def _take(summary: RunSummary, event: Event) -> None:
             _log(summary, event)
         case PhaseEnded():
             _end_phase(summary, event)
+        case MemoryTable():
+            summary.memory_table = event
         case Progress():
             summary.progress = event
         case Alert():
@@ -174,8 +184,11 @@ def _end_phase(summary: RunSummary, event: PhaseEnded) -> None:
     phase = summary.phases.setdefault(event.name, Phase())
     phase.total_seconds += event.seconds
     phase.last_seconds, phase.memory = event.seconds, event.memory
+    phase.times += event.count
+    for name in filter(event.memory.__contains__, PEAKS):
+        phase.highest[name] = max(phase.highest.get(name, 0), event.memory[name])
     summary.phase = event.name
-    used = event.memory.get("peak") or event.memory.get("rss")
+    used = event.memory.get("peak") or event.memory.get("rss_peak") or event.memory.get("rss")
     if used:
         highest = max(used, summary.memory.values[-1]) if summary.memory.steps[-1:] == [event.step] else used
         summary.memory.add(event.step, float(highest), event.time)
