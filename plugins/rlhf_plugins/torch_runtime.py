@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import platform
 import random
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+import transformers
 from safetensors.torch import load_file, save_file
 
 from rlhf_engine.config import ReleaseCache
@@ -24,6 +26,7 @@ class TorchRuntime:
 
     def __init__(self) -> None:
         self._process = ProcessMemory()
+        self._device = torch.device("cpu")
         self._cuda: CudaMemory | None = None
         self._release_cache: ReleaseCache = "auto"
 
@@ -60,6 +63,7 @@ class TorchRuntime:
 
     def use(self, device: torch.device, release_cache: ReleaseCache) -> None:
         """From now on memory is that of `device`."""
+        self._device = device
         self._cuda = CudaMemory(device) if device.type == "cuda" else None
         self._release_cache = release_cache
 
@@ -91,3 +95,13 @@ class TorchRuntime:
 
     def is_out_of_memory(self, error: BaseException) -> bool:
         return is_out_of_memory(error)
+
+    def environment(self) -> dict[str, str]:
+        on_gpu = self._device.type == "cuda"
+        return {
+            "device": torch.cuda.get_device_name(self._device) if on_gpu else str(self._device),
+            "processor": f"{platform.machine()} {torch.backends.cpu.get_cpu_capability()}",
+            "threads": str(torch.get_num_threads()),
+            "torch": str(torch.__version__),
+            "transformers": transformers.__version__,
+        }

@@ -42,7 +42,7 @@ class WorkerState(msgspec.Struct, frozen=True, kw_only=True):
     """`worker.json`: what the worker itself must remember; `seq` is that of the last event before the checkpoint.
 
     `finished` says that nothing is left to do after it; `live_values` has the dotted keys that were set until then;
-    `metrics` are those of its last step (None: not finite).
+    `metrics` are those of its last step (None: not finite); `environment` has device, versions and thread count.
     """
 
     schema: int = SCHEMA
@@ -53,6 +53,7 @@ class WorkerState(msgspec.Struct, frozen=True, kw_only=True):
     finished: bool = False
     live_values: dict[str, Any] = {}
     metrics: Mapping[str, float | None] = {}
+    environment: dict[str, str] = {}
 
 
 class _Versioned(msgspec.Struct):

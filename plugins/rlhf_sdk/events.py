@@ -260,10 +260,13 @@ def _restore_numbers(fields: dict[str, Any]) -> dict[str, Any]:
 def decode_event(line: bytes | str) -> Event:
     """The event of one line.
 
-    Raises `ValueError` if the line is not a JSON object; unknown kinds and ill-typed fields of known kinds
-    come back as `UnknownEvent`.
+    Raises `ValueError` if the line is not a JSON object; unknown kinds, ill-typed fields of known kinds and
+    events of a newer schema, whose meaning may be another, come back as `UnknownEvent`.
     """
     fields = msgspec.json.decode(line, type=dict[str, Any])
+    schema = fields.get("schema", SCHEMA)
+    if isinstance(schema, int) and schema > SCHEMA:
+        return _unknown_event(fields)
     try:
         event: Event = msgspec.convert(_restore_numbers(fields), type=AnyEvent)
         return event

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import msgspec
 
-from rlhf_sdk.events import Event, Sample, encode_line
+from rlhf_sdk.events import SCHEMA, Event, Sample, encode_line
 from rlhf_sdk.files import PRIVATE_FILE
 from rlhf_sdk.tail import decoded, last_lines
+from rlhf_sdk.trainer import UserError
 
 _LOOK_BACK = 20
 _BLOCK = 64 << 10
@@ -61,6 +62,14 @@ class Journal:
         self._events, self._samples = LineFile(events), LineFile(samples)
         self.seq = _last_seq(events)
         self.sample_seq = _last_seq(samples)
+        self._found_schema = max((line.schema for line in _newest(events)), default=SCHEMA)
+
+    def refuse_newer(self) -> None:
+        """Raises `UserError` if a newer version wrote events before this attempt began."""
+        if self._found_schema > SCHEMA:
+            raise UserError(
+                f"events.jsonl has schema {self._found_schema}; this version reads up to {SCHEMA}: upgrade rlhf-console"
+            )
 
     def event(self, event: Event) -> None:
         self.seq += 1
@@ -89,6 +98,7 @@ class Journal:
 class _Numbered(msgspec.Struct):
     seq: int
     attempt: int = 0
+    schema: int = SCHEMA
 
 
 def last_attempt(events: Path) -> int:

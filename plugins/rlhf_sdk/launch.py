@@ -158,7 +158,7 @@ def _spawn(run: RunDir, options: AttemptOptions) -> RunStatus:
 
 def _working_directory(run: RunDir) -> str | None:
     recorded = run.record().cwd
-    return recorded if Path(recorded).is_dir() else None
+    return recorded if recorded and Path(recorded).is_dir() else None
 
 
 def _wait_for_report(run: RunDir, shim: subprocess.Popen[bytes], *, after_attempt: int) -> RunStatus:

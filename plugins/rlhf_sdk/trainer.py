@@ -98,6 +98,9 @@ class Runtime(Protocol):
 
     def is_out_of_memory(self, error: BaseException) -> bool: ...
 
+    def environment(self) -> dict[str, str]:
+        """Device, versions of libraries, thread count: what else the bits of a result depend on, once set up."""
+
 
 class Trainer(Protocol):
     """One run of an algorithm. Built without arguments, in the worker process only."""

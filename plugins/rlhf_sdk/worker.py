@@ -85,6 +85,7 @@ class Worker:
         return verdict.exit_code
 
     def _attempt(self) -> Verdict:
+        self.journal.refuse_newer()
         record = self.directory.record()
         spec = load_spec(record.plugin)
         config = convert_config(resolve(self.directory.root, record.config), spec.config)

@@ -9,6 +9,7 @@ from pathlib import Path
 import msgspec
 
 from rlhf_sdk.checkpoints import STATE_FILE, WorkerState, clean_leftovers, latest_good, read_state, write_checkpoint
+from rlhf_sdk.environment import differences, environment_of
 from rlhf_sdk.events import CheckpointSaved
 from rlhf_sdk.files import make_private_directory
 from rlhf_sdk.journal import Journal
@@ -36,6 +37,7 @@ class WorkerCheckpoints:
         self._told_missing = ""
         self.finished = False
         self.metrics: Mapping[str, float | None] = {}
+        self._environment_then: Mapping[str, str] = {}
         self.resumed_seq = self.resumed_sample_seq = 0
 
     def find(self) -> Path | None:
@@ -47,7 +49,7 @@ class WorkerCheckpoints:
             self._run.alert("warning", "checkpoint_damaged", f"{name} is damaged ({problem}): the run {instead}")
         if found is not None:
             state = read_state(found)
-            self.metrics = state.metrics
+            self.metrics, self._environment_then = state.metrics, state.environment
             self._journal.step, self.finished = state.step, state.finished
             self._newest_step = state.step
             self.resumed_seq, self.resumed_sample_seq = state.seq, state.sample_seq
@@ -61,6 +63,10 @@ class WorkerCheckpoints:
         self._trainer.load(checkpoint)
         if self._trainer.runtime is not None:
             self._trainer.runtime.load_rng(checkpoint / RNG)
+        differing = differences(environment_of(self._trainer.runtime), self._environment_then)
+        if differing:
+            message = f"goes on from {checkpoint.name} with {', '.join(differing)}: not to the same bits"
+            self._run.alert("warning", "resume_not_exact", message, "the result is as good; only it can't be repeated")
 
     def move(self, directory: Path) -> None:
         """Where checkpoints are written from now on."""
@@ -128,5 +134,6 @@ class WorkerCheckpoints:
             finished=finished,
             live_values=self._run.live_values,
             metrics=self.metrics,
+            environment=environment_of(self._trainer.runtime),
         )
         (folder / STATE_FILE).write_bytes(msgspec.json.encode(state))

@@ -38,6 +38,9 @@ class SyntheticDevice:
     def reset_peak(self) -> None:
         self.peak = self.level
 
+    def environment(self) -> dict[str, str]:
+        return {}
+
     def is_out_of_memory(self, error: BaseException) -> bool:
         return False
 

@@ -31,6 +31,9 @@ class Device:
     def memory_snapshot(self) -> dict[str, Any]:
         return {"segments": [[GIB, "free"]]}
 
+    def environment(self) -> dict[str, str]:
+        return {}
+
     def is_out_of_memory(self, error: BaseException) -> bool:
         return True
 

@@ -49,6 +49,9 @@ class Device:
     def reset_peak(self) -> None:
         self.peak = self.now
 
+    def environment(self) -> dict[str, str]:
+        return {}
+
     def is_out_of_memory(self, error: BaseException) -> bool:
         return "full" in str(error)
 
