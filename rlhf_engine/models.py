@@ -103,7 +103,7 @@ def read_model_config(config: ModelConfig, key: str) -> Any:
     if config.revision and Path(config.path).exists():
         raise ConfigError(f"{key}.revision: {config.revision!r} is for a hub's model; {config.path!r} is a directory")
     try:
-        return AutoConfig.from_pretrained(config.path, revision=config.revision or None)
+        return AutoConfig.from_pretrained(config.path, revision=config.revision or None, trust_remote_code=False)
     except (OSError, ValueError) as error:
         raise _load_error(config, key, error) from None
 
@@ -168,6 +168,8 @@ def load_policy(
 def load_pretrained(kind: Any, config: ModelConfig, hf_config: Any, key: str) -> tuple[Any, set[str]]:
     """The fp32 model at `config.path`, and the names of weights that it does not have (a scalar head's only).
 
+    Only safetensors are read, and no code that lies beside them is run: a pickle or a script could do anything.
+
     Raises ConfigError, naming `key`, where it can't be loaded or is of another architecture.
     """
     try:
@@ -178,6 +180,8 @@ def load_pretrained(kind: Any, config: ModelConfig, hf_config: Any, key: str) ->
             dtype=torch.float32,
             attn_implementation=config.attention,
             output_loading_info=True,
+            use_safetensors=True,
+            trust_remote_code=False,
         )
     except (OSError, ValueError, RuntimeError) as error:
         raise _load_error(config, key, error) from None

@@ -12,7 +12,9 @@ from typing import Any
 
 import msgspec
 
+from rlhf_sdk.bounds import is_within, read_record
 from rlhf_sdk.files import PRIVATE_FILE, make_private_directory, sync_directory
+from rlhf_sdk.foreign import check_tree
 from rlhf_sdk.trainer import UserError
 
 SCHEMA = 1
@@ -161,13 +163,18 @@ def damage(checkpoint: Path, *, contents: bool = True) -> str | None:
     Compares sizes and hashes, which reads every byte; without `contents` the hashes of small files alone.
     """
     try:
-        manifest = msgspec.json.decode((checkpoint / MANIFEST).read_bytes(), type=Manifest)
+        check_tree(checkpoint)
+        manifest = msgspec.json.decode(read_record(checkpoint / MANIFEST), type=Manifest)
     except FileNotFoundError:
         return f"{MANIFEST} is missing"
-    except ValueError as error:
+    except (UserError, OSError) as error:
+        return str(error)
+    except (ValueError, RecursionError) as error:
         return f"{MANIFEST} is damaged: {error}"
     for name, entry in manifest.files.items():
         path = checkpoint / name
+        if not is_within(name):
+            return f"{MANIFEST} is damaged: {name!r} lies elsewhere"
         if not path.is_file():
             return f"{name} is missing"
         if path.stat().st_size != entry.size:

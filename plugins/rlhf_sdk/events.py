@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 import msgspec
 
+from rlhf_sdk.bounds import check_depth
 from rlhf_sdk.scrubbing import scrub
 
 SCHEMA = 1
@@ -260,10 +261,11 @@ def _restore_numbers(fields: dict[str, Any]) -> dict[str, Any]:
 def decode_event(line: bytes | str) -> Event:
     """The event of one line.
 
-    Raises `ValueError` if the line is not a JSON object; unknown kinds, ill-typed fields of known kinds and
-    events of a newer schema, whose meaning may be another, come back as `UnknownEvent`.
+    Raises `ValueError` if the line is not a JSON object or is nested too deep; unknown kinds, ill-typed fields of known
+    kinds and events of a newer schema, whose meaning may be another, come back as `UnknownEvent`.
     """
     fields = msgspec.json.decode(line, type=dict[str, Any])
+    check_depth(fields)
     schema = fields.get("schema", SCHEMA)
     if isinstance(schema, int) and schema > SCHEMA:
         return _unknown_event(fields)

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import msgspec
 
+from rlhf_sdk.bounds import read_record
 from rlhf_sdk.events import Alert, Event, Finished, Sample, decode_event, decode_sample
 from rlhf_sdk.evidence import Evidence, final_words, state_of
-from rlhf_sdk.foreign import check_entries, read_record
+from rlhf_sdk.foreign import check_entries
 from rlhf_sdk.liveness import has_process
 from rlhf_sdk.run_record import ExitRecord, Record, RunRecord, RunStatus, decode_record
 from rlhf_sdk.states import State

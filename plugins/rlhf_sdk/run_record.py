@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from rlhf_sdk.foreign import check_depth
+from rlhf_sdk.bounds import check_depth
 from rlhf_sdk.pace import AttemptOptions
 from rlhf_sdk.scrubbing import scrub
 from rlhf_sdk.states import State

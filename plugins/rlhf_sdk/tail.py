@@ -8,7 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Generic, TypeVar
 
-from rlhf_sdk.foreign import LINE_BYTES, open_plain
+from rlhf_sdk.bounds import LINE_BYTES, open_plain
 
 CHUNK = 4 << 20
 BLOCK = 64 << 10
@@ -42,8 +42,18 @@ class Tail(Generic[Item]):
 
     def __iter__(self) -> Iterator[Item]:
         """All items up to the end of the file as it is now."""
-        while items := self.read():
-            yield from items
+        before = -1
+        while before != self._offset:
+            before = self._offset
+            yield from self.read()
+
+    def skip(self) -> None:
+        """Leaves out all that is complete by now."""
+        try:
+            with os.fdopen(open_plain(self.path), "rb") as stream:
+                self._offset, self._inode = end_of_lines(stream.fileno()), os.fstat(stream.fileno()).st_ino
+        except FileNotFoundError:
+            return
 
     def _new_lines(self, descriptor: int) -> list[bytes]:
         status = os.fstat(descriptor)
@@ -66,6 +76,36 @@ def decoded(lines: Iterable[bytes], decode: Callable[[bytes], Item]) -> Iterator
     for line in lines:
         with suppress(ValueError, RecursionError):
             yield decode(line)
+
+
+def end_of_lines(descriptor: int) -> int:
+    """Where the last complete line of a file ends."""
+    end = os.fstat(descriptor).st_size
+    while end > 0:
+        start = max(0, end - BLOCK)
+        newline = os.pread(descriptor, end - start, start).rfind(b"\n")
+        if newline >= 0:
+            return start + newline + 1
+        end = start
+    return 0
+
+
+def newest_first(path: Path) -> Iterator[bytes]:
+    """Complete lines from the last to the first, read from the end in blocks; lines that are too long are left out."""
+    try:
+        descriptor = open_plain(path)
+    except FileNotFoundError:
+        return
+    with os.fdopen(descriptor, "rb"):
+        end, unfinished, too_long = end_of_lines(descriptor) - 1, b"", False
+        while end > 0:
+            start = max(0, end - max(BLOCK, len(unfinished)))
+            first, *lines = (os.pread(descriptor, end - start, start) + unfinished).split(b"\n")
+            yield from reversed(lines[:-1] if too_long else lines)
+            too_long = len(first) > LINE_BYTES or (too_long and not lines)
+            unfinished, end = b"" if too_long else first, start
+        if unfinished:
+            yield unfinished
 
 
 def last_lines(path: Path, count: int) -> list[bytes]:

@@ -39,7 +39,7 @@ def _from_path(path: str) -> PreTrainedTokenizerBase:
     try:
         if file.exists() and not (file.parent / "tokenizer_config.json").exists():
             return PreTrainedTokenizerFast(tokenizer_file=str(file))
-        tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(path)
+        tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(path, trust_remote_code=False)
     except Exception as error:  # the tokenizers library raises nothing narrower
         if Path(path).exists():
             reason = str(error).splitlines()[0]

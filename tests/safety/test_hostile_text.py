@@ -1,4 +1,4 @@
-"""Text from models, data, plugins and other people's run directories steers no terminal (real processes, a real pty)."""
+"""Text from models, data, plugins and other people's run directories steers no terminal: real processes on a pty."""
 
 from __future__ import annotations
 
