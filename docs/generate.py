@@ -25,7 +25,8 @@ OPTIONS_INTRODUCTION = """# Options
 
 Every key of every built-in plugin's config, what is allowed, and the default. This page is written by `make docs` from
 the config types; `rlhf config PLUGIN` prints the same for any installed plugin. Set a key in a
-[profile](profiles.md), or with `--set STAGE.KEY=VALUE`, such as `--set ppo.kl_coef=0.02`.
+[profile](profiles.md), or with `--set STAGE.KEY=VALUE`, such as `--set ppo.kl_coef=0.02`. Keys that are marked (live)
+can be changed while the run lives: `rlhf set RUN kl_coef=0.02`.
 
 Sources: Ziegler et al. 2019 (arXiv:1909.08593), Stiennon et al. 2020 (arXiv:2009.01325), Huang et al. 2024
 (arXiv:2403.17031).
@@ -70,7 +71,8 @@ def cells(*texts: str) -> str:
 def option_row(option: Option) -> str:
     """One key of a config."""
     default = "must be set" if option.required else f"`{json.dumps(option.default)}`"
-    return cells(f"`{option.key}`", option.allowed, default, option.description, option.source)
+    description = f"{option.description} (live)" if option.live else option.description
+    return cells(f"`{option.key}`", option.allowed, default, description, option.source)
 
 
 def plugin_section(spec: PluginSpec) -> str:

@@ -146,11 +146,12 @@ def parse_settings(settings: Iterable[str], stages: Iterable[str]) -> dict[str, 
             raise UserError(
                 f"--set {setting!r}: no stage {stage!r}; there is {', '.join(known)}.{nearest(stage, known)}"
             )
-        _put(parsed.setdefault(stage, {}), path, _value(text.strip()))
+        _put(parsed.setdefault(stage, {}), path, parse_value(text.strip()))
     return parsed
 
 
-def _value(text: str) -> Any:
+def parse_value(text: str) -> Any:
+    """A TOML value; what is not valid TOML is text."""
     try:
         return tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:

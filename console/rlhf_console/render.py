@@ -10,7 +10,7 @@ from contextlib import suppress
 from typing import Any
 
 from rlhf_console.printable import printable
-from rlhf_sdk.events import Check
+from rlhf_sdk.events import Check, Sample
 
 UNITS = ((86400, "d"), (3600, "h"), (60, "min"), (1, "s"))
 
@@ -120,3 +120,18 @@ def _wrapped(label: str, text: str, width: int) -> str:
     one_line = " ".join(printable(text, keep_newlines=True).split())
     head = f"  {printable(label):<10} "
     return textwrap.fill(one_line, width, initial_indent=head, subsequent_indent=" " * len(head))
+
+
+def sample_text(sample: Sample) -> str:
+    """Where it is from and its figures, then prompt, reference and response, a line each."""
+    figures = "  ".join(f"{printable(name)} {number(value)}" for name, value in sample.metrics.items())
+    end = "" if sample.ended else "  (no EOS)"
+    parts = [f"step {sample.step}  {printable(sample.tag)} #{sample.index}  {figures}{end}"]
+    parts.append(f"  prompt     {_one_line(sample.prompt)}")
+    if sample.reference is not None:
+        parts.append(f"  reference  {_one_line(sample.reference)}")
+    return "\n".join([*parts, f"  response   {_one_line(sample.response)}"])
+
+
+def _one_line(text: str) -> str:
+    return printable(" ".join(text.split()))

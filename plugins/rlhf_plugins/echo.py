@@ -20,7 +20,7 @@ LIVE = {"live": True}
 class EchoConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Says the same thing again."""
 
-    text: Annotated[str, Meta(min_length=1, description="what to say")] = "hello"
+    text: Annotated[str, Meta(min_length=1, description="what to say", extra=LIVE)] = "hello"
     steps: Annotated[int, Meta(ge=1, description="how often")] = 10
     delay_seconds: Annotated[float, Meta(ge=0, description="how long a step takes", extra=LIVE)] = 0.0
     weight: Annotated[float, Meta(ge=0, le=10, description="what a score is multiplied by", extra=LIVE)] = 1.0

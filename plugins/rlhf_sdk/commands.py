@@ -65,9 +65,17 @@ AnyCommand = Stop | Checkpoint | Pause | Resume | SampleNow | SetValue
 def send_command(directory: Path, command: AnyCommand) -> str:
     """Leaves `command` in a run's `commands` folder and returns its id, which the acknowledging event repeats."""
     make_private_directory(directory)
-    path = directory / f"{int(command.time * 1e9):020d}-{command.id}.json"
-    write_atomically(path, msgspec.json.encode(command), durable=False)
+    write_atomically(directory / _file_name(command), msgspec.json.encode(command), durable=False)
     return command.id
+
+
+def withdraw_command(directory: Path, command: AnyCommand) -> None:
+    """Takes back a command that nobody has read, so that no later attempt finds it."""
+    (directory / _file_name(command)).unlink(missing_ok=True)
+
+
+def _file_name(command: AnyCommand) -> str:
+    return f"{int(command.time * 1e9):020d}-{command.id}.json"
 
 
 def pending_files(directory: Path) -> list[Path]:

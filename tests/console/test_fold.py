@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from rlhf_console.printable import printable
 from rlhf_console.render import duration, folded, number, result, table
 from rlhf_console.runs.fold import RunSummary, fold
-from rlhf_sdk.events import CheckpointSaved, Event, MetricsLogged, PhaseEnded, Started
+from rlhf_sdk.events import CheckpointSaved, Event, MetricsLogged, PhaseEnded, Started, ValueSet
 
 
 def logged(step: int, value: float, attempt: int = 1) -> Event:
@@ -24,6 +24,22 @@ def test_a_new_attempt_supersedes_what_came_after_its_checkpoint() -> None:
     assert [checkpoint.name for checkpoint in summary.checkpoints] == ["step-00000002"]
     assert summary.attempt == 2
     assert summary.eta_seconds == 4.0
+
+
+def test_values_set_after_the_checkpoint_count_when_they_are_set_again() -> None:
+    def change(step: int, seq: int, *, again: bool = False) -> Event:
+        return ValueSet(key="lr", value=step, previous=0, step=step, seq=seq, again=again)
+
+    first = [Started(plugin="p", total_steps=6), change(1, 5), change(3, 9)]
+    resumed = Started(plugin="p", total_steps=6, step=2, attempt=2, resumed_seq=7)
+    assert [value.seq for value in fold(RunSummary(), [*first, resumed]).values_set] == [5]
+    again = fold(RunSummary(), [*first, resumed, change(3, 12, again=True)])
+    assert [value.seq for value in again.values_set] == [5, 12]
+
+
+def test_a_checkpoint_inside_a_step_takes_the_place_of_the_one_at_its_beginning() -> None:
+    saved = [CheckpointSaved(name="step-00000002", bytes=size, seconds=0.1, step=2) for size in (1, 9)]
+    assert [checkpoint.bytes for checkpoint in fold(RunSummary(), saved).checkpoints] == [9]
 
 
 @given(st.lists(st.tuples(st.integers(1, 9), st.floats(-5, 5)), max_size=30), st.integers(0, 30))

@@ -56,11 +56,13 @@ def config(
     if as_json:
         print_json(options)
         return
-    columns = ["key", "allowed", "default", "description", "source"]
+    columns = ["key", "allowed", "default", "live", "description", "source"]
     typer.echo(table(columns, [[_cell(option.get(column)) for column in columns] for option in options]))
 
 
 def _cell(value: Any) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
     return "" if value is None else str(value)
 
 

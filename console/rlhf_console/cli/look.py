@@ -15,7 +15,7 @@ from rlhf_console.cli.watching import PlainLines, display, follow
 from rlhf_console.headlines import headline
 from rlhf_console.printable import printable
 from rlhf_console.profiles import flatten
-from rlhf_console.render import duration, lights, number, result, size, table
+from rlhf_console.render import duration, lights, number, result, sample_text, size, table
 from rlhf_console.runs.store import LiveRun, children_of, find, open_runs, unreadable_runs
 from rlhf_sdk.events import Sample
 from rlhf_sdk.run_root import run_root
@@ -81,6 +81,7 @@ def show(run: RunArgument, runs: RunsOption = "", as_json: JsonOption = False) -
             "checks": [msgspec.to_builtins(check) for check in shown.summary.checks.values()],
             "checkpoints": [saved.name for saved in shown.summary.checkpoints],
             "alerts": [msgspec.to_builtins(alert) for alert in shown.summary.alerts],
+            "values_set": [msgspec.to_builtins(change) for change in shown.summary.values_set],
             "notes": shown.summary.notes,
             "stages": [_overview(child) for child in children],
         }
@@ -145,9 +146,12 @@ def _results(run: LiveRun) -> str:
 
 
 def _config(run: LiveRun) -> str:
-    origins = run.record.provenance
-    rows = [[key, number(value), origins.get(key, "")] for key, value in flatten(run.record.config).items()]
-    return table(["config", "value", "from"], rows)
+    """The values as they are now, and where each came from."""
+    values, origins = flatten(run.record.config), dict(run.record.provenance)
+    for change in run.summary.values_set:
+        values[change.key] = change.value
+        origins[change.key] = f"rlhf set, after step {change.step}"
+    return table(["config", "value", "from"], [[key, number(v), origins.get(key, "")] for key, v in values.items()])
 
 
 def watch(
@@ -211,27 +215,13 @@ def samples(
         print_json([msgspec.to_builtins(sample) for sample in found])
         return
     for sample in found:
-        typer.echo(_sample(sample) + "\n")
+        typer.echo(sample_text(sample) + "\n")
 
 
 def _newest(run: LiveRun, step: int | None, tag: str) -> list[Sample]:
     """The samples asked for; one that a later attempt made again is taken from there."""
     wanted = (s for s in run.directory.samples() if s.tag.startswith(tag) and step in (None, s.step))
-    return list({(sample.step, sample.tag, sample.index): sample for sample in wanted}.values())
-
-
-def _sample(sample: Sample) -> str:
-    figures = "  ".join(f"{printable(name)} {number(value)}" for name, value in sample.metrics.items())
-    end = "" if sample.ended else "  (no EOS)"
-    parts = [f"step {sample.step}  {printable(sample.tag)} #{sample.index}  {figures}{end}"]
-    parts.append(f"  prompt     {_one_line(sample.prompt)}")
-    if sample.reference is not None:
-        parts.append(f"  reference  {_one_line(sample.reference)}")
-    return "\n".join([*parts, f"  response   {_one_line(sample.response)}"])
-
-
-def _one_line(text: str) -> str:
-    return printable(" ".join(text.split()))
+    return list({(sample.step, sample.tag, sample.index, sample.prompt): sample for sample in wanted}.values())
 
 
 VERBS: dict[str, Callable[..., None]] = {

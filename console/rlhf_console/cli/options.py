@@ -16,6 +16,23 @@ from rlhf_sdk.notify import ENVIRONMENT, check_address, masked
 RunsOption = Annotated[str, typer.Option("--runs", help="Folder that holds runs; else $RLHF_RUNS, else ./runs.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Machine-readable output.")]
 RunArgument = Annotated[str, typer.Argument(metavar="RUN", help="Id, unique beginning, name, or latest.")]
+ManyRuns = Annotated[list[str], typer.Argument(metavar="RUN...", help="Ids, unique beginnings, names, or latest.")]
+MaxTimeOption = Annotated[
+    str,
+    typer.Option(
+        "--max-time",
+        metavar="TIME",
+        help="After 90s, 30m, 2h or 1h30m: checkpoint and end as requeued, exit code 75. Of this attempt alone.",
+    ),
+]
+CheckpointEveryOption = Annotated[
+    str,
+    typer.Option(
+        "--checkpoint-every",
+        metavar="STEPS|TIME",
+        help="Checkpoint every so many steps, or after the step in which 10m (say) are over; instead of the config's.",
+    ),
+]
 
 NotifyOption = Annotated[
     str,

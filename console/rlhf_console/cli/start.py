@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from types import FrameType
 from typing import Annotated, Any
@@ -12,8 +12,18 @@ from typing import Annotated, Any
 import typer
 
 from rlhf_console import plugins
-from rlhf_console.cli.options import JsonOption, NotifyOption, RunArgument, RunsOption, notify_at, print_json
+from rlhf_console.cli.options import (
+    CheckpointEveryOption,
+    JsonOption,
+    ManyRuns,
+    MaxTimeOption,
+    NotifyOption,
+    RunsOption,
+    notify_at,
+    print_json,
+)
 from rlhf_console.cli.watching import display, follow
+from rlhf_console.durations import attempt_options
 from rlhf_console.printable import printable
 from rlhf_console.profiles import PIPELINE, flatten
 from rlhf_console.render import number, result, size, table
@@ -21,6 +31,7 @@ from rlhf_console.requests import RunRequest, resolve_request
 from rlhf_console.runs.store import LiveRun, children_of, find
 from rlhf_sdk import launch
 from rlhf_sdk.exit_codes import ExitCode
+from rlhf_sdk.pace import AttemptOptions
 from rlhf_sdk.run_root import run_root
 from rlhf_sdk.states import State
 from rlhf_sdk.trainer import UserError
@@ -48,6 +59,8 @@ def run(
         bool, typer.Option("--strict", help="A sanity light that fails ends the run: checkpoint, exit code 4.")
     ] = False,
     notify: NotifyOption = "",
+    max_time: MaxTimeOption = "",
+    checkpoint_every: CheckpointEveryOption = "",
     detach: Annotated[bool, typer.Option("--detach", help="Return at once; the run goes on.")] = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print the resolved config, its origins and the memory expected.")
@@ -57,11 +70,12 @@ def run(
     """Start a run and watch it. Ctrl-C stops it with a checkpoint; twice, at once. A closed terminal stops nothing."""
     root = run_root(runs)
     notify_at(notify)
+    options = attempt_options(max_time, checkpoint_every)
     request = resolve_request(plugin, profile, settings or [], from_runs or [], seed, root)
     if dry_run:
         _print_dry_run(request, as_json=as_json)
         return
-    started = _start(request, runs, name, strict=strict)
+    started = _start(request, runs, name, strict=strict, options=options)
     if detach:
         _announce(started, as_json=as_json)
         return
@@ -70,9 +84,11 @@ def run(
     raise typer.Exit(exit_code_of(started))
 
 
-def _start(request: RunRequest, runs: str, name: str, *, strict: bool = False) -> LiveRun:
+def _start(
+    request: RunRequest, runs: str, name: str, *, strict: bool = False, options: AttemptOptions = launch.NO_OPTIONS
+) -> LiveRun:
     directory = request.create(run_root(runs), name=name, argv=sys.argv[1:], strict=strict)
-    launch.start(directory)
+    launch.start(directory, options)
     print(f"run {directory.id}", file=sys.stderr, flush=True)
     return LiveRun.open(directory)
 
@@ -191,22 +207,51 @@ def _first_update(runs: str, finished: LiveRun) -> str:
 
 
 def resume(
-    run: RunArgument,
+    run: ManyRuns,
     runs: RunsOption = "",
     notify: NotifyOption = "",
+    max_time: MaxTimeOption = "",
+    checkpoint_every: CheckpointEveryOption = "",
     detach: Annotated[bool, typer.Option("--detach", help="Return at once; the run goes on.")] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Go on with a run that was stopped or died, from its newest good checkpoint."""
+    """Go on with a run that is paused, was stopped or died, from its newest good checkpoint, and watch it.
+
+    Several runs are told to go on, and not watched.
+    """
     notify_at(notify)
-    resumed = find(run_root(runs), run)
-    launch.resume(resumed.directory)
+    options = attempt_options(max_time, checkpoint_every)
+    found = [find(run_root(runs), name) for name in run]
+    if len(found) > 1:
+        _resume_all(found, options, as_json=as_json)
+        return
+    (resumed,) = found
+    launch.resume(resumed.directory, options)
     if detach:
         _announce(resumed, as_json=as_json)
         return
     state = _attend(runs, resumed)
     _print_outcome(runs, resumed, state, as_json=as_json)
     raise typer.Exit(exit_code_of(resumed))
+
+
+def _resume_all(found: Sequence[LiveRun], options: AttemptOptions, *, as_json: bool) -> None:
+    """Exit code 2 where one can't go on; the others do."""
+    resumed, problems = [], []
+    for run in found:
+        try:
+            launch.resume(run.directory, options)
+            resumed.append(run.record.id)
+        except UserError as error:
+            problems.append(str(error))
+    for problem in problems:
+        print(f"rlhf: {printable(problem)}", file=sys.stderr)
+    if as_json:
+        print_json([{"run": run_id} for run_id in resumed])
+    else:
+        typer.echo("\n".join(resumed))
+    if problems:
+        raise typer.Exit(ExitCode.USER_ERROR)
 
 
 VERBS: dict[str, Callable[..., None]] = {"run": run, "demo": demo, "resume": resume}

@@ -23,6 +23,7 @@ from rlhf_sdk.events import (
     Result,
     Started,
     StateChanged,
+    ValueSet,
 )
 from rlhf_sdk.phases import PEAKS
 
@@ -99,6 +100,7 @@ class RunSummary:
     results: dict[str, Any] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     acknowledged: list[CommandAcknowledged] = field(default_factory=list)
+    values_set: list[ValueSet] = field(default_factory=list)
     unknown: int = 0
 
     def latest(self, name: str) -> float | None:
@@ -147,7 +149,7 @@ def _take(summary: RunSummary, event: Event) -> None:
             summary.told_checks.append(event)
             summary.checks[event.name] = event
         case CheckpointSaved():
-            summary.checkpoints.append(event)
+            summary.checkpoints = [saved for saved in summary.checkpoints if saved.name != event.name] + [event]
         case ChildRun():
             summary.children[event.stage] = event
         case Result():
@@ -156,6 +158,8 @@ def _take(summary: RunSummary, event: Event) -> None:
             summary.notes.append(event.text)
         case CommandAcknowledged():
             summary.acknowledged.append(event)
+        case ValueSet():
+            summary.values_set.append(event)
         case Finished():
             summary.exit_code, summary.reason = event.exit_code, event.reason or summary.reason
         case _:
@@ -169,6 +173,7 @@ def _start(summary: RunSummary, event: Started) -> None:
     summary.checks = {check.name: check for check in summary.told_checks}
     for series in [*summary.metrics.values(), summary.memory]:
         series.forget_after(event.step)
+    summary.values_set = [value for value in summary.values_set if value.seq <= event.resumed_seq]
     summary.checkpoints = [saved for saved in summary.checkpoints if saved.step <= event.step]
 
 

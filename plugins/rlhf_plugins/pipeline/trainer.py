@@ -22,6 +22,7 @@ from rlhf_sdk.tail import Tail
 from rlhf_sdk.trainer import Interrupted, Metrics, Run, RunFailure, UserError
 
 POLL_SECONDS = 0.1
+HOLD_SECONDS = 5.0
 STATE_FILE = "pipeline.json"
 
 
@@ -72,7 +73,11 @@ class PipelineTrainer:
         return True
 
     def paused(self) -> None:
+        """Returns when the stage is held too, or doesn't seem to want to."""
         self._ask(Pause(sender=self.directory.id))
+        deadline = time.monotonic() + HOLD_SECONDS
+        while self.child is not None and self.child.state() is State.RUNNING and time.monotonic() < deadline:
+            time.sleep(POLL_SECONDS)
 
     def resumed(self) -> None:
         self._ask(Resume(sender=self.directory.id))
