@@ -14,10 +14,10 @@ from pathlib import Path
 
 from benchmarks.torture.moments import Blow, Moments
 from rlhf_sdk import worker_control, worker_run
-from rlhf_sdk.files import PRIVATE_FILE
+from rlhf_sdk.files import PRIVATE_FILE, PRIVATE_UMASK
 from rlhf_sdk.journal import last_attempt
 from rlhf_sdk.run_dir import RunDir
-from rlhf_sdk.worker import PRIVATE_UMASK, Worker
+from rlhf_sdk.worker import Worker
 
 LONGEST_SECONDS = 300.0
 
@@ -68,7 +68,7 @@ def in_a_fork(work: Callable[[], int | None]) -> int:
 
 def _work(run: RunDir, blows: Sequence[Blow], said: Path) -> int:
     """What `rlhf_sdk.worker.main` does, watched; nothing in it depends on the clock, so that moments can be counted."""
-    os.umask(PRIVATE_UMASK)
+    os.umask(0o077)
     with said.open("w", buffering=1) as notes:
         _print_to(run.log)
         worker_control.POLL_SECONDS = 0.0

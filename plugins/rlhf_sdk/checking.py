@@ -20,6 +20,7 @@ from rlhf_sdk.config_errors import ConfigError, convert_config
 from rlhf_sdk.discovery import load_attribute, load_spec
 from rlhf_sdk.events import spell_non_finite
 from rlhf_sdk.exit_codes import ExitCode
+from rlhf_sdk.files import PRIVATE_UMASK
 from rlhf_sdk.references import resolve
 from rlhf_sdk.run_root import run_root
 from rlhf_sdk.spec import CheckRequest, CheckRow
@@ -60,7 +61,7 @@ def _write(output: BinaryIO, line: dict[str, Any]) -> None:
 
 
 def main() -> None:
-    os.umask(0o077)
+    os.umask(PRIVATE_UMASK)
     asked = msgspec.json.decode(sys.stdin.buffer.read(), type=dict[str, Any])
     output = sys.stdout.buffer
     with redirect_stdout(sys.stderr):  # what a plugin prints is no part of the answer

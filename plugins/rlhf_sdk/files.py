@@ -8,6 +8,8 @@ from pathlib import Path
 
 PRIVATE_DIRECTORY = 0o700
 PRIVATE_FILE = 0o600
+PRIVATE_UMASK = 0o077
+"""For processes that let libraries write files."""
 
 
 def make_private_directory(path: Path) -> None:

@@ -26,6 +26,7 @@ from rlhf_sdk.crash import write_crash
 from rlhf_sdk.discovery import load_attribute, load_spec
 from rlhf_sdk.events import Alert, Finished, MetricsLogged, Started, StateChanged
 from rlhf_sdk.exit_codes import ExitCode
+from rlhf_sdk.files import PRIVATE_UMASK
 from rlhf_sdk.journal import Journal, last_attempt
 from rlhf_sdk.live_values import values_to_repeat
 from rlhf_sdk.pace import AttemptOptions, Pace
@@ -50,7 +51,6 @@ from rlhf_sdk.worker_control import Control
 from rlhf_sdk.worker_requests import Requests
 from rlhf_sdk.worker_run import WorkerRun
 
-PRIVATE_UMASK = 0o077
 NO_OPTIONS = AttemptOptions()
 
 

@@ -12,6 +12,7 @@ import typer
 from rlhf_console.cli import catalogue, checking, control, look, memory, planning, start
 from rlhf_console.printable import make_streams_printable, printable
 from rlhf_sdk.exit_codes import ExitCode
+from rlhf_sdk.files import PRIVATE_UMASK
 from rlhf_sdk.trainer import UserError
 
 EPILOG = (
@@ -62,6 +63,7 @@ for name, function in VERBS.items():
 
 def main() -> None:
     """Runs one command; a user's mistake is one line on stderr and exit code 2."""
+    os.umask(PRIVATE_UMASK)
     make_streams_printable()
     try:
         app()

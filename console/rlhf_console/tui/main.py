@@ -9,12 +9,14 @@ from importlib.metadata import version
 
 from rlhf_console.printable import printable
 from rlhf_sdk.exit_codes import ExitCode
+from rlhf_sdk.files import PRIVATE_UMASK
 from rlhf_sdk.run_root import run_root
 from rlhf_sdk.trainer import UserError
 
 
 def main() -> None:
     """Opens the run list, or one run. Exit code 2 without a capable terminal."""
+    os.umask(PRIVATE_UMASK)
     options = _parse()
     # Textual reads keys from stdin and draws on stderr.
     if not (sys.stdin.isatty() and sys.stderr.isatty()) or os.environ.get("TERM", "dumb") == "dumb":
