@@ -68,7 +68,7 @@ def in_a_fork(work: Callable[[], int | None]) -> int:
 
 def _work(run: RunDir, blows: Sequence[Blow], said: Path) -> int:
     """What `rlhf_sdk.worker.main` does, watched; nothing in it depends on the clock, so that moments can be counted."""
-    os.umask(0o077)
+    os.umask(PRIVATE_UMASK)
     with said.open("w", buffering=1) as notes:
         _print_to(run.log)
         worker_control.POLL_SECONDS = 0.0
