@@ -5,11 +5,11 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable
 
-from benchmarks import demo_seeds, layout_memory, precision, start_up
+from benchmarks import demo_seeds, plan_accuracy, precision, start_up
 
 BENCHMARKS: dict[str, Callable[[], None]] = {
     "start-up": start_up.main,
-    "layout-memory": layout_memory.main,
+    "plan-accuracy": plan_accuracy.main,
     "precision": precision.main,
     "demo-seeds": demo_seeds.main,
 }

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 from transformers.utils import logging
 
-from benchmarks.layout_memory import CPU, tokenizer
 from benchmarks.record import record
+from benchmarks.tiny_models import CPU, tokenizer
 from rlhf_engine.collecting import roll_out
 from rlhf_engine.config import (
     Architecture,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from rlhf_engine.adapter_sizes import adapter_block_bytes
+from rlhf_engine.adapter_sizes import adapter_block_bytes, adapts_mlp, first_block_bytes
 from rlhf_engine.config import LoraConfig
 from rlhf_engine.known_models import ModelShape
 
@@ -71,10 +71,11 @@ def saved_bytes(
 
     With gradient checkpointing: each block's input.
     """
-    block = FLOAT32 * shape.hidden
+    blocks = shape.layers * FLOAT32 * shape.hidden
     if not gradient_checkpointing:
-        block = _block_bytes(shape, batch, number, lora)
-    return batch.size * (shape.layers * block + _edge_bytes(shape, batch))
+        blocks = shape.layers * _block_bytes(shape, batch, number, lora)
+        blocks -= first_block_bytes(shape, lora, number) if lora else 0
+    return batch.size * (blocks + _edge_bytes(shape, batch))
 
 
 def recomputed_bytes(shape: ModelShape, batch: Batch, number: int, *, lora: LoraConfig | None = None) -> int:
@@ -87,13 +88,16 @@ def _block_bytes(shape: ModelShape, batch: Batch, number: int, lora: LoraConfig 
     return block + (adapter_block_bytes(shape, lora, number) if lora else 0)
 
 
-def forward_bytes(shape: ModelShape, batch: Batch, number: int) -> int:
+def forward_bytes(shape: ModelShape, batch: Batch, number: int, *, lora: LoraConfig | None = None) -> int:
     """Bytes that live at once in a forward without gradient: the residual stream, a block's input, and its insides."""
-    return batch.size * 2 * FLOAT32 * shape.hidden + passing_bytes(shape, batch, number)
+    return batch.size * 2 * FLOAT32 * shape.hidden + passing_bytes(shape, batch, number, lora=lora)
 
 
-def passing_bytes(shape: ModelShape, batch: Batch, number: int) -> int:
-    """Bytes inside one block at its busiest, in its MLP or its attention, in a forward that keeps nothing."""
+def passing_bytes(shape: ModelShape, batch: Batch, number: int, *, lora: LoraConfig | None = None) -> int:
+    """Bytes inside one block at its busiest, in its MLP or its attention, in a forward that keeps nothing.
+
+    Adapted layers have an output of their own beside the frozen layer's.
+    """
     hidden, attention, keys, width = shape.hidden, shape.attention_width, shape.kv_width, shape.intermediate
     half = number < FLOAT32
     if shape.architecture == "llama":
@@ -107,15 +111,24 @@ def passing_bytes(shape: ModelShape, batch: Batch, number: int) -> int:
         attending = 8 * hidden + 16 * attention
     mask = batch.tokens * (FLOAT32 if batch.packed else 1)
     rotary = 2 * FLOAT32 * shape.head_size if shape.architecture == "llama" else 0
+    if lora:
+        # GPT-2's GELU, made of many operations, needs more than its adapters, and not at the same time.
+        mlp += FLOAT32 * width * (adapts_mlp(shape, lora) and shape.architecture != "gpt2")
+        attending += 2 * FLOAT32 * attention
     return batch.size * (max(mlp, attending) + mask + rotary)
 
 
-def backward_bytes(shape: ModelShape, batch: Batch, number: int) -> int:
-    """Bytes of gradients inside one block at its busiest, beyond what the backward pass has freed by then."""
+def backward_bytes(shape: ModelShape, batch: Batch, number: int, *, lora: LoraConfig | None = None) -> int:
+    """Bytes of gradients inside one block at its busiest, beyond what the backward pass has freed by then.
+
+    Under autocast an adapted layer's input has an fp32 copy, and so has its gradient.
+    """
     hidden, width, half = shape.hidden, shape.intermediate, number < FLOAT32
     if shape.architecture == "gpt_neox":
         mlp, attending = number * width + (7 if half else 4) * hidden, (14 if half else 20) * hidden
     else:
         mlp, attending = 2 * number * width + 4 * hidden, 20 * hidden
+    if lora and half and adapts_mlp(shape, lora):
+        mlp += number * width
     weight_gradient = (FLOAT32 + (number if half else 0)) * hidden * width
     return batch.size * max(mlp, attending) + weight_gradient

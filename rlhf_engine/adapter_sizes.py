@@ -38,6 +38,20 @@ def adapter_parameters(shape: ModelShape, lora: LoraConfig) -> int:
     return shape.layers * sum(lora.rank * (inputs + outputs) for inputs, outputs in _adapted_layers(shape, lora))
 
 
+def adapts_mlp(shape: ModelShape, lora: LoraConfig) -> bool:
+    """Whether a layer of the MLP has an adapter."""
+    return any(shape.intermediate in layer for layer in _adapted_layers(shape, lora))
+
+
+def first_block_bytes(shape: ModelShape, lora: LoraConfig, number: int) -> int:
+    """Bytes for one token that the first block need not keep, since nothing before its first adapter is trained.
+
+    GPT-NeoX reads attention and MLP off the same input, so that an MLP without adapters is left out altogether.
+    """
+    alone = shape.architecture == "gpt_neox" and not adapts_mlp(shape, lora)
+    return FLOAT32 * shape.hidden + (number * shape.intermediate if alone else 0)
+
+
 def adapter_block_bytes(shape: ModelShape, lora: LoraConfig, number: int) -> int:
     """Bytes that one block keeps for one token beyond those of a block that is trained: A x of each adapted layer.
 
@@ -52,7 +66,7 @@ def adapter_block_bytes(shape: ModelShape, lora: LoraConfig, number: int) -> int
 def _unread_inputs(shape: ModelShape, lora: LoraConfig, number: int) -> int:
     """Numbers for one token of the inputs that are kept for layers without an adapter alone.
 
-    The attention's own output is left out: attention keeps it as well.
+    The attention's own output is left out where attention keeps the very same tensor.
     """
     hidden, width = shape.hidden, shape.intermediate
     if shape.architecture == "llama":
@@ -60,7 +74,8 @@ def _unread_inputs(shape: ModelShape, lora: LoraConfig, number: int) -> int:
         shared = behind_norms if number == FLOAT32 else [[name] for names in behind_norms for name in names]
         inputs = [*((names, hidden) for names in shared), (["down_proj"], width)]
     elif shape.architecture == "gpt_neox":
-        inputs = [(["query_key_value"], hidden), (["dense_h_to_4h"], hidden), (["dense_4h_to_h"], width)]
+        inputs = [(["query_key_value"], hidden), (["dense"], hidden)]
+        inputs += [(["dense_h_to_4h"], hidden), (["dense_4h_to_h"], width)]
     else:
         inputs = [(["c_attn"], hidden), (["c_fc"], hidden), (["c_proj"], width)]
     targets = lora.targets or [name for name, _, _ in linear_layers(shape)]

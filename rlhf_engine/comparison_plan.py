@@ -76,7 +76,7 @@ def _normalising_rows(config: RMConfig, shape: ModelShape, number: int) -> list[
     if config.score_norm == "affine_on_sft_samples":
         return [weights("SFT policy", shape.policy_parameters, phase), *_samples(shape, data, FLOAT32, phase)]
     scored = Batch(config.micro_batch_size, data.max_prompt_tokens + data.max_response_tokens)
-    return forward_rows(shape, scored, number, phase, role="" if config.lora else "reward_model")
+    return forward_rows(shape, scored, number, phase, role="reward_model", lora=config.lora)
 
 
 def plan_preferences(config: PreferenceConfig) -> list[MemoryRow]:
@@ -107,13 +107,16 @@ def plan_preferences(config: PreferenceConfig) -> list[MemoryRow]:
     return with_peak(rows)
 
 
-def _micro_batch(config: RMConfig | PreferenceConfig) -> Batch:
+def comparison_batch(config: RMConfig | PreferenceConfig, rows: int) -> Batch:
     """Comparison groups: the prompt once, and K responses behind it, whose tokens a policy's loss reads."""
     responses, data = _responses_in_row(config), config.data
     tokens = responses * data.max_response_tokens
     read = responses if isinstance(config, RMConfig) else tokens
-    rows = min(config.micro_batch_size, config.batch_size)
     return Batch(rows, data.max_prompt_tokens + tokens, read, packed=True)
+
+
+def _micro_batch(config: RMConfig | PreferenceConfig) -> Batch:
+    return comparison_batch(config, min(config.micro_batch_size, config.batch_size))
 
 
 def _responses_in_row(config: RMConfig | PreferenceConfig) -> int:

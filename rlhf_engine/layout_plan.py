@@ -26,16 +26,12 @@ from rlhf_engine.update_rows import Update, update_rows
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Roles:
-    """The weights that stay, the roles that are trained, and the critic's shape, if there is one.
-
-    `copied`: whether policy and critic train every weight, so that autocast keeps bf16 copies of them.
-    """
+    """The weights that stay, the roles that are trained, the policy first, and the critic's shape, if there is one."""
 
     held: Sequence[MemoryRow]
     trained: Sequence[TrainedRole]
     reward_model: ModelShape
     critic: ModelShape | None = None
-    copied: bool = True
 
 
 def plan_ppo(
@@ -133,7 +129,7 @@ def _adapters(config: PPOConfig, policy: TrainedRole, scalar: ModelShape, reward
         weights("reward_model", adapter_and_head if reward_adapter else scalar.scalar_parameters),
     ]
     trained = [replace(policy, trained=added, lora=lora), critic]
-    return Roles(held=held, trained=trained, reward_model=scalar, critic=scalar, copied=False)
+    return Roles(held=held, trained=trained, reward_model=scalar, critic=scalar)
 
 
 def online_rows(config: OnlineConfig, roles: Roles) -> list[MemoryRow]:
@@ -144,14 +140,13 @@ def online_rows(config: OnlineConfig, roles: Roles) -> list[MemoryRow]:
     scored = Batch(min(config.micro_batch_size, config.batch_size), tokens, responses)
     sampled = Batch(min(config.rollout_batch_size, config.batch_size), tokens, responses)
     micro_batch = Batch(min(config.micro_batch_size, minibatch), tokens, responses)
-    copied = "policy" if roles.copied else ""
     return [
         framework(),
         *roles.held,
         *(moments(role) for role in roles.trained),
         MemoryRow("experience", ALWAYS, config.batch_size * (18 * tokens + 56 * responses)),
-        *sampling_rows(policy.shape, sampled, number, "rollout", role=copied),
-        *forward_rows(policy.shape, scored, number, "policy logprobs", role=copied, entropies=True),
+        *sampling_rows(policy.shape, sampled, number, "rollout", role="policy", lora=policy.lora),
+        *forward_rows(policy.shape, scored, number, "policy logprobs", role="policy", lora=policy.lora, entropies=True),
         *forward_rows(policy.shape, scored, number, "reference logprobs", entropies=True),
         *_value_rows(roles, scored, number),
         *forward_rows(roles.reward_model, Batch(scored.rows, tokens), number, "scores"),
@@ -162,5 +157,5 @@ def online_rows(config: OnlineConfig, roles: Roles) -> list[MemoryRow]:
 def _value_rows(roles: Roles, scored: Batch, number: int) -> list[MemoryRow]:
     if roles.critic is None:
         return []
-    batch = Batch(scored.rows, scored.tokens)
-    return forward_rows(roles.critic, batch, number, "values", role="value_model" if roles.copied else "")
+    critic, batch = roles.trained[-1], Batch(scored.rows, scored.tokens)
+    return forward_rows(roles.critic, batch, number, "values", role=critic.name, lora=critic.lora)

@@ -61,7 +61,7 @@ def _plan_language_model(config: PretrainConfig | SFTConfig, batch: Batch, lora:
         *update_rows(Update([policy], batch, number, accumulated)),
     ]
     if config.eval_data.source:
-        rows += forward_rows(shape, batch, number, "held-out loss", role="" if lora else "policy")
+        rows += forward_rows(shape, batch, number, "held-out loss", role="policy", lora=lora)
     return with_peak(rows)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -55,14 +55,14 @@ def compute_bytes(precision: PrecisionConfig) -> int:
     return FLOAT32 if precision.compute == "float32" else BFLOAT16
 
 
-def total(rows: Sequence[MemoryRow]) -> int:
+def total(rows: Iterable[MemoryRow]) -> int:
     """Bytes of all the rows."""
     return sum(row.bytes for row in rows)
 
 
 def busiest(moments: Sequence[Moment]) -> list[MemoryRow]:
     """The moment that needs most."""
-    return list(max(moments, key=lambda moment: total(moment)))
+    return list(max(moments, key=total))
 
 
 def with_peak(rows: Sequence[MemoryRow]) -> list[MemoryRow]:
@@ -102,29 +102,38 @@ def compute_copies(role: str, shape: ModelShape, number: int, phase: str, *, blo
 
 
 def forward_rows(
-    shape: ModelShape, batch: Batch, number: int, phase: str, *, role: str = "", entropies: bool = False
+    shape: ModelShape,
+    batch: Batch,
+    number: int,
+    phase: str,
+    *,
+    role: str = "",
+    lora: LoraConfig | None = None,
+    entropies: bool = False,
 ) -> list[MemoryRow]:
     """A forward without gradient and then the head's logits, if `batch.read` says that it is asked.
 
-    Autocast keeps the copies of weights that can be trained, which `role` names; others live for one product.
+    Autocast keeps the copies of weights that are trained, those of `role` without `lora`; others live for one product.
     """
-    copies = compute_copies(role, shape, number, phase, blocks=shape.layers if role else 0)
-    trunk = MemoryRow("activations: passing", phase, forward_bytes(shape, batch, number))
+    copies = compute_copies(role, shape, number, phase, blocks=shape.layers if role and lora is None else 0)
+    trunk = MemoryRow("activations: passing", phase, forward_bytes(shape, batch, number, lora=lora))
     states = MemoryRow("activations: passing", phase, FLOAT32 * shape.hidden * (batch.size + batch.rows * batch.read))
     logits = MemoryRow("logits: one chunk", phase, chunk_bytes(shape, batch, number, copies=3 if entropies else 2))
     return busiest([[copies, trunk], [copies, states, logits] if batch.read else []])
 
 
-def sampling_rows(shape: ModelShape, batch: Batch, number: int, phase: str, *, role: str = "") -> list[MemoryRow]:
+def sampling_rows(
+    shape: ModelShape, batch: Batch, number: int, phase: str, *, role: str = "", lora: LoraConfig | None = None
+) -> list[MemoryRow]:
     """Reading the prompts, or the last of `batch.read` new tokens: cache, one layer's copy of it, distribution."""
     prompts = Batch(batch.rows, batch.tokens - batch.read)
     layer = 2 * number * shape.kv_width * batch.rows
-    copies = compute_copies(role, shape, number, phase, blocks=shape.layers if role else 0)
+    copies = compute_copies(role, shape, number, phase, blocks=shape.layers if role and lora is None else 0)
     head = BFLOAT16 * shape.vocabulary * shape.hidden if number == BFLOAT16 else 0
     distribution = batch.rows * shape.vocabulary * (number + 2 * FLOAT32) + head
     repeated = 2 * number * shape.attention_width * batch.size if shape.kv_heads < shape.heads else 0
     cache = MemoryRow("KV cache", phase, layer * (shape.layers * batch.tokens))
-    reading = MemoryRow("activations: passing", phase, forward_bytes(shape, prompts, number))
+    reading = MemoryRow("activations: passing", phase, forward_bytes(shape, prompts, number, lora=lora))
     read = MemoryRow("KV cache", phase, layer * shape.layers * prompts.tokens)
     extending = MemoryRow("KV cache: one layer's copy", phase, layer * batch.tokens // 2 + repeated)
     return busiest(

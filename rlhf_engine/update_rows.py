@@ -56,8 +56,9 @@ def _forward_moments(update: Update) -> list[Moment]:
     found: list[Moment] = [[*earlier, *update.before]]
     for index, role in enumerate(update.roles):
         held = [row for kept in update.roles[: index + 1] for row in _kept(kept, update, FORWARD)]
-        held += [_copies(kept, update, FORWARD, kept.shape.layers) for kept in update.roles[: index + 1]]
-        inside = passing_bytes(role.shape, update.batch, update.number) if role.gradient_checkpointing else 0
+        held += [_copies(kept, update, FORWARD, _blocks_copied(kept)) for kept in update.roles[: index + 1]]
+        inside = passing_bytes(role.shape, update.batch, update.number, lora=role.lora)
+        inside *= role.gradient_checkpointing
         found.append([*earlier, *held, MemoryRow("activations: passing", FORWARD, inside)])
         if role.logit_chunks:
             chunk = chunk_bytes(role.shape, update.batch, update.number, copies=role.logit_chunks)
@@ -83,7 +84,7 @@ def _role_moments(role: TrainedRole, update: Update) -> list[Moment]:
     kept = _kept(role, update, BACKWARD)
     head_gradient = FLOAT32 * shape.vocabulary * shape.hidden if role.logit_chunks and role.lora is None else 0
     waiting = MemoryRow("output head's gradient", BACKWARD, head_gradient if shape.tied else 0)
-    passing = backward_bytes(shape, batch, number) + FLOAT32 * shape.hidden * batch.size
+    passing = backward_bytes(shape, batch, number, lora=role.lora) + FLOAT32 * shape.hidden * batch.size
     block = recomputed_bytes(shape, batch, number, lora=role.lora) if role.gradient_checkpointing else 0
     last_block = [
         *kept,
@@ -118,6 +119,11 @@ def _kept(role: TrainedRole, update: Update, phase: str) -> list[MemoryRow]:
 
 def _copies(role: TrainedRole, update: Update, phase: str, blocks: int) -> MemoryRow:
     return compute_copies(role.name, role.shape, update.number, phase, blocks=blocks)
+
+
+def _blocks_copied(role: TrainedRole) -> int:
+    """Blocks that have bf16 copies at the end of the forward: those kept, and all where weights are trained."""
+    return role.shape.layers if role.lora is None else _blocks_kept(role)
 
 
 def _blocks_kept(role: TrainedRole) -> int:

@@ -12,7 +12,10 @@ from importlib.metadata import EntryPoint
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from rlhf_sdk.discovery import distribution_of, find_plugin, installed_plugins
+from rlhf_sdk.planning import PlanDevice
 from rlhf_sdk.trainer import UserError
 
 TIMEOUT_SECONDS = 30.0
@@ -56,6 +59,17 @@ def plan(name: str, config: dict[str, Any]) -> list[dict[str, Any]]:
     """Rows of the memory that a run would need: what, phase, bytes; none if the plugin has no plan."""
     rows: list[dict[str, Any]] = _ask(name, "--plan", stdin=config).get("rows", [])
     return rows
+
+
+def advise(
+    name: str, config: dict[str, Any], stages: dict[str, dict[str, Any]], device: PlanDevice
+) -> dict[str, Any]:
+    """A `PlanAdvice` as plain data; its rows alone, or none, if the plugin has no more to say.
+
+    `stages`: what links to stages that are still in `config` would become.
+    """
+    asked = {"config": config, "stages": stages, "device": msgspec.to_builtins(device)}
+    return _ask(name, "--advise", stdin=asked)
 
 
 def list_plugins() -> list[Plugin]:

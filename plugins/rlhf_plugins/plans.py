@@ -88,7 +88,7 @@ def plan_eval(config: EvalConfig) -> list[PlanRow]:
 def planned(plan: Callable[[Any], Sequence[MemoryRow]], config: Any) -> list[PlanRow]:
     """The plan's rows. Raises `UserError` where a model's sizes can't be known."""
     try:
-        return [PlanRow(*row) for row in plan(_with_run_directories(config))]
+        return [PlanRow(*row) for row in plan(with_run_directories(config))]
     except ConfigError as error:
         raise UserError(str(error)) from error
 
@@ -106,7 +106,8 @@ def saved_adapter(model: str) -> LoraConfig | None:
     return LoraConfig(rank=saved["r"], alpha=saved["lora_alpha"], targets=sorted(saved["target_modules"]))
 
 
-def _with_run_directories(config: Any) -> Any:
+def with_run_directories(config: Any) -> Any:
+    """The config with the directories of models that it names as runs. Raises `UserError` where there is none."""
     paths = _model_paths(config)
     for name, path in paths.items():
         if path.startswith(STAGE_PREFIX):

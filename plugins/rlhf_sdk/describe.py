@@ -2,8 +2,8 @@
 
 Prints one JSON object. Without a flag: the declaration, with the config's JSON schema and its options in words.
 `--validate` reads a config (JSON) from stdin and prints {"config": the complete config}; `--plan` prints the memory
-plan, {"rows": [...]}. What is wrong comes as {"error": {"key", "message"}} with exit code 2, or 3 if the plugin is
-broken.
+plan, {"rows": [...]}; `--advise` reads {"config", "stages", "device"} and prints a `PlanAdvice`. What is wrong comes as
+{"error": {"key", "message"}} with exit code 2, or 3 if the plugin is broken.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from rlhf_sdk.config_types import options
 from rlhf_sdk.discovery import distribution_of, find_plugin, load_attribute, load_spec
 from rlhf_sdk.events import spell_non_finite
 from rlhf_sdk.exit_codes import ExitCode
+from rlhf_sdk.planning import AdviceRequest, PlanDevice
 from rlhf_sdk.spec import PluginSpec
 from rlhf_sdk.trainer import UserError
 
@@ -52,6 +53,17 @@ def plan(spec: PluginSpec, config: dict[str, Any]) -> dict[str, Any]:
     return {"rows": msgspec.to_builtins(load_attribute(spec.plan)(complete)) if spec.plan else []}
 
 
+def advise(spec: PluginSpec, asked: dict[str, Any]) -> dict[str, Any]:
+    """The plugin's memory plan, and its advice for a device, if it gives any. Raises `ConfigError`."""
+    if not spec.advice:
+        return plan(spec, asked["config"])
+    config = convert_config(asked["config"], spec.config)
+    device = msgspec.convert(asked["device"], PlanDevice)
+    request = AdviceRequest(plugin=spec.name, config=config, device=device, stages=asked["stages"])
+    found: dict[str, Any] = msgspec.to_builtins(load_attribute(spec.advice)(request))
+    return found
+
+
 def answer(arguments: list[str] | None) -> tuple[dict[str, Any], int]:
     """What to print, and the exit code."""
     options = _parse(arguments)
@@ -80,6 +92,7 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     actions = parser.add_mutually_exclusive_group()
     actions.add_argument("--validate", dest="action", action="store_const", const=validate)
     actions.add_argument("--plan", dest="action", action="store_const", const=plan)
+    actions.add_argument("--advise", dest="action", action="store_const", const=advise)
     return parser.parse_args(arguments)
 
 

@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Annotated, Any
 
+import msgspec
 import typer
 
 from rlhf_console import plugins
 from rlhf_console.cli.options import JsonOption, RunsOption, print_json
+from rlhf_console.gpus import Target, target_of
+from rlhf_console.plan_text import PEAK, peak_of, plan_text, with_peak
 from rlhf_console.profiles import PIPELINE
 from rlhf_console.render import size, table
 from rlhf_console.requests import RunRequest, resolve_request, schema_properties
+from rlhf_sdk.references import STAGE_PREFIX
 from rlhf_sdk.run_root import run_root
 from rlhf_sdk.trainer import UserError
 
 LAYOUT = "layout"
-PEAK = "peak"
 Rows = list[dict[str, Any]]
 
 
@@ -29,25 +33,66 @@ def plan(
     from_runs: Annotated[
         list[str] | None, typer.Option("--from", help="STAGE=RUN: use a finished run for a stage; repeatable.")
     ] = None,
+    gpu: Annotated[
+        str,
+        typer.Option("--gpu", help="A size such as 80GB, or a GPU's name; else the GPU here, or this machine."),
+    ] = "",
     layouts: Annotated[bool, typer.Option("--layouts", help="All layouts of PPO's models side by side.")] = False,
     runs: RunsOption = "",
     as_json: JsonOption = False,
 ) -> None:
-    """Print the memory that a run would need, by phase, without loading anything."""
+    """Say how much memory a run needs, in which phase, whether it fits, and what would save some. Loads nothing."""
+    target = target_of(gpu)
     request = resolve_request(plugin, profile, settings or [], from_runs or [], None, run_root(runs))
-    variants = _layouts_of(request) if layouts else {"bytes": request.config}
-    plans = {name: _rows(request.plugin, config) for name, config in variants.items()}
-    if as_json:
-        print_json({"layouts": plans} if layouts else {"rows": plans["bytes"]})
+    stages = _stages_linked(request)
+    if layouts:
+        _print_layouts(request, stages, target, as_json=as_json)
         return
-    typer.echo(_side_by_side(plans))
+    plan = _planned(request.plugin, request.config, stages, target)
+    if as_json:
+        print_json(_as_data(plan, target))
+        return
+    title = f"{plugin}, profile {profile}" if profile else plugin
+    typer.echo(plan_text(title, plan, target))
 
 
-def _rows(plugin: str, config: dict[str, Any]) -> Rows:
-    rows = plugins.plan(plugin, config)
-    if not rows:
+def _stages_linked(request: RunRequest) -> dict[str, Any]:
+    """The profile's stages by name, where the config of a single plugin links to them."""
+    if request.plugin == PIPELINE or not request.profile or not _links(request.config):
+        return {}
+    whole = resolve_request(PIPELINE, request.profile, [], [], None, Path())
+    stages: dict[str, Any] = whole.config["stages"]
+    return stages
+
+
+def _links(value: Any) -> bool:
+    if isinstance(value, dict):
+        return any(map(_links, value.values()))
+    return isinstance(value, str) and value.startswith(STAGE_PREFIX)
+
+
+def _planned(plugin: str, config: dict[str, Any], stages: dict[str, Any], target: Target) -> dict[str, Any]:
+    found = plugins.advise(plugin, config, stages, target.device)
+    if not found["rows"]:
         raise UserError(f"plugin {plugin!r} has no memory plan")
-    return rows
+    return found | {"rows": with_peak(found["rows"])}
+
+
+def _as_data(plan: dict[str, Any], target: Target) -> dict[str, Any]:
+    peak, device = peak_of(plan["rows"]), target.device
+    spare = device.memory - peak["bytes"]
+    about = {"name": target.name, "about": target.about} | msgspec.to_builtins(device)
+    return plan | {"device": about, "peak": dict(peak), "fits": spare >= 0, "spare": spare}
+
+
+def _print_layouts(request: RunRequest, stages: dict[str, Any], target: Target, *, as_json: bool) -> None:
+    plans = {
+        name: _planned(request.plugin, config, stages, target)["rows"] for name, config in _layouts_of(request).items()
+    }
+    if as_json:
+        print_json({"layouts": plans})
+    else:
+        typer.echo(_side_by_side(plans))
 
 
 def _layouts_of(request: RunRequest) -> dict[str, dict[str, Any]]:

@@ -15,6 +15,7 @@ from rlhf_sdk.spec import Panel, PluginSpec
 TRAINER = "rlhf_plugins.critic_free.trainer:CriticFreeTrainer"
 CHECK = "rlhf_plugins.checking.hook:check"
 PLAN = "rlhf_plugins.plans:plan_critic_free"
+ADVICE = "rlhf_plugins.plan_advice:advise"
 CLIP_FRACTION = Panel("Clip fraction", ["policy/clip_fraction"], "share")
 LAST_PANELS = [CLIP_FRACTION, *RESPONSE_PANELS, GRADIENT, LEARNING_RATE, KL_COEFFICIENT, DISAGREEMENT]
 
@@ -26,6 +27,7 @@ rloo = PluginSpec(
     panels=[*REWARD_PANELS, *LAST_PANELS],
     headline=ONLINE_HEADLINE,
     plan=PLAN,
+    advice=ADVICE,
     check=CHECK,
 )
 
@@ -37,5 +39,6 @@ grpo = PluginSpec(
     panels=[*REWARD_PANELS, Panel("KL term of the loss (k3)", ["loss/kl"], "nats/token"), *LAST_PANELS],
     headline=ONLINE_HEADLINE,
     plan=PLAN,
+    advice=ADVICE,
     check=CHECK,
 )

@@ -19,4 +19,5 @@ plugin = PluginSpec(
     ],
     headline=["loss/nats_per_token", "kl/sequence_nats"],
     plan="rlhf_plugins.plans:plan_distil",
+    advice="rlhf_plugins.plan_advice:advise",
 )

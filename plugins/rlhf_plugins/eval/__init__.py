@@ -16,4 +16,6 @@ plugin = PluginSpec(
     ],
     headline=["eval/proxy_mean", "eval/gold_mean", "eval/kl_sequence_nats"],
     capabilities=["checkpoint"],
+    plan="rlhf_plugins.plans:plan_eval",
+    advice="rlhf_plugins.plan_advice:advise",
 )

@@ -33,5 +33,6 @@ plugin = PluginSpec(
     headline=["pipeline/stages_finished"],
     capabilities=["checkpoint"],
     plan="rlhf_plugins.pipeline_plan:plan_pipeline",
+    advice="rlhf_plugins.plan_advice:advise",
     check="rlhf_plugins.checking.hook:check_pipeline",
 )

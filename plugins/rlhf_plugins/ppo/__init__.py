@@ -29,5 +29,6 @@ plugin = PluginSpec(
     ],
     headline=ONLINE_HEADLINE,
     plan="rlhf_plugins.plans:plan_ppo",
+    advice="rlhf_plugins.plan_advice:advise",
     check="rlhf_plugins.checking.hook:check",
 )

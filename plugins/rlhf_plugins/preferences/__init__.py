@@ -7,6 +7,7 @@ from rlhf_sdk.spec import Panel, PluginSpec
 TRAINER = "rlhf_plugins.preferences.trainer:PreferenceTrainer"
 CHECK = "rlhf_plugins.checking.hook:check"
 PLAN = "rlhf_plugins.plans:plan_preferences"
+ADVICE = "rlhf_plugins.plan_advice:advise"
 HEADLINE = ["accuracy/train", "implicit_reward/margin_mean"]
 PANELS = [
     Panel("Accuracy of the implicit reward", ["accuracy/train", "accuracy/valid"], "share"),
@@ -28,6 +29,7 @@ dpo = PluginSpec(
     panels=[Panel("DPO loss", ["loss/preference"], "nats/pair"), *PANELS],
     headline=HEADLINE,
     plan=PLAN,
+    advice=ADVICE,
     check=CHECK,
 )
 ipo = PluginSpec(
@@ -38,6 +40,7 @@ ipo = PluginSpec(
     panels=[Panel("IPO loss", ["loss/preference"], "nats^2/pair"), *PANELS],
     headline=HEADLINE,
     plan=PLAN,
+    advice=ADVICE,
     check=CHECK,
 )
 kto = PluginSpec(
@@ -52,5 +55,6 @@ kto = PluginSpec(
     ],
     headline=HEADLINE,
     plan=PLAN,
+    advice=ADVICE,
     check=CHECK,
 )

@@ -20,5 +20,6 @@ plugin = PluginSpec(
     ],
     headline=["accuracy/train", "loss/pairwise"],
     plan="rlhf_plugins.plans:plan_rm",
+    advice="rlhf_plugins.plan_advice:advise",
     check="rlhf_plugins.checking.hook:check",
 )

@@ -17,5 +17,6 @@ plugin = PluginSpec(
     ],
     headline=["loss/nats_per_token", "throughput/tokens_per_second"],
     plan="rlhf_plugins.plans:plan_sft",
+    advice="rlhf_plugins.plan_advice:advise",
     check="rlhf_plugins.checking.hook:check",
 )

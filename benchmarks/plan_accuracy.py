@@ -1,0 +1,94 @@
+"""The memory plan against what updates really allocate: trainers, layouts, families, precisions and sizes on a CPU."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+import torch
+from transformers.utils import logging
+
+from benchmarks.memory_meter import peaks_by_phase
+from benchmarks.plan_updates import UPDATES, Case, Size
+from benchmarks.record import record
+from benchmarks.tiny_models import saved_models
+from rlhf_engine.config import Architecture
+from rlhf_engine.memory_rows import ALWAYS, FRAMEWORK_BYTES, PEAK, MemoryRow
+
+FAMILIES: tuple[Architecture, ...] = ("llama", "gpt_neox", "gpt2")
+SIZES = {
+    "small": Size(hidden=128, layers=3, heads=4, kv_heads=2, intermediate=512, vocabulary=1024, prompt=48, response=32),
+    "larger": Size(
+        hidden=192, layers=4, heads=6, kv_heads=6, intermediate=528, vocabulary=4096, prompt=40, response=64
+    ),
+}
+"""The second has as many key heads as heads, a narrow MLP, and a vocabulary whose gradients weigh."""
+
+
+@dataclass(frozen=True)
+class Found:
+    """Bytes at the busiest moment of an update and of each phase; what torch itself occupies is left out."""
+
+    case: str
+    planned: int
+    measured: int
+    phases: dict[str, tuple[int, int]]
+
+    @property
+    def error(self) -> float:
+        return self.planned / self.measured - 1
+
+
+def cases(trainers: Sequence[str] = tuple(UPDATES), sizes: Sequence[str] = tuple(SIZES)) -> Iterator[Case]:
+    """Every combination."""
+    for trainer, family, size in itertools.product(trainers, FAMILIES, sizes):
+        for bf16, checkpointing in itertools.product((False, True), (False, True)):
+            yield Case(trainer, family, size, SIZES[size], bf16=bf16, gradient_checkpointing=checkpointing)
+
+
+def compare(case: Case) -> Found:
+    """The second update: weights, moments, and what is allocated on top."""
+    with saved_models(case.init, case.size.vocabulary, case.heads) as folder:
+        rows, update = UPDATES[case.trainer](case, folder)
+        update()
+        measured = peaks_by_phase(update)
+        del update
+    planned = by_phase(rows)
+    phases = {name: (planned[name], measured[name]) for name in planned if name in measured}
+    return Found(case.name, max(planned.values()), max(measured.values()), phases)
+
+
+def by_phase(rows: Sequence[MemoryRow]) -> dict[str, int]:
+    """Bytes in each phase, with what always stays, without the framework."""
+    always = sum(row.bytes for row in rows if row.phase == ALWAYS) - FRAMEWORK_BYTES
+    phases = dict.fromkeys((row.phase for row in rows if row.phase != ALWAYS), always)
+    for row in rows:
+        if row.phase != ALWAYS and row.what != PEAK:
+            phases[row.phase] += row.bytes
+    return phases
+
+
+def main() -> None:
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    torch.set_num_threads(1)
+    found = []
+    for case in cases():
+        found.append(compare(case))
+        print(_line(found[-1]), flush=True)
+    errors = [entry.error for entry in found]
+    print(f"{len(found)} cases: {min(errors):+.1%} to {max(errors):+.1%}")
+    record("plan_accuracy", {"lowest": min(errors), "highest": max(errors), "cases": [_plain(one) for one in found]})
+
+
+def _line(found: Found) -> str:
+    phases = ", ".join(f"{name} {planned / measured - 1:+.0%}" for name, (planned, measured) in found.phases.items())
+    return f"{found.case:<56} {found.measured / 2**20:7.1f} MiB {found.error:+6.1%}  ({phases})"
+
+
+def _plain(found: Found) -> dict[str, Any]:
+    plain: dict[str, Any] = msgspec.to_builtins(found)
+    return plain | {"error": round(found.error, 4)}

@@ -1,0 +1,238 @@
+"""One update of each trainer on small random models, and the rows of its plan."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from benchmarks.memory_meter import MarkedPhases
+from benchmarks.tiny_models import CPU, LORA, POLICY, REWARD_ADAPTER, REWARD_MODEL, tokenizer
+from rlhf_engine.adapters import add_adapter
+from rlhf_engine.comparison_plan import plan_preferences, plan_rm
+from rlhf_engine.config import (
+    Architecture,
+    DataConfig,
+    DPOConfig,
+    InitConfig,
+    LoraConfig,
+    ModelConfig,
+    OptimizerConfig,
+    PPOConfig,
+    PrecisionConfig,
+    RLOOConfig,
+    RMConfig,
+    SFTConfig,
+)
+from rlhf_engine.critic_free import CriticFreeModels, CriticFreeState, critic_free_update
+from rlhf_engine.data.examples import ComparisonGroup, Prompt
+from rlhf_engine.kl_control import FixedKL
+from rlhf_engine.layout_plan import plan_critic_free, plan_ppo
+from rlhf_engine.layouts import load_ppo_models, own_parameters
+from rlhf_engine.memory_plan import plan_sft
+from rlhf_engine.memory_rows import MemoryRow
+from rlhf_engine.models import load_policy
+from rlhf_engine.optim import ScheduledAdamW
+from rlhf_engine.ppo import PPOState, ppo_update
+from rlhf_engine.preference_training import PreferenceState, preference_update
+from rlhf_engine.reward_modeling import RewardModelState, reward_model_update
+from rlhf_engine.rollout import Rollout
+from rlhf_engine.scalar_heads import HeadShape
+from rlhf_engine.scalar_models import load_scalar_model
+from rlhf_engine.sft import SFTState, sft_update
+
+ROWS, MICRO_BATCH = 16, 8
+TARGETS = {"llama": ["q_proj", "v_proj"], "gpt_neox": ["query_key_value"], "gpt2": ["c_attn"]}
+HOOKS = MarkedPhases()
+
+Update = Callable[[], object]
+Prepared = tuple[Sequence[MemoryRow], Update]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Size:
+    """Of a model and its rows, in elements and tokens."""
+
+    hidden: int
+    layers: int
+    heads: int
+    kv_heads: int
+    intermediate: int
+    vocabulary: int
+    prompt: int
+    response: int
+
+
+@dataclass(frozen=True)
+class Case:
+    """One combination; `trainer` is a key of UPDATES."""
+
+    trainer: str
+    family: Architecture
+    size_name: str
+    size: Size
+    bf16: bool
+    gradient_checkpointing: bool
+
+    @property
+    def name(self) -> str:
+        numbers = "bf16" if self.bf16 else "fp32"
+        recomputed = ", checkpointing" if self.gradient_checkpointing else ""
+        return f"{self.trainer}, {self.family}, {self.size_name}, {numbers}{recomputed}"
+
+    @property
+    def init(self) -> InitConfig:
+        size = self.size
+        return InitConfig(
+            architecture=self.family,
+            hidden_size=size.hidden,
+            layers=size.layers,
+            heads=size.heads,
+            kv_heads=size.kv_heads,
+            intermediate_size=size.intermediate,
+            max_positions=size.prompt + 2 * size.response,
+        )
+
+    @property
+    def heads(self) -> HeadShape | None:
+        return HeadShape("mlp", "last", 3) if "MLP" in self.trainer else None
+
+    def model(self, folder: Path, name: str) -> ModelConfig:
+        return ModelConfig(path=str(folder / name), gradient_checkpointing=self.gradient_checkpointing)
+
+    def shared(self) -> dict[str, Any]:
+        """Settings that every trainer has."""
+        return {
+            "optimizer": OptimizerConfig(lr=1e-5),
+            "precision": PrecisionConfig(compute="bfloat16" if self.bf16 else "float32"),
+            "data": DataConfig(max_prompt_tokens=self.size.prompt, max_response_tokens=self.size.response),
+            "batch_size": ROWS,
+            "micro_batch_size": MICRO_BATCH,
+        }
+
+    def lora(self) -> LoraConfig:
+        few = "few" in self.trainer
+        return msgspec.structs.replace(LORA, targets=TARGETS[self.family]) if few else LORA
+
+
+def words(count: int, row: int) -> list[int]:
+    return [3 + (row + 7 * i) % 1000 for i in range(count)]
+
+
+def prompt_tokens(size: Size) -> list[list[int]]:
+    """The first of each micro-batch is shorter, so that masks are needed."""
+    return [words(size.prompt - 4 * (row % MICRO_BATCH == 0), row) for row in range(ROWS)]
+
+
+def optimizer_of(parameters: Any, case: Case) -> ScheduledAdamW:
+    return ScheduledAdamW(parameters, case.shared()["optimizer"], 8)
+
+
+def sft(case: Case, folder: Path) -> Prepared:
+    lora = case.lora() if "LoRA" in case.trainer else None
+    config = SFTConfig(model=case.model(folder, POLICY), lora=lora, **case.shared())
+    policy = load_policy(config.model, tokenizer(case.size.vocabulary), CPU)
+    if lora:
+        add_adapter(policy, lora)
+    state = SFTState(policy, optimizer_of(policy.named_parameters(), case))
+    responses = [words(case.size.response, row) for row in range(ROWS)]
+    batch = Rollout.of_texts(prompt_tokens(case.size), responses, eos_id=0, pad_id=1, device=CPU)
+    compute = config.precision.compute
+    update = partial(sft_update, state, batch, micro_batch_size=MICRO_BATCH, compute=compute, hooks=HOOKS)
+    return plan_sft(config), update
+
+
+def comparison_groups(case: Case) -> list[ComparisonGroup]:
+    size = case.size
+    return [
+        ComparisonGroup(
+            Prompt(str(row), "", tokens), ["", ""], [words(size.response, row), words(size.response, row + 1)], [(0, 1)]
+        )
+        for row, tokens in enumerate(prompt_tokens(size))
+    ]
+
+
+def reward_model(case: Case, folder: Path) -> Prepared:
+    heads = case.heads or HeadShape()
+    config = RMConfig(
+        model=case.model(folder, POLICY), head=heads.kind, heads=heads.count, score_norm="none", **case.shared()
+    )
+    model = load_scalar_model(config.model, tokenizer(case.size.vocabulary), CPU, head_shape=heads)
+    state = RewardModelState(model, optimizer_of(model.named_parameters(), case))
+    update = partial(
+        reward_model_update,
+        state,
+        comparison_groups(case),
+        micro_batch_size=MICRO_BATCH,
+        compute=config.precision.compute,
+        hooks=HOOKS,
+    )
+    return plan_rm(config), update
+
+
+def dpo(case: Case, folder: Path) -> Prepared:
+    config = DPOConfig(model=case.model(folder, POLICY), **case.shared())
+    policy, reference = (load_policy(config.model, tokenizer(case.size.vocabulary), CPU) for _ in range(2))
+    reference.eval().requires_grad_(False)
+    state = PreferenceState(policy, reference, optimizer_of(policy.named_parameters(), case))
+    return plan_preferences(config), partial(preference_update, state, comparison_groups(case), config, HOOKS)
+
+
+def online_settings(case: Case, folder: Path) -> dict[str, Any]:
+    reward_model = REWARD_ADAPTER if "rm.lora" in case.trainer else REWARD_MODEL
+    return case.shared() | {
+        "model": case.model(folder, POLICY),
+        "reward_model": case.model(folder, reward_model),
+        "rollout_batch_size": ROWS,
+        "response_tokens": case.size.response,
+        "ppo_epochs": 1,
+    }
+
+
+def prompts(case: Case) -> list[Prompt]:
+    return [Prompt(str(row), "", tokens) for row, tokens in enumerate(prompt_tokens(case.size))]
+
+
+def rloo(case: Case, folder: Path) -> Prepared:
+    config = RLOOConfig(samples_per_prompt=2, **online_settings(case, folder))
+    tokens = tokenizer(case.size.vocabulary)
+    policy, reference = (load_policy(config.model, tokens, CPU) for _ in range(2))
+    scorer = load_scalar_model(config.reward_model, tokens, CPU, key="reward_model").eval().requires_grad_(False)
+    models = CriticFreeModels(policy, reference.eval().requires_grad_(False), scorer)
+    optimizer = optimizer_of(policy.named_parameters(), case)
+    state = CriticFreeState(models, optimizer, FixedKL(config.kl_coef), eos_id=-1, pad_id=1)
+    some = prompts(case)[: ROWS // 2]
+    return plan_critic_free(config), partial(critic_free_update, state, some, config, HOOKS)
+
+
+def ppo(case: Case, folder: Path) -> Prepared:
+    layout: Any = case.trainer.split()[1].rstrip(",")
+    lora = case.lora() if layout == "adapters" else None
+    config = PPOConfig(layout=layout, lora=lora, **online_settings(case, folder))
+    models = load_ppo_models(config, tokenizer(case.size.vocabulary), CPU, HOOKS)
+    critic = own_parameters(models.value_model, models.policy)
+    policy_optimizer = optimizer_of(models.policy.named_parameters(), case)
+    value_optimizer = optimizer_of(critic.items(), case)
+    state = PPOState(models, policy_optimizer, value_optimizer, FixedKL(config.kl_coef), eos_id=-1, pad_id=1)
+    rows = plan_ppo(config, reward_adapter=LORA if "rm.lora" in case.trainer else None)
+    return rows, partial(ppo_update, state, prompts(case), config, HOOKS)
+
+
+UPDATES: dict[str, Callable[[Case, Path], Prepared]] = {
+    "SFT": sft,
+    "SFT, LoRA": sft,
+    "SFT, LoRA on few": sft,
+    "RM": reward_model,
+    "RM, 3 MLP heads": reward_model,
+    "DPO": dpo,
+    "RLOO": rloo,
+    "PPO separate": ppo,
+    "PPO separate, 3 MLP heads": ppo,
+    "PPO shared_trunk": ppo,
+    "PPO adapters": ppo,
+    "PPO adapters, rm.lora": ppo,
+}
