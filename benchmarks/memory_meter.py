@@ -16,6 +16,7 @@ from torch import Tensor
 from torch.profiler import ProfilerActivity, profile, record_function
 
 from rlhf_engine.hooks import NoHooks
+from rlhf_engine.memory_budget import CPUBudget
 
 PREFIX, MEMORY = "phase: ", "[memory]"
 
@@ -57,6 +58,13 @@ def peaks_by_phase(work: Callable[[], object]) -> dict[str, int]:
             phase = max(around, key=lambda span: span.start).name
             peaks[phase] = max(peaks.get(phase, 0), total)
     return peaks
+
+
+def counted_peak(work: Callable[[], object]) -> int:
+    """Bytes of live tensors at the busiest moment of `work`, by the engine's own counter."""
+    with CPUBudget(limit_bytes=1 << 60) as budget:
+        work()
+        return budget.peak
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ import msgspec
 import torch
 from transformers.utils import logging
 
-from benchmarks.memory_meter import peaks_by_phase
+from benchmarks.memory_meter import counted_peak, peaks_by_phase
 from benchmarks.plan_updates import UPDATES, Case, Size
 from benchmarks.record import record
 from benchmarks.tiny_models import saved_models
@@ -30,11 +30,16 @@ SIZES = {
 
 @dataclass(frozen=True)
 class Found:
-    """Bytes at the busiest moment of an update and of each phase; what torch itself occupies is left out."""
+    """Bytes at the busiest moment of an update and of each phase; what torch itself occupies is left out.
 
+    `counted` is of live tensors alone, as `memory_budget_gib` counts them.
+    """
+
+    trainer: str
     case: str
     planned: int
     measured: int
+    counted: int
     phases: dict[str, tuple[int, int]]
 
     @property
@@ -54,11 +59,11 @@ def compare(case: Case) -> Found:
     with saved_models(case.init, case.size.vocabulary, case.heads) as folder:
         rows, update = UPDATES[case.trainer](case, folder)
         update()
-        measured = peaks_by_phase(update)
+        measured, counted = peaks_by_phase(update), counted_peak(update)
         del update
     planned = by_phase(rows)
     phases = {name: (planned[name], measured[name]) for name in planned if name in measured}
-    return Found(case.name, max(planned.values()), max(measured.values()), phases)
+    return Found(case.trainer, case.name, max(planned.values()), max(measured.values()), counted, phases)
 
 
 def by_phase(rows: Sequence[MemoryRow]) -> dict[str, int]:
@@ -79,9 +84,18 @@ def main() -> None:
     for case in cases():
         found.append(compare(case))
         print(_line(found[-1]), flush=True)
-    errors = [entry.error for entry in found]
-    print(f"{len(found)} cases: {min(errors):+.1%} to {max(errors):+.1%}")
-    record("plan_accuracy", {"lowest": min(errors), "highest": max(errors), "cases": [_plain(one) for one in found]})
+    record("plan_accuracy", {"trainers": table(found), "cases": [_plain(one) for one in found]})
+    for trainer, spread in table(found).items():
+        print(f"| {trainer} | {spread['cases']} | {spread['lowest']:+.1%} to {spread['highest']:+.1%} |")
+
+
+def table(found: Sequence[Found]) -> dict[str, dict[str, float]]:
+    """By trainer: how many cases, and the lowest and highest error."""
+    spreads = {}
+    for trainer in UPDATES:
+        errors = [one.error for one in found if one.trainer == trainer]
+        spreads[trainer] = {"cases": len(errors), "lowest": round(min(errors), 4), "highest": round(max(errors), 4)}
+    return spreads
 
 
 def _line(found: Found) -> str:

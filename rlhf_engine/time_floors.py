@@ -28,7 +28,7 @@ from rlhf_engine.memory_rows import compute_bytes
 from rlhf_engine.update_rows import BACKWARD, FORWARD, OPTIMIZER
 
 ADAM_TRAFFIC = 7 * FLOAT32
-"""Bytes of an optimizer step for each weight: it, its gradient and two moments are read, all but the gradient written."""
+"""Bytes of an optimizer step for each weight: weight, gradient and moments read, all but the gradient written."""
 
 Floors = dict[str, float]
 """Seconds of one step by phase."""

@@ -61,9 +61,7 @@ def plan(name: str, config: dict[str, Any]) -> list[dict[str, Any]]:
     return rows
 
 
-def advise(
-    name: str, config: dict[str, Any], stages: dict[str, dict[str, Any]], device: PlanDevice
-) -> dict[str, Any]:
+def advise(name: str, config: dict[str, Any], stages: dict[str, dict[str, Any]], device: PlanDevice) -> dict[str, Any]:
     """A `PlanAdvice` as plain data; its rows alone, or none, if the plugin has no more to say.
 
     `stages`: what links to stages that are still in `config` would become.

@@ -58,8 +58,9 @@ class PluginSpec(msgspec.Struct, frozen=True, kw_only=True):
     `config` is a frozen `msgspec.Struct` type whose fields carry constraints and help (`msgspec.Meta`); `trainer` is
     "module:attribute", imported in the worker only; `headline` lists the two or three metrics that matter, for progress
     lines and the run list; `capabilities` may name "checkpoint". `plan`, if any, is "module:function",
-    called with a config in a `describe` process: the memory that a run of it would need, as a list of `PlanRow`. `advice`,
-    if any, is "module:function", called there with an `AdviceRequest`: what else `rlhf plan` says, as a `PlanAdvice`.
+    called with a config in a `describe` process: the memory that a run of it would need, as a list of `PlanRow`.
+    `advice`, if any, is "module:function", called there with an `AdviceRequest`: what else `rlhf plan` says, as a
+    `PlanAdvice`.
     `check`, if any, is "module:function", called with a `CheckRequest` in a process of its own: it tries what a run
     would do, and yields a `CheckRow` for each finding.
     """

@@ -20,6 +20,7 @@ CASES = {case.name: case for case in cases(sizes=["small"])}
 def test_the_planned_peak_is_within_a_tenth_of_what_is_allocated(case: Case) -> None:
     found = compare(case)
     assert abs(found.error) <= 0.1
+    assert found.planned == pytest.approx(found.counted, rel=0.1)
     assert {"forward", "backward", "optimizer"} <= found.phases.keys()
     for phase, (planned, measured) in found.phases.items():
         assert planned == pytest.approx(measured, rel=0.15), phase
