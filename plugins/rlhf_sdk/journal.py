@@ -10,11 +10,8 @@ import msgspec
 
 from rlhf_sdk.events import SCHEMA, Event, Sample, encode_line
 from rlhf_sdk.files import PRIVATE_FILE
-from rlhf_sdk.tail import decoded, last_lines
+from rlhf_sdk.tail import decoded, end_of_lines, newest_first
 from rlhf_sdk.trainer import UserError
-
-_LOOK_BACK = 20
-_BLOCK = 64 << 10
 
 
 class LineFile:
@@ -22,7 +19,7 @@ class LineFile:
 
     def __init__(self, path: Path) -> None:
         self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, PRIVATE_FILE)
-        self._drop_half_written_line()
+        os.ftruncate(self._descriptor, end_of_lines(self._descriptor))
 
     def append(self, line: bytes) -> None:
         """Raises `OSError` if the disk is full or the file can't grow."""
@@ -38,17 +35,6 @@ class LineFile:
     def sync(self) -> None:
         os.fsync(self._descriptor)
 
-    def _drop_half_written_line(self) -> None:
-        end = os.fstat(self._descriptor).st_size
-        while end > 0:
-            start = max(0, end - _BLOCK)
-            newline = os.pread(self._descriptor, end - start, start).rfind(b"\n")
-            if newline >= 0:
-                end = start + newline + 1
-                break
-            end = start
-        os.ftruncate(self._descriptor, end)
-
 
 class Journal:
     """Stamps and appends what a run says; goes on counting where an earlier attempt left off.
@@ -60,9 +46,9 @@ class Journal:
         self.attempt = attempt
         self.step = 0
         self._events, self._samples = LineFile(events), LineFile(samples)
-        self.seq = _last_seq(events)
-        self.sample_seq = _last_seq(samples)
-        self._found_schema = max((line.schema for line in _newest(events)), default=SCHEMA)
+        newest = _newest(events)
+        self.seq, self._found_schema = newest.seq, newest.schema
+        self.sample_seq = _newest(samples).seq
 
     def refuse_newer(self) -> None:
         """Raises `UserError` if a newer version wrote events before this attempt began."""
@@ -96,21 +82,17 @@ class Journal:
 
 
 class _Numbered(msgspec.Struct):
-    seq: int
+    seq: int = 0
     attempt: int = 0
     schema: int = SCHEMA
 
 
 def last_attempt(events: Path) -> int:
     """The newest attempt that wrote an event; 0 if none did."""
-    return max((line.attempt for line in _newest(events)), default=0)
+    return _newest(events).attempt
 
 
-def _last_seq(path: Path) -> int:
-    return max((line.seq for line in _newest(path)), default=0)
-
-
-def _newest(path: Path) -> list[_Numbered]:
-    """The newest lines, without those that are damaged."""
+def _newest(path: Path) -> _Numbered:
+    """The newest line that is not damaged."""
     decoder = msgspec.json.Decoder(_Numbered)
-    return list(decoded(last_lines(path, _LOOK_BACK), decoder.decode))
+    return next(decoded(newest_first(path), decoder.decode), _Numbered())

@@ -3,7 +3,7 @@ run must set again to repeat itself."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from rlhf_sdk.config_errors import ConfigError, convert_config
 from rlhf_sdk.config_types import options
 from rlhf_sdk.events import ValueSet, decode_event
 from rlhf_sdk.spelling import nearest
-from rlhf_sdk.tail import Tail
+from rlhf_sdk.tail import decoded, newest_first
 
 
 def live_keys(kind: type) -> list[str]:
@@ -59,8 +59,8 @@ def values_to_repeat(events_file: Path, *, after: int) -> list[ValueSet]:
     A value that a later attempt set by hand takes the place of those that an earlier one set at the same step or later.
     """
     kept: list[ValueSet] = []
-    for event in _values_set(events_file):
-        if event.seq > after and not event.again:
+    for event in reversed(list(_values_set(events_file, after))):
+        if not event.again:
             kept = [old for old in kept if not _displaces(event, old)]
             kept.append(event)
     return sorted(kept, key=lambda event: event.step)
@@ -70,12 +70,18 @@ def _displaces(new: ValueSet, old: ValueSet) -> bool:
     return new.key == old.key and new.attempt > old.attempt and new.step <= old.step
 
 
-def _values_set(events_file: Path) -> Iterator[ValueSet]:
-    """Other events are not decoded: there may be a gigabyte of them."""
-    found: Iterable[ValueSet | None] = Tail(events_file, _value_set)
-    return (event for event in found if event is not None)
+class _Numbered(msgspec.Struct):
+    seq: int
+    kind: str
 
 
-def _value_set(line: bytes) -> ValueSet | None:
-    event = decode_event(line) if b'"kind":"value_set"' in line else None
-    return event if isinstance(event, ValueSet) else None
+def _values_set(events_file: Path, after: int) -> Iterator[ValueSet]:
+    """The newest first. There may be a gigabyte of other events: what is older is not read."""
+    decoder = msgspec.json.Decoder(_Numbered)
+    for line in newest_first(events_file):
+        for found in decoded([line], decoder.decode):
+            if found.seq <= after:
+                return
+            event = decode_event(line) if found.kind == "value_set" else None
+            if isinstance(event, ValueSet):
+                yield event

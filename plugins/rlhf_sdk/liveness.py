@@ -10,6 +10,7 @@ from pathlib import Path
 
 import psutil
 
+from rlhf_sdk.evidence import STALLED_AFTER_SECONDS
 from rlhf_sdk.run_record import ProcessIdentity, RunStatus
 from rlhf_sdk.whereabouts import directory_identity
 
@@ -53,7 +54,11 @@ def is_alive(identity: ProcessIdentity | None) -> bool:
 
 
 class Silence:
-    """How long a heartbeat has not moved, by this machine's steady clock: the wall clock may jump."""
+    """How long a heartbeat has not moved, by this machine's steady clock: the wall clock may jump.
+
+    A heartbeat that is both silent and of the future, since the clock was set back, is dated when it was made, so that
+    nobody takes it for a fresh one until then.
+    """
 
     def __init__(self, heartbeat: Path) -> None:
         self._heartbeat = heartbeat
@@ -61,10 +66,18 @@ class Silence:
         self._since = time.monotonic()
 
     def seconds(self) -> float:
-        touched = self._heartbeat.stat().st_mtime if self._heartbeat.exists() else None
+        touched = self._touched_at()
         if touched != self._touched:
             self._touched, self._since = touched, time.monotonic()
-        return time.monotonic() - self._since
+        silent = time.monotonic() - self._since
+        if touched is not None and touched > time.time() and silent > STALLED_AFTER_SECONDS:
+            made = time.time() - silent
+            os.utime(self._heartbeat, (made, made))
+            self._touched = self._touched_at()
+        return silent
+
+    def _touched_at(self) -> float | None:
+        return self._heartbeat.stat().st_mtime if self._heartbeat.exists() else None
 
 
 def runs_here(status: RunStatus) -> bool:

@@ -26,7 +26,7 @@ from rlhf_sdk.alarms import Alarms
 from rlhf_sdk.crash import write_crash
 from rlhf_sdk.events import Alert, Finished, StateChanged, decode_event
 from rlhf_sdk.exit_codes import ExitCode
-from rlhf_sdk.files import PRIVATE_FILE, write_atomically
+from rlhf_sdk.files import PRIVATE_FILE, PRIVATE_UMASK, write_atomically
 from rlhf_sdk.journal import LineFile
 from rlhf_sdk.liveness import Silence, boot_id, host_name, identity_of, own_identity
 from rlhf_sdk.machine import Machine, MachineSample
@@ -87,8 +87,10 @@ class Shim:
             options=msgspec.json.decode(self._options, type=AttemptOptions),
         )
         self._write_status()
+        events = Tail(self.run.events_file, _noted)
+        events.skip()
         worker = self._start_worker()
-        self._watch()
+        self._watch(events)
         self._give_verdict(worker.returncode)
 
     def _take_lock(self) -> None:
@@ -122,9 +124,8 @@ class Shim:
         worker.wait()
         self._ended.set()
 
-    def _watch(self) -> None:
+    def _watch(self, events: Tail[StateChanged | Alert | None]) -> None:
         samples = LineFile(self.run.machine_file)
-        events = Tail(self.run.events_file, _noted)
         while True:
             self._sample(samples)
             self._log.blot()
@@ -241,7 +242,7 @@ def _write_persistently(path: Path, data: bytes) -> None:
 
 def main() -> None:
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    os.umask(0o077)
+    os.umask(PRIVATE_UMASK)
     scrub_standard_streams()
     run = RunDir(Path(sys.argv[1]).absolute())
     try:

@@ -57,13 +57,13 @@ PLANTS = {
         "checkpoint: ['step-",
     ),
     "half-written lines left": (
-        "import rlhf_sdk.journal as j; j.LineFile._drop_half_written_line = lambda self: None",
+        "import rlhf_sdk.journal as j; j.end_of_lines = lambda descriptor: j.os.fstat(descriptor).st_size",
         "outside phases: write events.jsonl",
         "torn",
         "events are not numbered 1, 2, ...",
     ),
     "events numbered from the beginning": (
-        "import rlhf_sdk.journal as j; j._last_seq = lambda path: 0",
+        "import rlhf_sdk.journal as j; j._newest = lambda path: j._Numbered(attempt=1)",
         "echo: begin",
         "kill",
         "events are not numbered 1, 2, ...",
