@@ -57,7 +57,7 @@ def plan_text(title: str, plan: Mapping[str, Any], target: Target) -> str:
         "",
         _phases(rows),
         "",
-        f"At the peak, in {peak_of(rows)['phase']}, by role",
+        f"At the peak, in {printable(peak_of(rows)['phase'])}, by role",
         by_role(rows),
         "",
         verdict(rows, target.device.memory),
@@ -71,12 +71,27 @@ def plan_text(title: str, plan: Mapping[str, Any], target: Target) -> str:
 def verdict(rows: Rows, memory: int) -> str:
     """Whether the peak fits, and by how much."""
     peak = peak_of(rows)
-    need = f"The peak is {size(peak['bytes'])}, in {peak['phase']}"
+    need = f"The peak is {size(peak['bytes'])}, in {printable(peak['phase'])}"
     spare = memory - peak["bytes"]
     if spare < 0:
         return f"{need}: DOES NOT FIT, {size(-spare)} too much."
     fits = f"{need}: fits, {size(spare)} to spare."
     return fits + (" Fragmentation may take that." if spare < TIGHT * memory else "")
+
+
+def side_by_side(plans: Mapping[str, Rows]) -> str:
+    """What each plan needs in each phase in all, one column for each plan, and the peaks."""
+    unit = max(map(_unit, plans.values()), key=lambda found: found.bytes)
+    phases = dict.fromkeys(row["phase"] for rows in plans.values() for row in rows if not _is_always(row["phase"]))
+    lines = [[phase, *(unit.cell(_whole(rows, phase)) for rows in plans.values())] for phase in phases]
+    peaks = [peak_of(rows) for rows in plans.values()]
+    lines += [[PEAK, *(unit.cell(peak["bytes"]) for peak in peaks)], ["in", *(peak["phase"] for peak in peaks)]]
+    return table([unit.name, *plans], lines)
+
+
+def _whole(rows: Rows, phase: str) -> int:
+    own = [row for row in rows if row["phase"] == phase and row["what"] != PEAK]
+    return sum(map(_bytes, [*own, *_staying(rows, phase)])) if own else 0
 
 
 def _phases(rows: Rows) -> str:

@@ -11,7 +11,7 @@ import pytest
 
 from rlhf_console import gpus
 from rlhf_console.gpus import GPUS, target_of
-from rlhf_console.plan_text import by_role, plan_text, verdict, with_peak
+from rlhf_console.plan_text import by_role, plan_text, side_by_side, verdict, with_peak
 from rlhf_sdk.machine import DeviceSample
 from rlhf_sdk.trainer import UserError
 
@@ -80,6 +80,13 @@ def test_roles_and_what_belongs_to_none() -> None:
     assert lines["gradients: passing"][-2:] == ["0.50", "0.50"]
     assert lines["in all"] == ["4.00", "8.00", "4.00", "4.00", "1.50", "21.50"]
     assert "KV cache" not in lines
+
+
+def test_plans_side_by_side_have_a_line_for_each_phase_of_any() -> None:
+    other = with_peak([row for row in ROWS[:-1] if row["phase"] != "rollout"])
+    lines = {line.split()[0]: line.split()[1:] for line in side_by_side({"one": ROWS, "two": other}).splitlines()}
+    assert lines["rollout"] == ["15.00", "-"]
+    assert lines["backward"] == lines["peak"] == ["21.50", "21.50"]
 
 
 def test_a_peak_that_a_plugin_left_out_is_added() -> None:

@@ -12,16 +12,14 @@ import typer
 from rlhf_console import plugins
 from rlhf_console.cli.options import JsonOption, RunsOption, print_json
 from rlhf_console.gpus import Target, target_of
-from rlhf_console.plan_text import PEAK, peak_of, plan_text, with_peak
+from rlhf_console.plan_text import peak_of, plan_text, side_by_side, with_peak
 from rlhf_console.profiles import PIPELINE
-from rlhf_console.render import size, table
 from rlhf_console.requests import RunRequest, resolve_request, schema_properties
 from rlhf_sdk.references import STAGE_PREFIX
 from rlhf_sdk.run_root import run_root
 from rlhf_sdk.trainer import UserError
 
 LAYOUT = "layout"
-Rows = list[dict[str, Any]]
 
 
 def plan(
@@ -92,7 +90,7 @@ def _print_layouts(request: RunRequest, stages: dict[str, Any], target: Target, 
     if as_json:
         print_json({"layouts": plans})
     else:
-        typer.echo(_side_by_side(plans))
+        typer.echo(side_by_side(plans))
 
 
 def _layouts_of(request: RunRequest) -> dict[str, dict[str, Any]]:
@@ -117,21 +115,6 @@ def _with_layout(request: RunRequest, layout: str, allowed: Mapping[str, list[st
         for name, stage in request.config["stages"].items()
     }
     return request.config | {"stages": stages}
-
-
-def _side_by_side(plans: Mapping[str, Rows]) -> str:
-    """A table with one column for each plan, phases together, peaks last."""
-    places = dict.fromkeys((row["phase"], row["what"]) for rows in plans.values() for row in rows)
-    cells = [{(row["phase"], row["what"]): row["bytes"] for row in rows} for rows in plans.values()]
-    order = list(dict.fromkeys(phase for phase, _ in places))
-    lines = [
-        [phase, what, *(size(column[phase, what]) if (phase, what) in column else "-" for column in cells)]
-        for phase, what in sorted(places, key=lambda place: order.index(place[0]))
-        if what != PEAK
-    ]
-    peaks = [next(row for row in rows if row["what"] == PEAK) for rows in plans.values()]
-    lines.append([PEAK, "", *(f"{size(row['bytes'])} ({row['phase']})" for row in peaks)])
-    return table(["phase", "what", *plans], lines)
 
 
 VERBS: dict[str, Callable[..., None]] = {"plan": plan}
