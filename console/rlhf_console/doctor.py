@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import getpass
 import os
 import platform
+import shlex
 import shutil
 import subprocess
 import sys
@@ -16,6 +18,7 @@ import psutil
 
 LOW_DISK_BYTES = 5 * 2**30
 LOW_MEMORY_BYTES = 4 * 2**30
+BUS_SECONDS = 5.0
 NETWORK_FILE_SYSTEMS = ("nfs", "cifs", "smb", "fuse", "lustre", "gpfs")
 
 
@@ -132,16 +135,33 @@ def _tmux() -> Finding:
 
 
 def _logout() -> Finding:
-    """Whether systemd ends a user's processes at logout, which no session of their own protects against."""
+    """Whether systemd ends this user's processes at logout: no session of their own protects runs against that."""
+    said = _login_settings()
+    if said is None:
+        return Finding("ok", "logout", "no systemd here")
+    kills, only, excluded = said[0] == ["b", "true"], said[1][2:], said[2][2:] or ["root"]
+    user = getpass.getuser()
+    if user in excluded or not (user in only if only else kills):
+        return Finding("ok", "logout", "runs survive it")
+    return Finding(
+        "warn",
+        "logout",
+        f"systemd ends the processes of {user} (KillUserProcesses)",
+        "`loginctl enable-linger` once, then start runs by `systemd-run --user --scope rlhf run ...`",
+    )
+
+
+def _login_settings() -> list[list[str]] | None:
+    """What systemd-logind says of KillUserProcesses, KillOnlyUsers and KillExcludeUsers, each as its type, then values;
+    None where nothing answers."""
     command = ["busctl", "get-property", "org.freedesktop.login1", "/org/freedesktop/login1"]
-    command += ["org.freedesktop.login1.Manager", "KillUserProcesses"]
+    command += ["org.freedesktop.login1.Manager", "KillUserProcesses", "KillOnlyUsers", "KillExcludeUsers"]
     try:
-        said = subprocess.run(command, capture_output=True, text=True, timeout=5, check=False).stdout.split()
-    except (OSError, subprocess.TimeoutExpired):
-        said = []
-    if said == ["b", "true"]:
-        return Finding("warn", "logout", "systemd ends your processes", "`loginctl enable-linger`, once")
-    return Finding("ok", "logout", "runs survive it" if said else "no systemd here")
+        said = subprocess.run(command, capture_output=True, text=True, timeout=BUS_SECONDS, check=True).stdout
+    except (OSError, subprocess.SubprocessError):
+        return None
+    settings = [shlex.split(line) for line in said.splitlines()]
+    return settings if len(settings) == 3 else None
 
 
 def _key(name: str, advice: str) -> Finding:

@@ -141,7 +141,9 @@ class Control:
             case Stop():
                 self.end(Verdict(State.STOPPED, 128 + signal.SIGTERM, "stopped by command"))
             case Pause():
-                self.end(Verdict(State.RELEASED, ExitCode.REQUEUE, "released: checkpointed, goes on at resume"))
+                self.end(
+                    Verdict(State.RELEASED, ExitCode.REQUEUE, "checkpointed, the device is free; goes on at resume")
+                )
             case Checkpoint():
                 self.checkpoint_reason = "command"
         return self._accept(command)

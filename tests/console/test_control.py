@@ -15,6 +15,7 @@ import pytest
 
 from rlhf_console.durations import attempt_options, seconds_of
 from rlhf_sdk import launch
+from rlhf_sdk.liveness import identity_of, is_alive
 from rlhf_sdk.pace import AttemptOptions
 from rlhf_sdk.run_dir import RunDir
 from rlhf_sdk.run_root import list_runs
@@ -64,7 +65,7 @@ def test_two_runs_from_pause_to_stop(tmp_path: Path) -> None:
     config = [line.split() for line in rlhf(tmp_path, "show", "a").stdout.splitlines()]
     assert ["weight", "2.500", "rlhf", "set,", "after", "step"] in [line[:6] for line in config]
     again = rlhf(tmp_path, "pause", "a")
-    assert (again.returncode, "ignored: the run is paused already" in again.stderr) == (0, True)
+    assert (again.returncode, "pause ignored: the run is paused already" in again.stderr) == (0, True)
     sampled = rlhf(tmp_path, "sample", "a", "--prompt", "one", "--prompt", "two")
     assert [line.split()[1] for line in sampled.stdout.splitlines() if "response" in line] == ["one", "two"]
     assert "good day" in rlhf(tmp_path, "sample", "b").stdout
@@ -125,6 +126,40 @@ def test_a_run_with_a_time_limit_exits_with_75_and_says_how_to_go_on(tmp_path: P
     status = RunDir(run).status()
     assert status is not None and status.options == AttemptOptions(max_seconds=2.0, checkpoint_steps=3)
     assert rlhf(tmp_path, "resume", "limited").returncode == 0
+
+
+TERMINAL = """
+import os, pty, sys
+pid, terminal = pty.fork()
+if pid == 0:
+    os.execv(sys.executable, [sys.executable, "-m", "rlhf_console", *sys.argv[1:]])
+print(pid, flush=True)
+while os.read(terminal, 1024):
+    pass
+"""
+
+
+def test_a_terminal_that_is_closed_ends_the_command_and_not_the_run(tmp_path: Path) -> None:
+    arguments = ["run", "echo", "--set", "echo.steps=30", "--set", "echo.delay_seconds=0.1", "--runs", str(tmp_path)]
+    command = [sys.executable, "-c", TERMINAL, *arguments]
+    terminal = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    assert terminal.stdout is not None
+    watching = identity_of(int(terminal.stdout.readline()))
+    deadline = time.monotonic() + 30
+    while not list(tmp_path.glob("echo-*/events.jsonl")):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    terminal.kill()
+    terminal.communicate()
+    while is_alive(watching):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    (run,) = list_runs(tmp_path)
+    status = run.status()
+    assert status is not None and is_alive(status.worker) and is_alive(status.shim)
+    verdict = launch.wait(run)
+    assert verdict is not None and verdict.exit_code == 0
+    assert not any(event.attempt > 1 or getattr(event, "state", "") == "stopped" for event in run.events())
 
 
 def test_durations_as_people_write_them() -> None:

@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rlhf_console.cli.watching import shortened
 from rlhf_console.printable import printable
 from rlhf_console.render import duration, folded, number, result, table
 from rlhf_console.runs.fold import RunSummary, fold
@@ -90,3 +91,8 @@ def test_a_result_fits_the_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
         ]
     }
     assert max(map(len, result("evaluation", data).split("\n"))) <= 40
+
+
+def test_figures_are_cut_before_anything_else_is_squeezed() -> None:
+    assert shortened("score 0.619  sum 10.640", 12) == "score 0.619…"
+    assert shortened("score 0.619", 11) == "score 0.619"

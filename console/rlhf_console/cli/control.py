@@ -144,8 +144,10 @@ def _print(asked: Asked, *, waited: bool) -> None:
     run = asked.run.record.id
     if asked.outcome == "done":
         typer.echo(printable(_done(asked), keep_newlines=True))
+    elif asked.asking is None:
+        print(f"rlhf: {printable(asked.message)}", file=sys.stderr)
     elif asked.outcome:
-        print(f"rlhf: {printable(f'{run}: {asked.outcome}: {asked.message}')}", file=sys.stderr)
+        print(printable(f"{run}: {asked.name} {asked.outcome}: {asked.message}"), file=sys.stderr)
     elif not waited:
         print(f"asked {run} to {asked.name}", file=sys.stderr)
 

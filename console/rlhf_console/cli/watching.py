@@ -19,6 +19,9 @@ POLL_SECONDS = 0.5
 LINE_EVERY_SECONDS = 10.0
 WIDE = 110
 """Columns of a terminal with room for bars beside the figures."""
+NAME, BAR = 12, 16
+BESIDE_FIGURES = NAME + len("1000/1000 starting 59 min 59 s") + 4
+"""What name, steps, state and time left take; figures get the rest, so that nothing else is squeezed."""
 
 
 class Display(Protocol):
@@ -67,8 +70,9 @@ def _line(run: LiveRun, state: State) -> str:
 class LiveBars:
     """A bar for each run, redrawn in place by rich."""
 
-    def __init__(self, progress: Any) -> None:
+    def __init__(self, progress: Any, columns: int) -> None:
         self._progress = progress
+        self._figures_room = max(columns - BESIDE_FIGURES - (BAR if columns >= WIDE else 0), 8)
         self._tasks: dict[str, Any] = {}
 
     def show(self, runs: list[LiveRun]) -> None:
@@ -76,7 +80,8 @@ class LiveBars:
             if run.record.id not in self._tasks:
                 name = run.record.stage or run.record.name or run.record.plugin
                 fields = {"state": "", "headline": "", "left": ""}
-                self._tasks[run.record.id] = self._progress.add_task(printable(name), total=None, **fields)
+                shown = shortened(printable(name), NAME)
+                self._tasks[run.record.id] = self._progress.add_task(shown, total=None, **fields)
             summary, state = run.summary, run.state
             self._progress.update(
                 self._tasks[run.record.id],
@@ -84,11 +89,16 @@ class LiveBars:
                 completed=summary.step,
                 state=state,
                 left=duration(summary.eta_seconds) if state is State.RUNNING else "",
-                headline=headline(run) or doing(run),
+                headline=shortened(headline(run) or doing(run), self._figures_room),
             )
 
     def say(self, text: str) -> None:
         self._progress.console.print(printable(text), markup=False, emoji=False, highlight=False)
+
+
+def shortened(text: str, room: int) -> str:
+    """At most so many characters, the last one an ellipsis where some are left out."""
+    return text if len(text) <= room else text[: room - 1] + "…"
 
 
 @contextmanager
@@ -109,9 +119,9 @@ def display() -> Iterator[Display]:
     columns = [text("description"), MofNCompleteColumn(table_column=Column(no_wrap=True))]
     columns += [text("fields[state]"), text("fields[left]"), text("fields[headline]")]
     if console.width >= WIDE:
-        columns.insert(1, BarColumn(bar_width=16))
+        columns.insert(1, BarColumn(bar_width=BAR))
     with Progress(*columns, console=console, refresh_per_second=4) as progress:
-        yield LiveBars(progress)
+        yield LiveBars(progress, console.width)
 
 
 def follow(root: Path, run: LiveRun, shown: Display) -> State:
