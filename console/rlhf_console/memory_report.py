@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from rlhf_console.printable import printable
 from rlhf_console.render import size, table
 from rlhf_console.runs.fold import Phase, RunSummary
 from rlhf_sdk.events import MemoryTable
@@ -146,7 +147,7 @@ def _outlook(report: Mapping[str, Any]) -> str:
     if not report["phases"]:
         return ""
     limit, left = report["limit"], report["steps_left"]
-    peak = f"peak: {size(report['peak'])} in {report['peak_phase']}"
+    peak = f"peak: {size(report['peak'])} in {printable(str(report['peak_phase']))}"
     if not limit:
         return peak
     trend = f"at this trend it runs out in about {left:.0f} steps" if left is not None else "no rising trend"

@@ -21,7 +21,7 @@ from rlhf_console.profiles import (
 )
 from rlhf_console.runs.store import find
 from rlhf_sdk.discovery import find_plugin
-from rlhf_sdk.launch import create_run
+from rlhf_sdk.launch import create_run, refuse_secrets
 from rlhf_sdk.run_dir import RunDir
 from rlhf_sdk.spelling import nearest
 from rlhf_sdk.trainer import UserError
@@ -66,6 +66,7 @@ def resolve_request(
     configs, origins = {}, {}
     for stage in stages:
         resolved = resolve_stage(profile, stage, keys[stage.name], parsed.get(stage.name, {}), seed)
+        refuse_secrets({stage.name: resolved.config})
         complete = _validated(stage, replace_stage_links(resolved.config, reuse))
         configs[stage.name] = complete
         origins[stage.name] = provenance(complete, resolved.origins)

@@ -56,7 +56,7 @@ def create_run(
     Raises `UserError` for an unknown plugin, a name that can't be used, a reference that leads nowhere, a key or
     password in the config, or a root that can't be written; nothing is left behind then.
     """
-    _refuse_secrets({**config, "--name": name})
+    refuse_secrets({**config, "--name": name})
     pinned, referenced = pin(root, config)
     run_id = f"{pipeline}.{check_name(stage)}" if pipeline and stage else new_run_id(name or plugin)
     record = RunRecord(
@@ -81,8 +81,9 @@ def create_run(
     return _write_new(root, record)
 
 
-def _refuse_secrets(values: dict[str, Any]) -> None:
-    """A run can't work with a scrubbed value, and run.json must not keep the value itself."""
+def refuse_secrets(values: dict[str, Any]) -> None:
+    """Raises `UserError` for a key or password in a config, naming where: a run can't work with a scrubbed value, and
+    run.json must not keep the value itself."""
     for key, shown in secret_places(values):
         raise UserError(
             f"{key} = {shown!r} holds a key or password, which run.json would keep: plugins read keys from environment "
@@ -140,7 +141,7 @@ def _spawn(run: RunDir, options: AttemptOptions) -> RunStatus:
     before = run.status()
     attempt = before.attempt if before else 0
     encoded = msgspec.json.encode(options).decode()
-    log = os.open(run.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, PRIVATE_FILE)
+    log = _open_log(run)
     try:
         shim = subprocess.Popen(
             [sys.executable, "-P", "-m", "rlhf_sdk.shim", str(run.path.absolute()), str(attempt), encoded],
@@ -154,6 +155,13 @@ def _spawn(run: RunDir, options: AttemptOptions) -> RunStatus:
     finally:
         os.close(log)
     return _wait_for_report(run, shim, after_attempt=attempt)
+
+
+def _open_log(run: RunDir) -> int:
+    try:
+        return os.open(run.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, PRIVATE_FILE)
+    except OSError as error:
+        raise UserError(f"run {run.id} can't be written: {error.strerror}") from error
 
 
 def _working_directory(run: RunDir) -> str | None:

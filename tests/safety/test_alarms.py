@@ -12,12 +12,15 @@ import msgspec
 import pytest
 
 from rlhf_console.runs.store import LiveRun
-from rlhf_sdk import launch
+from rlhf_sdk import alarms, launch
 from rlhf_sdk.checkpoints import write_checkpoint
-from rlhf_sdk.events import Alert
+from rlhf_sdk.events import Alert, Severity
 from rlhf_sdk.liveness import Silence
 from rlhf_sdk.machine import MachineSample
+from rlhf_sdk.notify import ENVIRONMENT, Message
 from rlhf_sdk.run_dir import RunDir
+from rlhf_sdk.run_record import ExitRecord
+from rlhf_sdk.states import ENDED, State
 from rlhf_sdk.watchdog import GIB, Watchdog, newest_checkpoint_bytes
 
 FINE = MachineSample(time=0, attempt=1, memory_available=50 * GIB, disk_free=100 * GIB)
@@ -127,6 +130,89 @@ def test_a_stopped_worker_is_stalled_goes_on_and_is_killed(root: Path) -> None:
     ]
     assert [alert.time for alert in alerts] == sorted(alert.time for alert in alerts)
     assert run.alerts_file.stat().st_mode & 0o777 == 0o600
+
+
+@pytest.fixture
+def told(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What a person would be told, in order."""
+    messages: list[str] = []
+
+    class Teller:
+        def poll(self) -> int:
+            return 0
+
+    def start(message: Message) -> Teller:
+        messages.append(f"{message.what}: {message.message}")
+        return Teller()
+
+    monkeypatch.setenv(ENVIRONMENT, "https://example.org/hook")
+    monkeypatch.setattr(alarms, "start_telling", start)
+    return messages
+
+
+def alert(code: str, message: str = "it is bad", severity: Severity = "error") -> Alert:
+    return Alert(severity=severity, code=code, message=message)
+
+
+def ended(state: State, reason: str = "") -> ExitRecord:
+    return ExitRecord(state=state, attempt=1, exit_code=1, reason=reason, time=1.0)
+
+
+def test_errors_are_told_each_kind_once_in_a_while(
+    root: Path, told: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = 1000.0
+    monkeypatch.setattr(time, "monotonic", lambda: now)
+    bell = alarms.Alarms(launch.create_run(root, plugin="echo", config={}), 1)
+    for heard in (alert("nan"), alert("nan"), alert("leak"), alert("kl", severity="warning")):
+        bell.hear(heard)
+    bell.tell()
+    assert told == ["nan: it is bad", "leak: it is bad"]
+    now += alarms.QUIET_SECONDS - 1
+    bell.hear(alert("nan"))
+    bell.tell()
+    now += 1
+    bell.hear(alert("nan"))
+    bell.tell()
+    assert told == ["nan: it is bad", "leak: it is bad", "nan: it is bad"]
+
+
+@pytest.mark.parametrize("state", list(ENDED))
+def test_ends_are_told_if_nobody_asked_for_them(root: Path, told: list[str], state: State) -> None:
+    bell = alarms.Alarms(launch.create_run(root, plugin="echo", config={}), 1)
+    bell.hear(alert("plugin_failed", "the shapes don't match"))
+    bell.hear(alert("nan"))
+    bell.end(ended(state, "the shapes don't match"))
+    wanted = state in (State.FINISHED, State.FAILED, State.OOM, State.KILLED)
+    assert told == ["nan: it is bad"] + [f"{state}: the shapes don't match"] * wanted
+
+
+def test_a_stages_end_is_told_by_its_pipeline(root: Path, told: list[str]) -> None:
+    bell = alarms.Alarms(launch.create_run(root, plugin="echo", config={}, pipeline="pipe-1", stage="sft"), 1)
+    bell.give(alert("stalled"))
+    bell.end(ended(State.FAILED, "no"))
+    assert told == ["stalled: it is bad"]
+
+
+def test_nobody_is_told_where_nobody_is_named(root: Path, told: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(ENVIRONMENT)
+    run = launch.create_run(root, plugin="echo", config={})
+    bell = alarms.Alarms(run, 1)
+    bell.give(alert("stalled"))
+    bell.end(ended(State.FAILED))
+    assert told == [] and [each.code for each in run.alerts()] == ["stalled"]
+
+
+def test_an_alert_that_can_not_be_written_is_told_all_the_same(
+    root: Path, told: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = launch.create_run(root, plugin="echo", config={})
+    run.alerts_file.mkdir()
+    bell = alarms.Alarms(run, 1)
+    bell.give(alert("disk_nearly_full"))
+    bell.tell()
+    assert told == ["disk_nearly_full: it is bad"]
+    assert "an alert could not be written" in capsys.readouterr().err
 
 
 def test_readers_see_both_kinds_of_alerts(root: Path) -> None:

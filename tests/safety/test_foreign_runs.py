@@ -15,6 +15,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from rlhf_console.runs.store import find
 from rlhf_sdk import launch, tail
 from rlhf_sdk.bounds import DEEPEST, RECORD_BYTES, is_within
 from rlhf_sdk.checkpoints import damage, latest_good, list_checkpoints, write_checkpoint
@@ -126,6 +127,13 @@ def test_a_link_is_no_run(outside: Path) -> None:
 def test_a_run_is_called_what_its_directory_is_called(outside: Path) -> None:
     run = made_run(outside, "renamed", id="../../elsewhere", name="evil-name")
     assert run.record().id == "renamed"
+
+
+def test_a_name_can_not_stand_for_another_runs_id(outside: Path) -> None:
+    mine = made_run(outside, "ppo-mine", created=1.0)
+    made_run(outside, "zz-evil", name="ppo-mine", created=2.0)
+    assert find(outside, "ppo-mine").directory == mine
+    assert find(outside, "evil").record.id == "evil"
 
 
 @pytest.mark.parametrize("stage", ["../../elsewhere", "/tmp/x", "..", "a/b"])

@@ -21,6 +21,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec import inspect
 
+from rlhf_console.cli.main import VERBS
 from rlhf_console.printable import printable, printable_json
 from rlhf_sdk.events import Alert, AnyEvent, Sample, encode_line
 from rlhf_sdk.run_record import Distribution, ExitRecord, ProcessIdentity, RunRecord, RunStatus, encode_record
@@ -146,6 +147,12 @@ READERS = [
     ["show", "evil", "--json"],
     ["watch", "evil", "--plain"],
     ["logs", "evil"],
+    ["memory", "evil"],
+    ["memory", "evil", "--json"],
+    ["set", "evil", f"{ONE_LINE}=1"],
+    ["sample", "evil", "--prompt", HOSTILE],
+    ["pause", "evil"],
+    ["checkpoint", "evil"],
     ["samples", "evil"],
     ["samples", "evil", "--json"],
     ["show", "damaged"],
@@ -163,6 +170,10 @@ def test_no_verb_lets_a_run_directory_steer_the_terminal(hostile_root: Path, arg
     if arguments[-1] == "--json":
         documents = [line for line in output.splitlines() if not line.startswith("rlhf: left out")]
         assert "planted" in json.dumps(json.loads("\n".join(documents)))
+
+
+def test_every_verb_is_tried() -> None:
+    assert {row[0] for row in (*READERS, *PLUGIN_VERBS)} | {"resume", "demo"} == set(VERBS)
 
 
 @pytest.mark.parametrize("verb", ["watch", "resume"])

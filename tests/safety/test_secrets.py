@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -93,6 +95,17 @@ def test_a_key_in_the_config_is_refused_and_not_repeated(root: Path, secret: str
     with pytest.raises(UserError, match=r"^section\.name = .*\[[A-Z_]+\].* holds a key or password") as refusal:
         launch.create_run(root, plugin="echo", config={"section": {"name": secret}})
     assert "planted" not in str(refusal.value).lower()
+    assert not root.exists()
+
+
+@pytest.mark.usefixtures("planted")
+@pytest.mark.parametrize("verb", [["run", "--dry-run"], ["run", "--dry-run", "--json"], ["plan"], ["check"], ["run"]])
+def test_the_command_line_refuses_a_key_and_shows_it_nowhere(root: Path, verb: list[str]) -> None:
+    setting = f"echo.text={BY_SHAPE['OTHER']}"
+    command = [sys.executable, "-P", "-m", "rlhf_console", verb[0], "echo", "--set", setting, *verb[1:]]
+    done = subprocess.run([*command, "--runs", str(root)], capture_output=True, text=True)
+    assert done.returncode == 2 and "echo.text = '[ANTHROPIC_API_KEY]' holds a key or password" in done.stderr
+    assert "planted" not in done.stdout + done.stderr
     assert not root.exists()
 
 

@@ -32,8 +32,14 @@ class LiveRun:
         return cls(directory, directory.record())
 
     def refresh(self) -> bool:
-        """Reads about 4 MiB of what is new, the shim's alerts with it; True if there was anything."""
-        events = [*self._events.read(), *self._alerts.read()]
+        """Reads about 4 MiB of what is new, the shim's alerts with it; True if there was anything.
+
+        Raises `UserError` if a file can't be read.
+        """
+        try:
+            events = [*self._events.read(), *self._alerts.read()]
+        except OSError as error:
+            raise UserError(f"{error.filename or self.directory.path} can't be read: {error.strerror}") from error
         fold(self.summary, events)
         return bool(events)
 
@@ -76,7 +82,9 @@ def find(root: Path, text: str) -> LiveRun:
     own = [run for run in runs if run.record.pipeline is None]
     if text == LATEST and own:
         return own[-1]
-    named = [run for run in runs if run.record.name == text]
+    # An id goes before a name: names may be chosen by somebody else.
+    named = [run for run in runs if text in (run.record.name, run.record.id)]
+    named.sort(key=lambda run: run.record.id == text)
     return named[-1] if named else LiveRun.open(find_run(root, text))
 
 

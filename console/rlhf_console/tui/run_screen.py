@@ -22,6 +22,7 @@ from rlhf_console.tui.watcher import OpenRun
 from rlhf_sdk.events import Sample
 from rlhf_sdk.spec import Panel
 from rlhf_sdk.states import State
+from rlhf_sdk.trainer import UserError
 
 REFRESH_SECONDS = 0.5
 SHOWN_SAMPLES = 12
@@ -76,8 +77,14 @@ class RunScreen(Screen[None]):
 
     @work(exclusive=True)
     async def reload(self) -> None:
-        self._follow_stage()
-        await self._open.refresh()
+        try:
+            self._follow_stage()
+            await self._open.refresh()
+            await self._show()
+        except UserError as error:
+            self.query_one("#heading", Static).update(printable(str(error)))
+
+    async def _show(self) -> None:
         await self._lay_out()
         self._update_heading()
         self._update_charts()
