@@ -5,12 +5,13 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable
 
-from benchmarks import demo_seeds, plan_accuracy, precision, start_up
+from benchmarks import demo_seeds, plan_accuracy, precision, start_up, telemetry
 
 BENCHMARKS: dict[str, Callable[[], None]] = {
     "start-up": start_up.main,
     "plan-accuracy": plan_accuracy.main,
     "precision": precision.main,
+    "telemetry": telemetry.main,
     "demo-seeds": demo_seeds.main,
 }
 

@@ -109,8 +109,7 @@ class EngineTrainer:
             return None
         started = time.perf_counter()
         self._optimizer_steps = self.optimizer_steps()
-        budget = memory_budget(round(self.config.memory_budget_gib * GIB), self.device)
-        with translated_errors(), self.non_finite_shown(), budget:
+        with self.guarded(), self.non_finite_shown():
             metrics = self.update()
         self.steps_done += 1
         self._optimizer_steps = self.optimizer_steps()
@@ -120,6 +119,13 @@ class EngineTrainer:
             name.removesuffix("|rate"): value / seconds if name.endswith("|rate") else value
             for name, value in metrics.items()
         }
+
+    @contextmanager
+    def guarded(self) -> Iterator[None]:
+        """For `step` and `finish`: the engine's errors translated, memory within its budget."""
+        budget = memory_budget(round(self.config.memory_budget_gib * GIB), self.device)
+        with translated_errors(), budget:
+            yield
 
     def optimizer_steps(self) -> dict[str, int]:
         return {name: optimizer.steps_done for name, optimizer in self.optimizers.items()}

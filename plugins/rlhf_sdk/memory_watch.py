@@ -117,7 +117,7 @@ class MemoryWatch:
         return Alert(
             severity="warning",
             code="memory_fragmented",
-            message=f"{idle / GIB:.2f} GiB of the device are reserved but unused, even at the peak of {event.name}",
+            message=f"{_size(idle)} of the device are reserved but unused, even at the peak of {event.name}",
             advice='set release_cache = "between_phases"; leave PYTORCH_ALLOC_CONF at expandable_segments:True',
             phase=event.name,
             figures={"reserved": reserved, "peak": memory["peak"], "limit": memory["limit"]},
@@ -161,4 +161,8 @@ def _in_words(place: str) -> str:
 
 
 def _of(peak: Peak) -> str:
-    return f"{peak.used / GIB:.2f} of {peak.limit / GIB:.2f} GiB"
+    return f"{_size(peak.used)} of {_size(peak.limit)}"
+
+
+def _size(count: float) -> str:
+    return f"{count / GIB:.2f} GiB" if count >= GIB else f"{count / MIB:.1f} MiB"

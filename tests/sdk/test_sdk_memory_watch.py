@@ -39,7 +39,7 @@ def test_a_peak_near_the_limit_is_told_once_with_its_innermost_phase() -> None:
     ((number, alert),) = told(MemoryWatch(HOST), [[on_device(60)], step, step])
     assert (number, alert.code, alert.severity, alert.phase) == (2, "memory_peak", "warning", "update/backward")
     assert alert.figures == {"peak": 75 * GIB, "limit": 80 * GIB}
-    assert "75.00 of 80.00 GiB" in alert.message and "micro_batch_size" in alert.advice
+    assert "75.00 GiB of 80.00 GiB" in alert.message and "micro_batch_size" in alert.advice
 
 
 def test_what_others_use_on_the_device_counts_too() -> None:

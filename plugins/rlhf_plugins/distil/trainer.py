@@ -18,7 +18,6 @@ from rlhf_engine.models import lm_head_weight, load_policy
 from rlhf_engine.optim import ScheduledAdamW
 from rlhf_engine.order import shuffled_batch, steps_in
 from rlhf_engine.rollout import Rollout
-from rlhf_plugins.engine_trainer import translated_errors
 from rlhf_plugins.policy_sampling import PolicySampler
 
 
@@ -126,7 +125,7 @@ class DistilTrainer(PolicySampler):
 
     def finish(self) -> None:
         """Student beside teacher on the held-out prompts."""
-        with translated_errors():
+        with self.guarded():
             figures = self.held_out_figures()
             if not figures:
                 return

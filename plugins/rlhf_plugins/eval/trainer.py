@@ -19,7 +19,7 @@ from rlhf_engine.eval.policies import Evaluator, Responses, post_of
 from rlhf_engine.eval.table import REFERENCE, Comparison, Resampling, examples, means
 from rlhf_engine.models import load_policy
 from rlhf_engine.scalar_models import ScalarModel, load_scalar_model
-from rlhf_plugins.engine_trainer import EngineTrainer, translated_errors
+from rlhf_plugins.engine_trainer import EngineTrainer
 from rlhf_plugins.eval.accuracy import accuracy_report
 from rlhf_plugins.eval.costs import training_cpu_seconds
 from rlhf_plugins.eval.curves import read_curve
@@ -154,7 +154,7 @@ class EvalTrainer(EngineTrainer):
         self.accuracy = state["accuracy"]
 
     def finish(self) -> None:
-        with translated_errors():
+        with self.guarded():
             self.run.result("evaluation", self.evaluation())
 
     def evaluation(self) -> dict[str, Any]:

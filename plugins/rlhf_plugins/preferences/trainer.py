@@ -25,7 +25,6 @@ from rlhf_engine.preference_training import PreferenceState, implicit_rewards, p
 from rlhf_engine.rewards import sequence_kl
 from rlhf_engine.rollout import Rollout, in_micro_batches
 from rlhf_plugins.comparison_trainer import SAMPLING_ROWS, ComparisonTrainer, comparison_file
-from rlhf_plugins.engine_trainer import translated_errors
 from rlhf_plugins.policy_sampling import PolicySampler
 
 
@@ -154,7 +153,7 @@ class PreferenceTrainer(ComparisonTrainer, PolicySampler):
 
     def finish(self) -> None:
         """Held-out accuracy, KL and samples of the trained policy."""
-        with translated_errors():
+        with self.guarded():
             figures = self.held_out_figures()
         if figures:
             self.run.result("preferences", figures)

@@ -12,7 +12,7 @@ from rlhf_engine.models import lm_head_weight, load_policy
 from rlhf_engine.optim import ScheduledAdamW
 from rlhf_engine.order import shuffled_batch, steps_in
 from rlhf_engine.sft import SFTState, held_out_loss, packed_text_batch, sft_update
-from rlhf_plugins.engine_trainer import EngineTrainer, translated_errors
+from rlhf_plugins.engine_trainer import EngineTrainer
 
 
 class PretrainTrainer(EngineTrainer):
@@ -61,7 +61,7 @@ class PretrainTrainer(EngineTrainer):
         config = self.config
         if not config.eval_data.source:
             return
-        with translated_errors():
+        with self.guarded():
             sequences = load_documents(config.eval_data, self.tokenizer, config.sequence_tokens, hooks=self.run)
             size = config.micro_batch_size
             batches = [

@@ -30,7 +30,6 @@ from rlhf_engine.rollout import Rollout, in_micro_batches
 from rlhf_engine.scalar_heads import HeadShape
 from rlhf_engine.scalar_models import load_scalar_model, response_head_scores
 from rlhf_plugins.comparison_trainer import SAMPLING_ROWS, ComparisonTrainer
-from rlhf_plugins.engine_trainer import translated_errors
 
 
 class RewardModelTrainer(ComparisonTrainer):
@@ -103,7 +102,7 @@ class RewardModelTrainer(ComparisonTrainer):
 
     def finish(self) -> None:
         """Normalises the scores as configured, and records the held-out accuracy."""
-        with translated_errors():
+        with self.guarded():
             raw_scores, score_norm = self.scores_to_normalise(), self.config.score_norm
             gain, bias = normalising_affine(raw_scores.mean(dim=-1), score_norm)
             self.state.reward_model.set_affine(

@@ -18,7 +18,6 @@ from rlhf_engine.optim import ScheduledAdamW
 from rlhf_engine.order import shuffled_batch, steps_in
 from rlhf_engine.rollout import Rollout
 from rlhf_engine.sft import SFTState, held_out_loss, sft_update
-from rlhf_plugins.engine_trainer import translated_errors
 from rlhf_plugins.policy_sampling import PolicySampler
 
 
@@ -125,7 +124,7 @@ class SFTTrainer(PolicySampler):
     def finish(self) -> None:
         """The held-out loss and samples of the trained policy."""
         if self.held_out:
-            with translated_errors():
+            with self.guarded():
                 loss = self.held_out_loss()
                 self.record_samples()
             self.run.result("held_out", {"loss/valid_nats_per_token": loss, "demonstrations": len(self.held_out)})
