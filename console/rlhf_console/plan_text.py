@@ -95,15 +95,28 @@ def _whole(rows: Rows, phase: str) -> int:
 
 
 def _phases(rows: Rows) -> str:
-    """One line a phase: what stays, what it needs beyond that, both, and the largest part of what it needs."""
-    unit, lines = _unit(rows), []
-    for phase in dict.fromkeys(row["phase"] for row in rows if row["what"] != PEAK):
+    """One line a phase: what stays, what it needs beyond that, both, and the largest part of what it needs.
+
+    Of a pipeline, each stage's busiest phase alone.
+    """
+    unit = _unit(rows)
+    lines = []
+    for phase in _shown_phases(rows):
         parts = sorted((row for row in rows if row["phase"] == phase and row["what"] != PEAK), key=_bytes, reverse=True)
-        if not _is_always(phase):
-            stays, more = sum(map(_bytes, _staying(rows, phase))), sum(map(_bytes, parts))
-            largest = f"{parts[0]['what']} {unit.cell(parts[0]['bytes']).strip()}" if parts else ""
-            lines.append([phase, unit.cell(stays), unit.cell(more), unit.cell(stays + more), largest])
-    return table([unit.name, "always", "and then", "in all", "most of that"], lines)
+        stays, more = sum(map(_bytes, _staying(rows, phase))), sum(map(_bytes, parts))
+        largest = f"{unit.cell(parts[0]['bytes'])} {parts[0]['what']}" if parts else ""
+        lines.append([phase, unit.cell(stays), unit.cell(more), unit.cell(stays + more), largest])
+    found = table([unit.name, "always", "and then", "in all", "most of that"], lines)
+    return "\n".join(line[:WIDTH] for line in found.split("\n"))
+
+
+def _shown_phases(rows: Rows) -> list[str]:
+    phases = list(dict.fromkeys(row["phase"] for row in rows if not _is_always(row["phase"])))
+    stages = dict.fromkeys(phase.rpartition(": ")[0] for phase in phases)
+    if list(stages) == [""]:
+        return phases
+    of_stages = ([phase for phase in phases if phase.rpartition(": ")[0] == stage] for stage in stages)
+    return [max(own, key=lambda phase: _whole(rows, phase)) for own in of_stages]
 
 
 def _staying(rows: Rows, phase: str) -> Rows:
@@ -172,7 +185,9 @@ def _batches(found: Sequence[Mapping[str, Any]]) -> list[str]:
             lines.append(f"Not even {key} = 1 fits.")
         else:
             whole = ", the whole batch" if largest == batch["useful"] else ""
-            lines.append(f"Largest {key} that fits: {largest}{whole} (set: {batch['configured']}).")
+            lines.append(
+                _wrapped(f"Largest {key} that fits: {largest}{whole} (set: {batch['configured']}).", indent="  ")
+            )
     return lines
 
 
@@ -187,16 +202,19 @@ def _switches(found: Sequence[Mapping[str, Any]]) -> list[str]:
 
 
 def _hanging(lines: Sequence[Sequence[str]]) -> str:
-    """Settings that don't fit in their line go below, one a line."""
+    """Several settings stand one below the other, and below their line where that is too narrow."""
     heading, ruler, *body = table(["saves", "new peak", "in", "setting"], [[*line[:3], ""] for line in lines]).split(
         "\n"
     )
     indent = " " * (len(ruler) - len("-------"))
     shown = [f"{heading}", ruler]
     for line, cells in zip(body, lines, strict=True):
-        first, *others = cells[3].split(" ")
-        shown.append(f"{line.ljust(len(indent))}{printable(first)}")
-        shown += [f"{indent}{printable(other)}" for other in others]
+        settings = [printable(setting) for setting in cells[3].split(" ")]
+        if len(indent) + max(map(len, settings)) > WIDTH:
+            shown += [line, *(f"    {setting}" for setting in settings)]
+        else:
+            shown.append(f"{line.ljust(len(indent))}{settings[0]}")
+            shown += [f"{indent}{setting}" for setting in settings[1:]]
     return "\n".join(shown)
 
 
@@ -210,13 +228,17 @@ def _floors(found: Sequence[Mapping[str, Any]], assumptions: Sequence[str]) -> l
             parts.append(
                 table(["phase of a step", "seconds"], [[p["phase"], _seconds(p["seconds"])] for p in stage["phases"]])
             )
-        run = f"; {stage['steps']} steps at least {duration(step * stage['steps'])}" if stage["steps"] else ""
+        run = f"; {stage['steps']} steps at least {_long(step * stage['steps'])}" if stage["steps"] else ""
         parts.append(f"{stage['stage']}: a step takes at least {_seconds(step)} s{run}.")
     return [*parts, "Assumed:", *(_wrapped(f"- {assumption}", indent="  ") for assumption in assumptions)]
 
 
 def _seconds(seconds: float) -> str:
     return f"{seconds:.3g}" if seconds < 100 else f"{seconds:.0f}"
+
+
+def _long(seconds: float) -> str:
+    return duration(seconds) if seconds >= 1 else f"{_seconds(seconds)} s"
 
 
 def _wrapped(text: str, *, indent: str = "") -> str:
