@@ -6,6 +6,7 @@ import io
 import json
 import sys
 import unicodedata
+from collections.abc import Callable
 from typing import IO, cast
 
 _HIDDEN_CATEGORIES = ("Cc", "Cf", "Cn", "Co", "Cs", "Zl", "Zp")
@@ -20,30 +21,45 @@ _DRAWN_AS_NOTHING = frozenset(
 """Letters, marks and symbols that leave no ink: fillers, joiners, variation selectors, the empty braille cell."""
 
 
-def printable(text: str, *, keep_newlines: bool = False) -> str:
-    """`text` with control, bidirectional, zero-width and unassigned characters as escapes such as \\x1b or \\u202e."""
-    if text.isascii() and text.isprintable():
-        return text
-    return "".join(_shown(character, keep_newlines) for character in text)
+class _Shown(dict[int, str]):
+    """How each character is shown, by code point, found out at first sight; what is in `kept` stays."""
 
+    def __init__(self, escaped: Callable[[str], str], kept: str = "") -> None:
+        self._escaped, self._kept = escaped, kept
 
-def _shown(character: str, keep_newlines: bool) -> str:
-    if (character == "\n" and keep_newlines) or not _is_hidden(character):
-        return character
-    return character.encode("unicode_escape").decode("ascii")
+    def __missing__(self, code: int) -> str:
+        character = chr(code)
+        shown = self._escaped(character) if _is_hidden(character) and character not in self._kept else character
+        self[code] = shown
+        return shown
 
 
 def _is_hidden(character: str) -> bool:
     return unicodedata.category(character) in _HIDDEN_CATEGORIES or character in _DRAWN_AS_NOTHING
 
 
+def _as_python(character: str) -> str:
+    return character.encode("unicode_escape").decode("ascii")
+
+
+def _as_json(character: str) -> str:
+    return json.dumps(character)[1:-1]
+
+
+_ONE_LINE, _LINES, _JSON = _Shown(_as_python), _Shown(_as_python, "\n"), _Shown(_as_json, "\n")
+
+
+def printable(text: str, *, keep_newlines: bool = False) -> str:
+    """`text` with control, bidirectional, zero-width and unassigned characters as escapes such as \\x1b or \\u202e."""
+    if text.isascii() and text.isprintable():
+        return text
+    return text.translate(_LINES if keep_newlines else _ONE_LINE)
+
+
 def printable_json(document: str) -> str:
     """The same JSON document with what `printable` would escape as JSON's own escapes; line breaks between its parts
     stay."""
-    if document.isascii() and "\x7f" not in document:
-        return document
-    hidden = (character != "\n" and _is_hidden(character) for character in document)
-    return "".join(json.dumps(c)[1:-1] if escape else c for c, escape in zip(document, hidden, strict=True))
+    return document if document.isascii() and "\x7f" not in document else document.translate(_JSON)
 
 
 class PrintableStream(io.TextIOWrapper):

@@ -193,7 +193,6 @@ def test_the_full_screen_lets_nothing_through(hostile_root: Path) -> None:
 
 PLUGIN_VERBS = [
     ["plugins"],
-    ["plugins", "--json"],
     ["config", "hostile"],
     ["config", "hostile", "--json"],
     ["profiles"],
