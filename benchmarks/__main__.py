@@ -5,10 +5,11 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable
 
-from benchmarks import demo_seeds, plan_accuracy, precision, start_up, telemetry
+from benchmarks import demo_seeds, pause_latency, plan_accuracy, precision, start_up, telemetry
 
 BENCHMARKS: dict[str, Callable[[], None]] = {
     "start-up": start_up.main,
+    "pause-latency": pause_latency.main,
     "plan-accuracy": plan_accuracy.main,
     "precision": precision.main,
     "telemetry": telemetry.main,

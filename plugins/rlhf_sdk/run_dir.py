@@ -133,12 +133,12 @@ class RunDir:
         return state_of(self.evidence())
 
     def evidence(self) -> Evidence:
-        """What can be seen of the run now."""
-        status = self.status()
+        """What can be seen of the run now; the events only where nobody has judged the attempt."""
+        status, verdict = self.status(), self.exit()
         return Evidence(
             status=status,
-            verdict=_read(self.exit_file, ExitRecord),
-            events=self.last_events(FINAL_WORDS),
+            verdict=verdict,
+            events=[] if verdict else self.last_events(FINAL_WORDS),
             heartbeat=self.heartbeat.stat().st_mtime if self.heartbeat.exists() else None,
             process=has_process(status, self.path) if status else False,
             now=time.time(),

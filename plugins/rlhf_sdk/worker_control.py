@@ -21,6 +21,9 @@ POLL_SECONDS = 0.05
 GRACE_SECONDS = 1.0
 """How long a file that is no command may be one that is still being written."""
 
+ONE_INTERRUPT_SECONDS = 0.2
+"""A scheduler that signals every process of a job reaches the worker twice, once through its shim."""
+
 Outcome = Literal["accepted", "done", "refused", "ignored"]
 Acknowledge = Callable[[CommandAcknowledged], None]
 Asked = TypeVar("Asked", bound=AnyCommand)
@@ -36,6 +39,7 @@ class Control:
     def __init__(self, commands: Path, acknowledge: Acknowledge, *, since: float) -> None:
         self._commands, self._acknowledge, self._since = commands, acknowledge, since
         self._polled, self._deadline = 0.0, math.inf
+        self._interrupted = -math.inf
         self._found_there = {path.name for path in pending_files(commands)}
         self._seen: set[str] = set()
         self._suspects: dict[str, float] = {}
@@ -54,9 +58,11 @@ class Control:
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
 
     def _on_signal(self, number: int, _frame: FrameType | None) -> None:
-        name = signal.Signals(number).name
-        if number == signal.SIGINT and self.ending is not None:
-            raise Aborted
+        name, now = signal.Signals(number).name, time.monotonic()
+        if number == signal.SIGINT:
+            again, self._interrupted = now - self._interrupted > ONE_INTERRUPT_SECONDS, now
+            if again and self.ending is not None:
+                raise Aborted
         if number == signal.SIGUSR2:
             self.checkpoint_reason = name
         elif number == signal.SIGUSR1:

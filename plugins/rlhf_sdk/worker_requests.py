@@ -84,11 +84,11 @@ class Requests:
         try:
             with self._run.undisturbed(), self._run.phase("sample"):
                 responses = self._trainer.sample(command.prompts)
+        except UserError as error:
+            return self._run.control.answer(command, "refused", str(error))
         except Exception as error:
-            if not isinstance(error, UserError):
-                traceback.print_exception(error)
-            self._run.control.answer(command, "refused", f"{type(error).__name__}: {error}")
-            return
+            traceback.print_exception(error)
+            return self._run.control.answer(command, "refused", f"{type(error).__name__}: {error}")
         first = self._run.sample_seq + 1
         for index, said in enumerate(responses):
             self._run.sample(
@@ -101,4 +101,4 @@ class Requests:
                 metrics=said.metrics,
             )
         message = f"{len(responses)} responses"
-        self._run.control.answer(command, "done", message, {"sample_seq": [first, self._run.sample_seq]})
+        return self._run.control.answer(command, "done", message, {"sample_seq": [first, self._run.sample_seq]})

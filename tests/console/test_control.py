@@ -128,6 +128,25 @@ def test_a_run_with_a_time_limit_exits_with_75_and_says_how_to_go_on(tmp_path: P
     assert rlhf(tmp_path, "resume", "limited").returncode == 0
 
 
+@pytest.mark.parametrize(("number", "code", "state"), [("SIGTERM", 143, "stopped"), ("SIGUSR1", 75, "requeued")])
+def test_a_schedulers_signal_reaches_the_run_through_the_command(
+    tmp_path: Path, number: str, code: int, state: str
+) -> None:
+    arguments = ["run", "echo", "--set", "echo.steps=500", "--set", "echo.delay_seconds=0.1", "--runs", str(tmp_path)]
+    command = [sys.executable, "-m", "rlhf_console", *arguments]
+    watching = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 30
+    while not any(len(run.last_events(3)) == 3 for run in list_runs(tmp_path)):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    time.sleep(0.5)
+    watching.send_signal(signal.Signals[number])
+    assert "checkpoint" in watching.communicate(timeout=60)[1]
+    (run,) = list_runs(tmp_path)
+    assert (watching.returncode, run.state()) == (code, state)
+    assert len(list(run.checkpoints.glob("step-*"))) == 1
+
+
 TERMINAL = """
 import os, pty, sys
 pid, terminal = pty.fork()

@@ -181,7 +181,7 @@ def test_a_second_interrupt_ends_at_once(begin: Begin) -> None:
     run = begin("troubled", trouble="hangs", checkpoint_every=0)
     wait_for_step(run, 1)
     launch.send_signal(run, signal.SIGINT)
-    time.sleep(0.3)
+    time.sleep(1.0)
     assert run.exit() is None
     launch.send_signal(run, signal.SIGINT)
     verdict = ended(run)

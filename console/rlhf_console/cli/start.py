@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import Annotated, Any
 
@@ -32,9 +32,17 @@ from rlhf_console.runs.store import LiveRun, children_of, find
 from rlhf_sdk import launch
 from rlhf_sdk.exit_codes import ExitCode
 from rlhf_sdk.pace import AttemptOptions
+from rlhf_sdk.run_dir import RunDir
 from rlhf_sdk.run_root import run_root
 from rlhf_sdk.states import State
 from rlhf_sdk.trainer import UserError
+
+PASSED_ON = {
+    signal.SIGINT: "stopping with a checkpoint; Ctrl-C again stops at once",
+    signal.SIGTERM: "stopping with a checkpoint",
+    signal.SIGUSR1: "checkpointing, to be run again",
+    signal.SIGUSR2: "checkpointing",
+}
 
 NEXT_STEPS = """What next
   rlhf samples {run}.ppo             what the policy wrote, update by update
@@ -101,25 +109,24 @@ def _announce(started: LiveRun, *, as_json: bool) -> None:
 
 
 @contextmanager
-def _interrupts_go_to(directory: Any) -> Iterator[None]:
-    """Each Ctrl-C reaches the worker: the first stops with a checkpoint, the second at once."""
+def _signals_go_to(directory: RunDir) -> Iterator[None]:
+    """Ctrl-C, and what schedulers send, reach the worker; a closed terminal (SIGHUP) ends this command alone."""
 
     def forward(number: int, frame: FrameType | None) -> None:
-        print("stopping with a checkpoint; Ctrl-C again stops at once", file=sys.stderr, flush=True)
-        try:
-            launch.send_signal(directory, signal.SIGINT)
-        except UserError:
-            return
+        print(PASSED_ON[signal.Signals(number)], file=sys.stderr, flush=True)
+        with suppress(UserError):
+            launch.send_signal(directory, signal.Signals(number))
 
-    before = signal.signal(signal.SIGINT, forward)
+    before = {number: signal.signal(number, forward) for number in PASSED_ON}
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _attend(runs: str, started: LiveRun) -> State:
-    with _interrupts_go_to(started.directory), display() as shown:
+    with _signals_go_to(started.directory), display() as shown:
         return follow(run_root(runs), started, shown)
 
 
