@@ -68,11 +68,13 @@ class Alarms:
         self._tellers = [teller for teller in self._tellers if teller.poll() is None]
 
     def end(self, verdict: ExitRecord) -> None:
-        """Tells how the run ended; the worker's own alert about it would say the same."""
-        self._pending = [alert for alert in self._pending if alert.message != verdict.reason]
+        """Tells how the run ended; an alert about it would say the same, and gives its advice."""
+        about_it = [alert for alert in self._pending if alert.message == verdict.reason]
+        self._pending = [alert for alert in self._pending if alert not in about_it]
         self.tell()
         if verdict.state in _TOLD_ENDS and not self._is_stage:
-            self._send(verdict.state, _TOLD_ENDS[verdict.state], verdict.reason or "done", "")
+            advice = about_it[-1].advice if about_it else ""
+            self._send(verdict.state, _TOLD_ENDS[verdict.state], verdict.reason or "done", advice)
 
     def _send(self, what: str, severity: Severity, message: str, advice: str) -> None:
         if not self._wanted:

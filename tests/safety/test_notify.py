@@ -234,6 +234,7 @@ def test_a_killed_run_is_told_and_recorded(root: Path, told: Webhook) -> None:
     assert launch.wait(run) is not None
     (post,) = told.wait_for(1)
     assert (post["what"], post["message"]) == ("killed", "killed by SIGKILL")
+    assert "`rlhf resume` goes on" in post["advice"]
     (alert,) = run.alerts()
     assert (alert.code, alert.severity, alert.attempt) == ("killed", "error", 1)
 
