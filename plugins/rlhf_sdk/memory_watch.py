@@ -145,9 +145,11 @@ def host_peak(phases: Iterable[PhaseEnded], limit: int) -> Peak | None:
 
 
 def advice_for(phase: str) -> str:
-    """What to lower so that `phase` needs less; none of it changes the result."""
+    """What to change so that `phase` needs less; fewer rows don't change the result."""
     if phase.startswith("rollout"):
         return "lower rollout_batch_size: the result stays the same"
+    if phase.endswith("optimizer"):
+        return "fewer rows don't help here: train adapters, or a smaller model; `rlhf plan` shows what each saves"
     return "lower micro_batch_size: the result stays the same within rounding; `rlhf plan` shows what else saves memory"
 
 

@@ -59,6 +59,7 @@ class Worker:
 
     trainer: Trainer | None = None
     run: WorkerRun | None = None
+    broken_phase = ""
 
     def __init__(self, directory: RunDir, *, attempt: int, since: float, options: AttemptOptions = NO_OPTIONS) -> None:
         self.directory, self.options = directory, options
@@ -81,7 +82,7 @@ class Worker:
         release_reserve(self.directory.path)
         self._record(verdict)
         if verdict.state in (State.FAILED, State.OOM):
-            write_crash(self.directory, verdict, attempt=self.journal.attempt, phase=self._phase(), error=failure)
+            write_crash(self.directory, verdict, attempt=self.journal.attempt, phase=self.broken_phase, error=failure)
         return verdict.exit_code
 
     def _attempt(self) -> Verdict:
@@ -195,11 +196,12 @@ class Worker:
         return ending
 
     def _verdict(self, error: BaseException) -> Verdict:
-        verdict = verdict_of(error, self.trainer.runtime if self.trainer else None, self._phase())
+        self.broken_phase = self.run.broken_phase if self.run else ""
+        verdict = verdict_of(error, self.trainer.runtime if self.trainer else None, self.broken_phase)
         if verdict.code in ("plugin_failed", "out_of_memory"):
             traceback.print_exception(error)
         if verdict.state is State.OOM and self.run is not None:
-            verdict = structs.replace(verdict, advice=self.run.memory.ran_out(error, self._phase()))
+            verdict = structs.replace(verdict, advice=self.run.memory.ran_out(error, self.broken_phase))
             traceback.clear_frames(error.__traceback__)
             self._save_what_there_is(self.run, verdict.reason)
         return verdict
@@ -211,9 +213,6 @@ class Worker:
                 run.checkpoint(reason)
         except Exception:
             traceback.print_exc()
-
-    def _phase(self) -> str:
-        return self.run.broken_phase if self.run else ""
 
     def _record(self, verdict: Verdict) -> None:
         """The last words. What can't be written is at least printed, for the shim to find."""

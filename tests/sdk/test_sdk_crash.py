@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from rlhf_sdk import launch, shim
-from rlhf_sdk.events import Alert
+from rlhf_sdk.events import Alert, CheckpointSaved
 from rlhf_sdk.run_dir import RunDir
 
 Begin = Callable[..., RunDir]
@@ -47,6 +47,16 @@ def test_running_out_of_memory_leaves_a_report_that_the_alert_names(begin: Begin
     assert report["machine"]["memory_available"] > 0
     alerts = [event for event in run.events() if isinstance(event, Alert)]
     assert "memory/oom-1-1.json" in alerts[-1].advice
+
+
+@pytest.mark.usefixtures("troubled")
+@pytest.mark.parametrize(("trouble", "saved"), [("out_of_memory", False), ("out_of_memory_between_updates", True)])
+def test_a_trainer_that_can_be_left_is_saved_where_memory_ran_out(begin: Begin, trouble: str, saved: bool) -> None:
+    run = begin("troubled", trouble=trouble)
+    crash = crash_of(run)
+    assert (crash["state"], crash["phase"]) == ("oom", "rollout")
+    reasons = [event.reason for event in run.events() if isinstance(event, CheckpointSaved)]
+    assert [reason.startswith("out of memory in rollout") for reason in reasons] == [False] + [True] * saved
 
 
 @pytest.mark.usefixtures("troubled")

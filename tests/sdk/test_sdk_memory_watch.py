@@ -53,6 +53,10 @@ def test_a_process_near_the_limit_of_its_group_is_told_too() -> None:
     assert alert.advice == advice_for("rollout") != advice_for("update")
 
 
+def test_moments_that_do_not_fit_are_not_helped_by_fewer_rows() -> None:
+    assert "adapters" in advice_for("update/optimizer") and "micro_batch_size" not in advice_for("update/optimizer")
+
+
 def test_the_forecast_names_steps_and_comes_again_when_half_of_them_have_passed() -> None:
     """1 GiB a step from 20 towards 80."""
     found = told(MemoryWatch(HOST), [[on_device(20 + step, name="update/forward")] for step in range(1, 60)])
