@@ -17,13 +17,22 @@ def check_entries(folder: Path) -> None:
 
 
 def check_tree(folder: Path) -> None:
-    """Raises `UserError` if anything within `folder` is no plain file or folder: before anything is written there."""
-    for path in _walk(folder):
-        _check_plain(path)
+    """Raises `UserError` if `folder` is a link, or holds a link that leads out of it, or what is no file or folder.
+
+    For checkpoints, and before a run is started: what is written to a link lands where it leads.
+    """
+    _check_plain(folder)
+    for path in _within(folder):
+        if not (path.is_symlink() and _target(path).is_relative_to(_target(folder))):
+            _check_plain(path)
 
 
-def _walk(folder: Path) -> Iterator[Path]:
-    yield folder
+def _target(path: Path) -> Path:
+    """Where a path really leads; links in a circle lead to themselves."""
+    return Path(os.path.realpath(path))
+
+
+def _within(folder: Path) -> Iterator[Path]:
     for parent, folders, files in os.walk(folder):
         yield from (Path(parent) / name for name in (*folders, *files))
 

@@ -20,6 +20,7 @@ from rlhf_sdk import launch, tail
 from rlhf_sdk.bounds import DEEPEST, RECORD_BYTES, is_within
 from rlhf_sdk.checkpoints import damage, latest_good, list_checkpoints, write_checkpoint
 from rlhf_sdk.events import MetricsLogged, Note, Result, decode_event, encode_line
+from rlhf_sdk.foreign import check_tree
 from rlhf_sdk.references import pin_reference, resolve
 from rlhf_sdk.run_dir import RunDir
 from rlhf_sdk.run_record import RunRecord, encode_record
@@ -170,6 +171,10 @@ def test_a_link_deep_in_a_run_stops_its_resume(root: Path, tmp_path: Path) -> No
     with pytest.raises(UserError, match=r"cache is a link"):
         launch.start(run)
     assert not run.status_file.exists()
+    (run.data / "deep" / "cache").unlink()
+    (run.data / "latest").symlink_to("deep")
+    (run.data / "circle").symlink_to("circle")
+    check_tree(run.path)
 
 
 @pytest.mark.parametrize("entry", ["events.jsonl", "status.json", "output.log"])

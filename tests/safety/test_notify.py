@@ -212,6 +212,15 @@ def test_a_finished_run_is_told_once(root: Path, told: Webhook) -> None:
     assert b"planted-path" not in kept
 
 
+def test_a_pipeline_is_told_once_for_all_its_stages(root: Path, told: Webhook) -> None:
+    stages = {name: {"plugin": "echo", "config": {"steps": 1}} for name in ("one", "two")}
+    run = launch.create_run(root, plugin="pipeline", config={"stages": stages})
+    ended(run)
+    told.wait_for(1)
+    time.sleep(0.5)
+    assert [(post["run"], post["what"]) for post in told.posts] == [(run.id, "finished")]
+
+
 def test_a_failed_run_is_told_once_with_its_reason(
     root: Path, told: Webhook, install: Callable[[str], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
