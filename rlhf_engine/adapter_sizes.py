@@ -38,6 +38,11 @@ def adapter_parameters(shape: ModelShape, lora: LoraConfig) -> int:
     return shape.layers * sum(lora.rank * (inputs + outputs) for inputs, outputs in _adapted_layers(shape, lora))
 
 
+def adapted_parameters(shape: ModelShape, lora: LoraConfig) -> int:
+    """Weights of the frozen layers that have an adapter: what merging copies."""
+    return shape.layers * sum(inputs * outputs for inputs, outputs in _adapted_layers(shape, lora))
+
+
 def adapts_mlp(shape: ModelShape, lora: LoraConfig) -> bool:
     """Whether a layer of the MLP has an adapter."""
     return any(shape.intermediate in layer for layer in _adapted_layers(shape, lora))

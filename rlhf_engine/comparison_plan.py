@@ -14,6 +14,7 @@ from rlhf_engine.memory_rows import (
     compute_bytes,
     forward_rows,
     framework,
+    merged_weights,
     moments,
     sampling_rows,
     weights,
@@ -54,6 +55,7 @@ def plan_rm(config: RMConfig) -> list[MemoryRow]:
             weights("reward_model", shape.scalar_parameters + added),
             moments(reward_model),
             *update_rows(update),
+            *merged_weights(reward_model),
             *_labelling_rows(config, shape),
             *_normalising_rows(config, shape, number),
         ]

@@ -16,6 +16,7 @@ from rlhf_engine.memory_rows import (
     compute_bytes,
     forward_rows,
     framework,
+    merged_weights,
     moments,
     sampling_rows,
     weights,
@@ -151,6 +152,7 @@ def online_rows(config: OnlineConfig, roles: Roles) -> list[MemoryRow]:
         *_value_rows(roles, scored, number),
         *forward_rows(roles.reward_model, Batch(scored.rows, tokens), number, "scores"),
         *update_rows(Update(roles.trained, micro_batch, number, accumulated=minibatch > config.micro_batch_size)),
+        *merged_weights(policy),
     ]
 
 

@@ -24,6 +24,7 @@ from rlhf_engine.memory_rows import (
     compute_bytes,
     forward_rows,
     framework,
+    merged_weights,
     moments,
     sampling_rows,
     weights,
@@ -59,6 +60,7 @@ def _plan_language_model(config: PretrainConfig | SFTConfig, batch: Batch, lora:
         weights("policy", _parameters(policy)),
         moments(policy),
         *update_rows(Update([policy], batch, number, accumulated)),
+        *merged_weights(policy),
     ]
     if config.eval_data.source:
         rows += forward_rows(shape, batch, number, "held-out loss", role="policy", lora=lora)

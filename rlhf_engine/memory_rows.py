@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from rlhf_engine.activations import FLOAT32, Batch, forward_bytes
+from rlhf_engine.adapter_sizes import adapted_parameters
 from rlhf_engine.config import LoraConfig
 from rlhf_engine.config.sections import PrecisionConfig
 from rlhf_engine.known_models import ModelShape
@@ -93,6 +94,15 @@ def moments(role: TrainedRole) -> MemoryRow:
 def gradients(role: TrainedRole, phase: str) -> MemoryRow:
     """fp32, of the weights that change."""
     return MemoryRow(f"gradients: {role.name}", phase, FLOAT32 * role.trained)
+
+
+def merged_weights(role: TrainedRole) -> list[MemoryRow]:
+    """What writing a checkpoint of an adapted model needs: its adapted layers with the adapters merged."""
+    if role.lora is None:
+        return []
+    return [
+        MemoryRow(f"merged weights: {role.name}", "checkpoint", FLOAT32 * adapted_parameters(role.shape, role.lora))
+    ]
 
 
 def compute_copies(role: str, shape: ModelShape, number: int, phase: str, *, blocks: int) -> MemoryRow:

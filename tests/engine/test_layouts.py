@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.autograd.graph import saved_tensors_hooks
 
 from engine_models import ARCHITECTURES, policy_of, random_rollout, scalar_model_of
-from rlhf_engine.adapters import add_adapter, backbone_hash
+from rlhf_engine.adapters import add_adapter, backbone_hash, merged_weights
 from rlhf_engine.checkpoint import save_weights
 from rlhf_engine.config import Architecture, DataConfig, LoraConfig, ModelConfig, OptimizerConfig, PPOConfig
 from rlhf_engine.data.examples import Prompt
@@ -206,6 +206,16 @@ def test_activations_are_as_planned(name: str, tokenizer: Any, saved: Path) -> N
     rows = plan_ppo(config, reward_adapter=LORA if name == "one backbone" else None)
     planned = sum(row.bytes for row in rows if row.phase == "forward" and row.what.startswith("activations"))
     assert planned == pytest.approx(distinct_bytes(list(kept.values())), rel=0.1)
+
+
+def test_what_a_checkpoint_merges_is_as_planned(tokenizer: Any, saved: Path) -> None:
+    save_roles(tokenizer, saved)
+    config = config_of(saved, "adapters")
+    policy = models_of(tokenizer, config).policy
+    own = {parameter.untyped_storage().data_ptr() for parameter in policy.parameters()}
+    merged = [tensor for tensor in merged_weights(policy).values() if tensor.untyped_storage().data_ptr() not in own]
+    (planned,) = (row.bytes for row in plan_ppo(config) if row.phase == "checkpoint")
+    assert planned == distinct_bytes(merged)
 
 
 def test_models_of_other_attention_can_not_share_a_backbone(tokenizer: Any, saved: Path) -> None:
