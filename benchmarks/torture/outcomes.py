@@ -26,6 +26,10 @@ class Outcome:
 
     facts: dict[str, Any]
 
+    @property
+    def digest(self) -> str:
+        return hashlib.sha256(json.dumps(self.facts, sort_keys=True).encode()).hexdigest()[:16]
+
     def difference(self, other: Outcome) -> str:
         """What the first difference is, in words; empty if there is none."""
         for name in sorted({*self.facts, *other.facts}):

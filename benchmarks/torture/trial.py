@@ -31,9 +31,13 @@ ALLOWED_ENDINGS = {0, 75, 137, 138, 143}
 
 @dataclass
 class Found:
-    """What came of one plugin's points; `mismatches` say what and where, with the blows."""
+    """What came of one plugin's points; `mismatches` say what and where, with the blows.
+
+    `straight` is a digest of what the undisturbed run left: the same in every process.
+    """
 
     plugin: str
+    straight: str = ""
     moments: int = 0
     points: int = 0
     attempts: int = 0
@@ -49,6 +53,7 @@ class Found:
 
     def as_figures(self) -> dict[str, Any]:
         return {
+            "straight": self.straight,
             "moments": self.moments,
             "points": self.points,
             "attempts": self.attempts,
@@ -68,7 +73,7 @@ class Trial:
         again, _ = self._undisturbed("again")
         if difference := again.difference(self.straight):
             self.found.mismatches.append(f"two undisturbed runs differ: {difference}")
-        self.found.moments = len(self.places)
+        self.found.straight, self.found.moments = self.straight.digest, len(self.places)
 
     def _undisturbed(self, name: str) -> tuple[Outcome, list[str]]:
         run = self._new_run(name)

@@ -57,8 +57,8 @@ class LiveLights:
         return value
 
     def _remember(self, figures: Mapping[str, float]) -> None:
-        for name in {rule.figure for rule in self.rules if rule.judged != "value"} & figures.keys():
-            value = figures[name]
+        for name in dict.fromkeys(rule.figure for rule in self.rules if rule.judged != "value"):
+            value = figures.get(name, math.nan)
             if math.isfinite(value):
                 self._first.setdefault(name, value)
                 self._recent[name] = [*self._recent.get(name, []), value][-(RECENT - 1) :]

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 CHECKOUT = Path(__file__).parents[2]
 SHARE = 0.06
+IN_ANOTHER_PROCESS = ("sft", "ppo", "dpo")
 ENDS = {"kill", "torn", "stop", "release", "terminate", "requeue", "checkpoint", "pause"}
 
 ECHO = """
 import sys
 from pathlib import Path
+from typing import Any
 from benchmarks.torture.moments import Blow
 from benchmarks.torture.trial import Trial
 
@@ -33,20 +37,30 @@ for mismatch in trial.found.mismatches:
 """
 
 
-def run_python(arguments: list[str]) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, *arguments], cwd=CHECKOUT, capture_output=True, text=True, check=False)
+def run_python(arguments: list[str], **environment: str) -> subprocess.CompletedProcess[str]:
+    command, variables = [sys.executable, *arguments], os.environ | environment
+    return subprocess.run(command, cwd=CHECKOUT, capture_output=True, text=True, check=False, env=variables)
+
+
+def tortured(folder: Path, share: float, *plugins: str, hash_seed: str) -> dict[str, Any]:
+    """What the command found, and that it found nothing wrong; each process orders its sets by another seed."""
+    options = ["--share", str(share), "--folder", str(folder / "runs"), "--json", str(folder / "found.json")]
+    done = run_python(["-m", "benchmarks.torture", *plugins, *options, "--quiet"], PYTHONHASHSEED=hash_seed)
+    assert done.returncode == 0, done.stdout + done.stderr
+    found: dict[str, Any] = json.loads((folder / "found.json").read_text())["plugins"]
+    return found
 
 
 def test_every_trainer_survives(tmp_path: Path) -> None:
-    options = ["--share", str(SHARE), "--folder", str(tmp_path / "runs"), "--json", str(tmp_path / "found.json")]
-    done = run_python(["-m", "benchmarks.torture", *options, "--quiet"])
-    assert done.returncode == 0, done.stdout + done.stderr
-    found = json.loads((tmp_path / "found.json").read_text())["plugins"]
+    found = tortured(tmp_path, SHARE, hash_seed="1")
     assert {name: figures["mismatches"] for name, figures in found.items() if figures["mismatches"]} == {}
     assert found["ppo"]["points"] >= 12 and all(figures["points"] >= 3 for figures in found.values())
     assert {how for figures in found.values() for how in figures["how"]} >= ENDS
     places = {place.partition(":")[0] for place in found["ppo"]["places"]}
     assert {"checkpoint", "outside phases"} < places and any(place.startswith("rollout") for place in places)
+    (tmp_path / "other").mkdir()
+    other = tortured(tmp_path / "other", 0.0, *IN_ANOTHER_PROCESS, hash_seed="2")
+    assert {name: other[name]["straight"] for name in other} == {name: found[name]["straight"] for name in other}
 
 
 PLANTS = {
