@@ -19,7 +19,7 @@ from rlhf_sdk.states import ENDED, State
 
 SETTINGS = ("sft.max_steps=2", "rm.max_steps=2")
 """What is trained before PPO does not matter here."""
-PAUSES = 40
+PAUSES = 20
 LONGEST_BETWEEN_SECONDS = 3.0
 
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from typing import Any
 import pytest
 
 from rlhf_console.durations import attempt_options, seconds_of
+from rlhf_console.runs.store import find
 from rlhf_sdk import launch
 from rlhf_sdk.liveness import identity_of, is_alive
 from rlhf_sdk.pace import AttemptOptions
@@ -179,6 +181,15 @@ def test_a_terminal_that_is_closed_ends_the_command_and_not_the_run(tmp_path: Pa
     verdict = launch.wait(run)
     assert verdict is not None and verdict.exit_code == 0
     assert not any(event.attempt > 1 or getattr(event, "state", "") == "stopped" for event in run.events())
+
+
+def test_a_name_means_its_newest_run_and_no_copy_of_it(tmp_path: Path) -> None:
+    older, newer = (launch.create_run(tmp_path, plugin="echo", config={}, name="mine") for _ in range(2))
+    shutil.copytree(newer.path, tmp_path / "zz-copy")
+    shutil.copytree(newer.path, tmp_path / "aa-copy")
+    assert find(tmp_path, "mine").directory == newer
+    assert find(tmp_path, "zz-copy").record.id == "zz-copy"
+    assert find(tmp_path, older.id).directory == older
 
 
 def test_durations_as_people_write_them() -> None:

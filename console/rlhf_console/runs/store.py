@@ -82,10 +82,15 @@ def find(root: Path, text: str) -> LiveRun:
     own = [run for run in runs if run.record.pipeline is None]
     if text == LATEST and own:
         return own[-1]
-    # An id goes before a name: names may be chosen by somebody else.
     named = [run for run in runs if text in (run.record.name, run.record.id)]
-    named.sort(key=lambda run: run.record.id == text)
+    named.sort(key=lambda run: _precedence(run, text))
     return named[-1] if named else LiveRun.open(find_run(root, text))
+
+
+def _precedence(run: LiveRun, text: str) -> tuple[bool, float, bool]:
+    """An id goes before a name, which may be chosen by somebody else; the newest run of a name before older ones, and a
+    run before its copies."""
+    return run.record.id == text, run.record.created, run.record.id.startswith(f"{text}-")
 
 
 def children_of(root: Path, pipeline_id: str) -> list[LiveRun]:
