@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 CHECKOUT = Path(__file__).parents[2]
-SHARE = 0.06
+SHARE = 0.05
 IN_ANOTHER_PROCESS = ("sft", "ppo", "dpo")
 ENDS = {"kill", "torn", "stop", "release", "terminate", "requeue", "checkpoint", "pause"}
 
@@ -51,10 +51,12 @@ def tortured(folder: Path, share: float, *plugins: str, hash_seed: str) -> dict[
     return found
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
 def test_every_trainer_survives(tmp_path: Path) -> None:
     found = tortured(tmp_path, SHARE, hash_seed="1")
     assert {name: figures["mismatches"] for name, figures in found.items() if figures["mismatches"]} == {}
-    assert found["ppo"]["points"] >= 12 and all(figures["points"] >= 3 for figures in found.values())
+    assert found["ppo"]["points"] >= 10 and all(figures["points"] >= 2 for figures in found.values())
     assert {how for figures in found.values() for how in figures["how"]} >= ENDS
     places = {place.partition(":")[0] for place in found["ppo"]["places"]}
     assert {"checkpoint", "outside phases"} < places and any(place.startswith("rollout") for place in places)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Literal
@@ -13,8 +14,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rlhf_plugins.echo import EchoConfig
+from rlhf_sdk import launch
 from rlhf_sdk.checkpoints import STATE_FILE, WorkerState, damage, latest_good, list_checkpoints, write_checkpoint
+from rlhf_sdk.events import Alert
 from rlhf_sdk.retention import Retention, prune, retention_of
+from rlhf_sdk.run_dir import RunDir
 
 
 def written(directory: Path, step: int, figure: float | None = None) -> Path:
@@ -126,3 +130,15 @@ def test_the_best_of_all_that_were_ever_written_is_there(
     best = max(figures) if best_is == "highest" else min(figures)
     assert best in [figures[step - 1] for step in kept]
     assert set(kept) <= {figures.index(best) + 1, *range(len(figures) - newest + 1, len(figures) + 1)}
+
+
+def test_a_run_keeps_its_best_and_says_once_that_a_metric_is_misspelt(begin: Callable[..., RunDir]) -> None:
+    settings = {"steps": 4, "checkpoint_every": 1, "keep_checkpoints": 1, "best_is": "lowest"}
+    run, misspelt = begin(keep_best="echo/sum", **settings), begin(keep_best="echo/sun", **settings)
+    assert launch.wait(run) is not None and launch.wait(misspelt) is not None
+    assert names(run.checkpoints) == [1, 4] and names(misspelt.checkpoints) == [4]
+    told = [event.message for event in misspelt.events() if isinstance(event, Alert)]
+    assert told == [
+        "step-00000001 has no figure 'echo/sun' (keep_best), so it can't be the best. Did you mean 'echo/sum'?"
+    ]
+    assert not any(isinstance(event, Alert) for event in run.events())
