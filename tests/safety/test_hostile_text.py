@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import pty
@@ -20,10 +21,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec import inspect
+from textual.widgets import Static
 
 from rlhf_console.cli.main import VERBS
 from rlhf_console.printable import printable, printable_json
+from rlhf_console.runs.store import LiveRun
+from rlhf_console.tui.app import ConsoleApp
 from rlhf_sdk.events import Alert, AnyEvent, Sample, encode_line
+from rlhf_sdk.run_dir import RunDir
 from rlhf_sdk.run_record import Distribution, ExitRecord, ProcessIdentity, RunRecord, RunStatus, encode_record
 from rlhf_sdk.states import State
 
@@ -189,6 +194,25 @@ def test_the_full_screen_lets_nothing_through(hostile_root: Path) -> None:
     assert "planted" in output and "\\x1b[6n" in output
     assert "\x1b[6n" not in output and "\x1b]0;planted" not in output
     assert harmful(output, DRAWN_BY_TEXTUAL) == set()
+
+
+def test_the_full_screen_says_what_it_can_not_read_and_lives(hostile_root: Path) -> None:
+    async def drive() -> None:
+        live = LiveRun.open(RunDir(hostile_root / "evil"))
+        async with ConsoleApp(hostile_root, live).run_test(size=(120, 40)) as pilot:
+            (hostile_root / "evil" / "events.jsonl").unlink()
+            (hostile_root / "evil" / "events.jsonl").symlink_to("/etc/passwd")
+            heading = pilot.app.screen.query_one("#heading", Static)
+            for _ in range(100):
+                await pilot.pause(0.1)
+                if "is a link" in str(heading.content):
+                    break
+            assert "events.jsonl can't be read: it is a link, which is not followed" in str(heading.content)
+            await pilot.press("escape")
+            await pilot.pause(0.3)
+            assert pilot.app.is_running
+
+    asyncio.run(drive())
 
 
 PLUGIN_VERBS = [
