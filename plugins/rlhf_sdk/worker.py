@@ -217,7 +217,7 @@ class Worker:
     def _record(self, verdict: Verdict) -> None:
         """The last words. What can't be written is at least printed, for the shim to find."""
         try:
-            self.control.ignore_the_rest(f"the run ended: {verdict.state}")
+            self.control.ignore_the_rest(f"the run ended: {verdict.state}", left=verdict is self.control.ending)
             if verdict.code:
                 alert = Alert(severity="error", code=verdict.code, message=verdict.reason, advice=verdict.advice)
                 self.journal.event(alert)

@@ -204,10 +204,14 @@ class Control:
                 case Checkpoint() | Stop() | Pause(release=True):
                     self.answer(command, "done", name, {"checkpoint": name})
 
-    def ignore_the_rest(self, reason: str) -> None:
-        """At the end: nothing stays unanswered."""
+    def ignore_the_rest(self, reason: str, *, left: bool = False) -> None:
+        """At the end: nothing stays unanswered. `left`: the run ends because it was asked to."""
         for command in list(self._open):
-            self.answer(command, "ignored", reason)
+            match command:
+                case Stop() | Pause(release=True) if left:
+                    self.answer(command, "done", "ended before there was anything to checkpoint")
+                case _:
+                    self.answer(command, "ignored", reason)
         self._closed = reason
         self._take_all()
 

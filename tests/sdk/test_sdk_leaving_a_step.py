@@ -108,3 +108,22 @@ def test_a_trainer_that_can_not_be_left_is_held_at_once_but_left_only_after_the_
         e.outcome for e in run.events() if isinstance(e, CommandAcknowledged) and e.command_id == stop.command_id
     ]
     assert answers == ["accepted", "done"]
+
+
+def test_a_run_can_be_held_and_stopped_while_it_sets_itself_up(begin: Begin) -> None:
+    run = begin("troubled", trouble="slow_setup")
+    wait_for(run, is_inside)
+    assert run.state() is State.STARTING
+    ask(run, Pause(), "done")
+    assert run.state() is State.PAUSED
+    ask(run, Checkpoint(), "accepted")
+    ask(run, Resume(), "done")
+    assert run.state() is State.STARTING
+    launch.request(run, Stop())
+    assert (ended(run).state, list_checkpoints(run.checkpoints)) == (State.STOPPED, [])
+    answers = [event for event in run.events() if isinstance(event, CommandAcknowledged)]
+    last = [(answer.command, answer.outcome) for answer in answers][-2:]
+    assert last == [("checkpoint", "ignored"), ("stop", "done")]
+    go_on(run)
+    launch.resume(run)
+    assert ended(run).state is State.FINISHED
