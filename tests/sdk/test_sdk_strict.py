@@ -43,7 +43,8 @@ def test_a_strict_run_ends_with_code_4_and_its_reason_and_goes_on_when_resumed(r
     assert ended.returncode == 4, ended.stderr
     outcome = json.loads(ended.stdout)
     assert (outcome["state"], outcome["reason"]) == ("failed", REASON)
-    assert [alert.message for alert in run.events() if isinstance(alert, Alert)] == [REASON]
+    alerts = [(alert.code, alert.message) for alert in run.events() if isinstance(alert, Alert)]
+    assert alerts == [("check_kl", REASON), ("diverged", REASON)]
     assert [saved.reason for saved in run.events() if isinstance(saved, CheckpointSaved)] == [REASON]
     assert [path.name for path in list_checkpoints(run.checkpoints)] == ["step-00000002"]
     resumed = rlhf(root, "resume", "strict")
