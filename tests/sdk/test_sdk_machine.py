@@ -7,10 +7,11 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import psutil
 import pynvml
 import pytest
 
-from rlhf_sdk.machine import DeviceSample, Machine, read_devices
+from rlhf_sdk.machine import DeviceSample, Machine, memory_limit, read_devices
 
 
 def test_a_sample_of_this_process(tmp_path: Path) -> None:
@@ -21,6 +22,25 @@ def test_a_sample_of_this_process(tmp_path: Path) -> None:
     space = os.statvfs(tmp_path)
     assert sample.disk_free == pytest.approx(space.f_bavail * space.f_frsize, rel=0.05)
     assert 0 < sample.memory_available < 1 << 50 and not machine.kernel_killed()
+
+
+@pytest.mark.parametrize(
+    ("files", "expected"),
+    [
+        ({"memory.max": "4096"}, 4096),
+        ({"memory.limit_in_bytes": "8192"}, 8192),
+        ({"memory.max": "max"}, None),
+        ({"memory.limit_in_bytes": str(1 << 63)}, None),
+        ({}, None),
+    ],
+)
+def test_a_process_may_have_what_its_group_may_or_else_the_machines_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, files: dict[str, str], expected: int | None
+) -> None:
+    for name, text in files.items():
+        (tmp_path / name).write_text(f"{text}\n")
+    monkeypatch.setattr("rlhf_sdk.machine._cgroup_directory", lambda: tmp_path)
+    assert memory_limit() == (expected or psutil.virtual_memory().total)
 
 
 def test_a_process_that_is_gone_uses_nothing(tmp_path: Path) -> None:
