@@ -1,4 +1,7 @@
-"""Writes a picture of the run screen: `python docs/picture.py RUN [--runs DIR]` makes docs/pictures/run-screen.svg."""
+"""Writes the pictures of the console: `python docs/picture.py PIPELINE [--runs DIR]` makes docs/pictures/*.svg.
+
+PIPELINE is a finished `rlhf demo`.
+"""
 
 from __future__ import annotations
 
@@ -15,24 +18,40 @@ SIZE = (120, 40)
 SETTLE_SECONDS = 2.0
 FONT_FACES = re.compile(r"@font-face \{.*?\}\s*", re.DOTALL)
 """They would make readers fetch fonts from elsewhere; the browser's own monospace does."""
-PICTURE = Path(__file__).parent / "pictures" / "run-screen.svg"
+PICTURES = Path(__file__).parent / "pictures"
+SCENES: dict[str, tuple[str, list[str]]] = {
+    "runs-screen": ("", []),
+    "run-screen": (".ppo", []),
+    "samples-screen": (".ppo", ["2", "down", "down"]),
+    "memory-screen": (".ppo", ["3"]),
+    "checks-screen": (".ppo", ["4"]),
+    "compare-screen": (".eval", ["d"]),
+}
+"""By file: which stage's screen (none: the list of runs), and the keys that lead to it."""
 
 
-async def take(root: Path, run: str) -> str:
-    """The screen of `run` as SVG."""
-    app = ConsoleApp(root, find(root, run))
+async def take(root: Path, run: str, keys: list[str]) -> str:
+    """One screen as SVG."""
+    app = ConsoleApp(root, find(root, run) if run else None)
     async with app.run_test(size=SIZE) as pilot:
         await pilot.pause(SETTLE_SECONDS)
-        return FONT_FACES.sub("", app.export_screenshot(title=f"rlhf-console {run}"))
+        for key in keys:
+            await pilot.press(key)
+        await pilot.pause(SETTLE_SECONDS)
+        return FONT_FACES.sub("", app.export_screenshot(title=f"rlhf-console {run}".strip()))
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Write a picture of the run screen.")
-    parser.add_argument("run")
+    parser = argparse.ArgumentParser(description="Write the pictures of the console.")
+    parser.add_argument("pipeline")
     parser.add_argument("--runs", default="")
     options = parser.parse_args()
-    PICTURE.parent.mkdir(exist_ok=True)
-    PICTURE.write_text(asyncio.run(take(run_root(options.runs), options.run)))
+    PICTURES.mkdir(exist_ok=True)
+    root = run_root(options.runs)
+    pipeline = find(root, options.pipeline).record.id
+    for name, (stage, keys) in SCENES.items():
+        run = f"{pipeline}{stage}" if stage else ""
+        (PICTURES / f"{name}.svg").write_text(asyncio.run(take(root, run, keys)))
 
 
 if __name__ == "__main__":

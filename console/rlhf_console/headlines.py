@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 
 from rlhf_console import plugins
@@ -13,19 +14,29 @@ from rlhf_sdk.spec import Panel
 from rlhf_sdk.trainer import UserError
 
 
+@dataclass(frozen=True)
+class Declared:
+    """Names of the metrics that matter, and charts; `problem` says why a plugin that can't be asked has none."""
+
+    headline: tuple[str, ...] = ()
+    panels: tuple[Panel, ...] = ()
+    problem: str = ""
+
+
 @lru_cache(maxsize=64)
-def _declared(plugin: str) -> tuple[tuple[str, ...], tuple[Panel, ...]]:
+def declared(plugin: str) -> Declared:
+    """What `plugin` declares. May take seconds the first time."""
     try:
         described = plugins.describe(plugin)
-    except UserError:
-        return (), ()
+    except UserError as error:
+        return Declared(problem=str(error))
     panels = tuple(Panel(panel["title"], panel["metrics"], panel.get("unit", "")) for panel in described["panels"])
-    return tuple(described["headline"]), panels
+    return Declared(tuple(described["headline"]), panels)
 
 
 def headline(run: LiveRun) -> str:
     """The plugin's figures that matter, short names."""
-    names = _declared(run.record.plugin)[0]
+    names = declared(run.record.plugin).headline
     shown = zip(short_names(names), (run.summary.latest(name) for name in names), strict=True)
     return "  ".join(f"{printable(name)} {number(value)}" for name, value in shown if value is not None)
 
@@ -36,12 +47,17 @@ def short_names(names: Sequence[str]) -> list[str]:
     return [short if last.count(short) == 1 else name for name, short in zip(names, last, strict=True)]
 
 
-def panels(run: LiveRun) -> list[Panel]:
-    """The plugin's panels; for a plugin that is gone, one for each group of metric names."""
-    declared = _declared(run.record.plugin)[1]
-    if declared:
-        return list(declared)
+def shortest_names(names: Sequence[str]) -> list[str]:
+    """The first part of each name where it tells them apart, else the last part, else the whole."""
+    groups = [name.partition("/")[0] for name in names]
+    rest = [name for name, group in zip(names, groups, strict=True) if groups.count(group) > 1]
+    short = dict(zip(rest, short_names(rest), strict=True))
+    return [short.get(name, group) for name, group in zip(names, groups, strict=True)]
+
+
+def grouped_panels(metrics: Sequence[str]) -> list[Panel]:
+    """One panel for each group of metric names, for a plugin that declares none."""
     groups: dict[str, list[str]] = {}
-    for name in run.summary.metrics:
+    for name in metrics:
         groups.setdefault(name.partition("/")[0], []).append(name)
     return [Panel(group, names) for group, names in sorted(groups.items())]

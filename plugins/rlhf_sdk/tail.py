@@ -29,11 +29,11 @@ class Tail(Generic[Item]):
         self._offset = 0
         self._inode = 0
 
-    def read(self) -> list[Item]:
-        """New items, at most about 4 MiB of them at a time; empty when there is nothing new, or no file yet."""
+    def read(self, limit: int = CHUNK) -> list[Item]:
+        """New items, at most about `limit` bytes of them at a time; empty when there is nothing new, or no file yet."""
         try:
             with os.fdopen(open_plain(self.path), "rb") as stream:
-                lines = self._new_lines(stream.fileno())
+                lines = self._new_lines(stream.fileno(), limit)
         except FileNotFoundError:
             return []
         items = list(decoded(lines, self._decode))
@@ -61,11 +61,11 @@ class Tail(Generic[Item]):
         except FileNotFoundError:
             return
 
-    def _new_lines(self, descriptor: int) -> list[bytes]:
+    def _new_lines(self, descriptor: int, limit: int) -> list[bytes]:
         status = os.fstat(descriptor)
         if status.st_ino != self._inode or status.st_size < self._offset:
             self._offset, self._inode = 0, status.st_ino
-        data, size = b"", CHUNK
+        data, size = b"", limit
         while b"\n" not in data and len(data) < status.st_size - self._offset:
             if size > LINE_BYTES:
                 self._offset += len(data)

@@ -1,68 +1,64 @@
+import itertools
 import math
+import random
 
-import pytest
-
-from rlhf_console.tui.canvas import (
-    NON_FINITE,
-    Scale,
-    bucket_size,
-    buckets,
-    draw,
-    finite_range,
-    nice_scale,
-    short_number,
-)
+from rlhf_console.tui.drawing.canvas import Canvas, draw_columns
+from rlhf_console.tui.drawing.columns import Columns
+from rlhf_console.tui.drawing.scale import Scale, View
 
 UNIT = Scale(0.0, 1.0, (0.0, 1.0))
 
 
-def characters(values: list[float], *, width: int = 2, height: int = 1, total: int = 4) -> list[str]:
-    steps = list(range(1, len(values) + 1))
-    grid = draw([(steps, values)], width=width, height=height, total_steps=total, scale=UNIT)
-    return ["".join(cell.character for cell in row) for row in grid]
+def characters(values: list[float], *, width: int = 2, height: int = 1, last: int = 3) -> list[str]:
+    """The lines of `values` at steps 0, 1, 2, ... between step 0 and `last`."""
+    columns = Columns(View(0.0, float(last)), width * 2)
+    columns.follow(range(len(values)), values)
+    canvas = Canvas(width, height)
+    draw_columns(canvas, columns, UNIT, "")
+    return ["".join(text for text, _ in row) for row in canvas.rows()]
 
 
-def test_four_steps_fill_two_cells_with_one_dot_each() -> None:
+def test_one_dot_a_step_where_they_fit() -> None:
     assert characters([0.0, 0.0, 0.0, 0.0]) == ["⣀⣀"]
     assert characters([1.0, 1.0, 1.0, 1.0]) == ["⠉⠉"]
     assert characters([0.0, 1 / 3, 2 / 3, 1.0]) == ["⡠⠊"]
 
 
-def test_a_bucket_shows_its_least_and_greatest_value() -> None:
-    assert bucket_size(8, 4) == 2
-    assert bucket_size(9, 4) == 4
-    assert buckets([1, 2, 3, 4], [0.0, 1.0, 0.5, 0.5], 2) == {0: (0.0, 1.0), 1: (0.5, 0.5)}
-    assert characters([0.0, 1.0], width=1, total=4) == ["⡇"]
+def test_few_steps_are_joined_by_straight_lines() -> None:
+    assert characters([0.0, 1.0], last=1) == ["⡠⠊"]
 
 
-def test_columns_that_are_drawn_do_not_move_as_a_run_grows() -> None:
-    early = characters([0.0, 1.0, 0.0, 1.0], width=8, total=16)[0]
-    late = characters([0.0, 1.0, 0.0, 1.0, 0.5, 0.5], width=8, total=16)[0]
-    assert late.startswith(early.rstrip(" ")[:2])
+def test_a_column_of_many_steps_spans_their_values() -> None:
+    assert characters([0.0, 1.0], width=1, last=1000) == ["⡇"]
 
 
-def test_nan_is_a_mark_in_a_gap_and_never_an_error() -> None:
-    grid = draw([([1, 2, 3, 4], [0.0, math.nan, math.inf, 0.0])], width=2, height=2, total_steps=4, scale=UNIT)
-    assert {cell.series for cell in grid[0]} == {NON_FINITE}
-    assert grid[1][0].character == "⡀"
-    assert finite_range([[math.nan, math.inf]]) is None
-    assert finite_range([[math.nan, 2.0], [1.0]]) == (1.0, 2.0)
+def test_a_later_line_covers_an_earlier_one_in_a_shared_cell() -> None:
+    canvas = Canvas(2, 1)
+    canvas.line((0, 0), (3, 0), "first")
+    canvas.line((0, 3), (1, 3), "second")
+    assert canvas.rows() == [[("⣀", "second"), ("⠉", "first")]]
 
 
-@pytest.mark.parametrize(
-    ("low", "high", "expected"),
-    [(0.0, 9.7, (0.0, 10.0)), (-0.03, 2.2, (-1.0, 3.0)), (1.0, 1.0, (0.9, 1.1)), (120.0, 460.0, (0.0, 600.0))],
-)
-def test_limits_are_round_and_hold_the_values(low: float, high: float, expected: tuple[float, float]) -> None:
-    scale = nice_scale(low, high)
-    assert scale.low <= low
-    assert scale.high >= high
-    assert math.isclose(scale.low, expected[0], abs_tol=1e-9)
-    assert math.isclose(scale.high, expected[1], abs_tol=1e-9)
+def test_a_marker_covers_its_cell() -> None:
+    canvas = Canvas(2, 2)
+    canvas.line((0, 7), (3, 7), "line")
+    canvas.put(3, 7, "●", "line")
+    assert canvas.rows()[1] == [("⣀", "line"), ("●", "line")]
 
 
-@pytest.mark.parametrize(
-    ("value", "text"), [(0.0, "0"), (0.05, "0.05"), (1234.5, "1234"), (1.5e6, "1.5e6"), (2e-5, "2.0e-5")]
-)
-def test_numbers_are_short(value: float, text: str) -> None:
-    assert short_number(value) == text
+def test_nan_is_a_gap() -> None:
+    assert characters([0.0, math.nan, 0.0, 0.0]) == ["⡀⣀"]
+
+
+def test_drawing_four_figures_a_column_is_drawing_every_point() -> None:
+    """The M4 property: the same picture as all points joined, each in its column."""
+    randomness = random.Random(1)
+    values = [randomness.random() for _ in range(500)]
+    columns = Columns(View(0.0, 499.0), 40)
+    columns.follow(range(500), values)
+    gathered, every = Canvas(20, 5), Canvas(20, 5)
+    draw_columns(gathered, columns, UNIT, "")
+    points = [(View(0.0, 499.0).column(step, 40), round((1 - value) * 19)) for step, value in enumerate(values)]
+    for start, end in itertools.pairwise(points):
+        every.line(start, end, "")
+    assert gathered.rows() == every.rows()

@@ -26,6 +26,7 @@ from rlhf_sdk.events import (
     ValueSet,
 )
 from rlhf_sdk.phases import PEAKS
+from rlhf_sdk.states import State
 
 RECENT_STEPS = 20
 
@@ -73,7 +74,8 @@ class Phase:
 class RunSummary:
     """Everything that the events of one run say, in memory. Fed by `fold`.
 
-    `checks` has each light as it was last told, `told_checks` every change of one.
+    `checks` has each light as it was last told, `told_checks` every change of one; `values_set` what was set by hand,
+    `pauses` when the run was held.
     """
 
     plugin: str = ""
@@ -101,6 +103,7 @@ class RunSummary:
     notes: list[str] = field(default_factory=list)
     acknowledged: list[CommandAcknowledged] = field(default_factory=list)
     values_set: list[ValueSet] = field(default_factory=list)
+    pauses: list[StateChanged] = field(default_factory=list)
     unknown: int = 0
 
     def latest(self, name: str) -> float | None:
@@ -135,6 +138,8 @@ def _take(summary: RunSummary, event: Event) -> None:
             _start(summary, event)
         case StateChanged():
             summary.state, summary.reason = event.state, event.reason
+            if event.state == State.PAUSED:
+                summary.pauses.append(event)
         case MetricsLogged():
             _log(summary, event)
         case PhaseEnded():

@@ -10,6 +10,7 @@ from rlhf_sdk.run_dir import RunDir
 from rlhf_sdk.run_record import RunRecord
 from rlhf_sdk.run_root import find_run, left_out, list_runs
 from rlhf_sdk.states import State
+from rlhf_sdk.tail import CHUNK
 from rlhf_sdk.trainer import UserError
 
 LATEST = "latest"
@@ -31,13 +32,13 @@ class LiveRun:
         """Raises `UserError` if run.json is damaged."""
         return cls(directory, directory.record())
 
-    def refresh(self) -> bool:
-        """Reads about 4 MiB of what is new, the shim's alerts with it; True if there was anything.
+    def refresh(self, limit: int = CHUNK) -> bool:
+        """Reads at most about `limit` bytes of what is new, the shim's alerts with it; True if there was anything.
 
         Raises `UserError` if a file can't be read.
         """
         try:
-            events = [*self._events.read(), *self._alerts.read()]
+            events = [*self._events.read(limit), *self._alerts.read()]
         except OSError as error:
             raise UserError(f"{error.filename or self.directory.path} can't be read: {error.strerror}") from error
         fold(self.summary, events)

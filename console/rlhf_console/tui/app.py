@@ -1,42 +1,74 @@
-"""The application: which screen is shown, and a clean end when the terminal goes."""
+"""The app: the run list, and a screen for each run that is opened."""
 
 from __future__ import annotations
 
 import asyncio
 import signal
+from collections.abc import Iterable
+from functools import partial
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
-from textual.app import App
+from textual import on
+from textual.app import App, SystemCommand
+from textual.binding import Binding, BindingType
+from textual.screen import Screen
 
 from rlhf_console.printable import printable
+from rlhf_console.runs.index import Glance
+from rlhf_console.runs.marks import Marks
+from rlhf_console.runs.sent_commands import SentCommands
 from rlhf_console.runs.store import LiveRun
-from rlhf_console.tui.run_screen import RunScreen
-from rlhf_console.tui.runs_screen import RunsScreen, RunTable
+from rlhf_console.tui.declarations import Declarations
+from rlhf_console.tui.screens.keys import KeysScreen, key_table, shown_key
+from rlhf_console.tui.screens.run import RunScreen
+from rlhf_console.tui.screens.runs import RunsScreen
+from rlhf_console.tui.widgets.pick_list import PickList
 from rlhf_sdk.trainer import UserError
 
 
 class ConsoleApp(App[None]):
-    """Runs, and one run. Closing it stops nothing."""
+    """Watches the runs of one root, and passes on what a person wants of them; closing it changes nothing of any run.
+
+    With `readonly` nothing can be asked of a run.
+    """
 
     TITLE = "rlhf-console"
-    ENABLE_COMMAND_PALETTE = False
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("question_mark", "keys", "Keys", key_display="?")]
     SIGNALS: ClassVar[tuple[signal.Signals, ...]] = (signal.SIGHUP, signal.SIGTERM)
 
-    def __init__(self, root: Path, opened: LiveRun | None = None) -> None:
+    def __init__(self, root: Path, opened: LiveRun | None = None, *, readonly: bool = False) -> None:
         super().__init__()
-        self._root, self._opened = root, opened
+        self._root, self._opened, self._readonly = root, opened, readonly
+        self._declarations, self._sent, self._marks = Declarations(), SentCommands(), Marks()
 
     def on_mount(self) -> None:
         loop = asyncio.get_running_loop()
         for number in self.SIGNALS:
             loop.add_signal_handler(number, self.exit, None, 128 + number)
-        self.push_screen(RunsScreen(self._root))
+        self.push_screen(RunsScreen(self._root, self._declarations, self._sent, self._marks, readonly=self._readonly))
         if self._opened is not None:
-            self.push_screen(RunScreen(self._opened))
+            self._open(self._opened)
 
-    def on_run_table_opened(self, message: RunTable.Opened) -> None:
-        try:
-            self.push_screen(RunScreen(LiveRun.open(message.row.live.directory)))
-        except UserError as error:
-            self.notify(printable(str(error)), severity="error", markup=False)
+    def action_keys(self) -> None:
+        if not isinstance(self.screen, KeysScreen):
+            self.push_screen(KeysScreen(key_table(self.screen)))
+
+    def get_system_commands(self, screen: Screen[Any]) -> Iterable[SystemCommand]:
+        """Every action that a key has here, by its name; and Textual's own (themes, a picture of the screen)."""
+        yield from super().get_system_commands(screen)
+        for active in screen.active_bindings.values():
+            if active.enabled and active.binding.description and active.node is not self:
+                run = partial(self.run_action, active.binding.action, active.node)
+                yield SystemCommand(active.binding.description, f"key {shown_key(active.binding.key)}", run)
+
+    def _open(self, run: LiveRun) -> None:
+        self.push_screen(RunScreen(run, self._declarations, self._sent, self._marks, readonly=self._readonly))
+
+    @on(PickList.Opened, "#runs")
+    def _run_opened(self, message: PickList.Opened) -> None:
+        if isinstance(message.source.item, Glance):
+            try:
+                self._open(LiveRun.open(message.source.item.directory))
+            except UserError as error:
+                self.notify(printable(str(error)), severity="error", markup=False)

@@ -31,7 +31,7 @@ def main() -> None:
     except UserError as error:
         print(f"rlhf-console: {printable(str(error))}", file=sys.stderr)
         sys.exit(ExitCode.USER_ERROR)
-    app = ConsoleApp(root, opened)
+    app = ConsoleApp(root, opened, readonly=options.readonly)
     app.run()
     sys.exit(app.return_code or 0)
 
@@ -40,5 +40,6 @@ def _parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="rlhf-console", description="Watch RLHF runs, full screen.")
     parser.add_argument("run", nargs="?", default="", help="id, unique beginning, name, or latest; else the list")
     parser.add_argument("--runs", default="", help="folder that holds runs; else $RLHF_RUNS, else ./runs")
+    parser.add_argument("--readonly", action="store_true", help="watch only: nothing can be asked of a run")
     parser.add_argument("--version", action="version", version=version("rlhf-console"))
     return parser.parse_args()

@@ -1,0 +1,164 @@
+"""One run that somebody looks at, read in pieces; of a pipeline, its stages and the one in focus."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections import deque
+from dataclasses import dataclass
+
+import msgspec
+
+from rlhf_console.runs.fold import Series
+from rlhf_console.runs.log_file import LogFile
+from rlhf_console.runs.marks import Marks
+from rlhf_console.runs.store import LiveRun
+from rlhf_sdk.events import Sample
+from rlhf_sdk.machine import MachineSample
+from rlhf_sdk.run_dir import RunDir
+from rlhf_sdk.states import State
+from rlhf_sdk.tail import Tail
+from rlhf_sdk.trainer import UserError
+
+PIECE = 256 << 10
+KEPT_SAMPLES = 1000
+
+
+class OpenRun:
+    """Everything that is shown of one run.
+
+    `samples` are the newest ones, oldest first; `machine` is the newest sample of the machine; `memory` has the largest
+    RSS in bytes during each step; `log_file` is what the worker printed.
+    """
+
+    def __init__(self, live: LiveRun) -> None:
+        self.live = live
+        self.samples: deque[Sample] = deque(maxlen=KEPT_SAMPLES)
+        self.machine: MachineSample | None = None
+        self.memory = Series()
+        self.log_file = LogFile(live.directory.log)
+        self._samples = live.directory.samples()
+        self._machine = Tail(live.directory.machine_file, _decode_machine)
+
+    def read(self) -> bool:
+        """Reads a piece of what is new, at most about 256 KiB of each file; True if there may be more."""
+        if self.live.refresh(PIECE):
+            return True
+        samples, machine = self._samples.read(PIECE), self._machine.read(PIECE)
+        for sample in samples:
+            self._take(sample)
+        for moment in machine:
+            self._take_machine(moment)
+        return bool(samples or machine) or self.log_file.read()
+
+    def _take(self, sample: Sample) -> None:
+        """A new attempt supersedes what earlier ones wrote from its first sample's step on."""
+        if self.samples and self.samples[-1].attempt < sample.attempt:
+            kept = [old for old in self.samples if old.step < sample.step]
+            self.samples.clear()
+            self.samples.extend(kept)
+        self.samples.append(sample)
+
+    def _take_machine(self, moment: MachineSample) -> None:
+        self.machine = moment
+        logged = next(iter(self.live.summary.metrics.values()), Series())
+        finished = bisect_right(logged.times, moment.time)
+        step = logged.steps[finished - 1] if finished else 0
+        before = self.memory.values[-1] if self.memory.steps[-1:] == [step] else 0.0
+        self.memory.add(step, max(before, float(moment.rss)), moment.time)
+
+    def reason(self) -> str:
+        """Why the run ended, as far as anybody said."""
+        verdict = self.live.directory.exit()
+        return (verdict.reason if verdict else "") or self.live.summary.reason
+
+
+def _decode_machine(line: bytes) -> MachineSample:
+    return msgspec.json.decode(line, type=MachineSample)
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A stage of a pipeline; `run_id` is empty until its run exists."""
+
+    name: str
+    run_id: str
+    state: State
+
+
+class Focus:
+    """The run that was opened. Of a pipeline, `shown` is the stage at work, or the one that was chosen."""
+
+    def __init__(self, opened: LiveRun) -> None:
+        self.opened = OpenRun(opened)
+        self.shown = self.opened
+        self._chosen = ""
+
+    @property
+    def stages(self) -> list[Stage]:
+        """The pipeline's stages in order; empty for any other run."""
+        live = self.opened.live
+        if live.record.plugin != "pipeline":
+            return []
+        return [self._stage(name) for name in live.record.config.get("stages", {})]
+
+    def _stage(self, name: str) -> Stage:
+        known = self.opened.live.summary.children.get(name)
+        return Stage(name, known.run_id, State(known.state)) if known else Stage(name, "", State.CREATED)
+
+    @property
+    def stage(self) -> str:
+        """The stage that is shown; empty for any run but a pipeline."""
+        return self._chosen or next(reversed(self._started()), "")
+
+    def _started(self) -> list[str]:
+        return [stage.name for stage in self.stages if stage.run_id]
+
+    def choose_stage(self, name: str) -> None:
+        """Shows this stage, if it has a run; at the newest one, follows what comes."""
+        started = self._started()
+        if name in started:
+            self._chosen = "" if name == started[-1] else name
+
+    def choose(self, by: int) -> None:
+        """Moves on by so many stages."""
+        started = self._started()
+        if started:
+            self.choose_stage(started[min(max(started.index(self.stage) + by, 0), len(started) - 1)])
+
+    def read(self) -> bool:
+        """Reads a piece of what is new in the opened run, and in the stage that is shown."""
+        more = self.opened.read()
+        self._follow()
+        return (self.shown is not self.opened and self.shown.read()) or more
+
+    def _follow(self) -> None:
+        wanted = next((stage.run_id for stage in self.stages if stage.name == self.stage), "")
+        if not wanted or wanted == self.shown.live.record.id:
+            return
+        try:
+            self.shown = OpenRun(LiveRun.open(RunDir(self.opened.live.directory.root / wanted)))
+        except UserError:
+            return
+
+
+class Overlays:
+    """The marked runs, read as far as charts need them."""
+
+    def __init__(self, marks: Marks) -> None:
+        self._marks = marks
+        self._open: dict[str, OpenRun] = {}
+
+    @property
+    def runs(self) -> list[OpenRun]:
+        return [self._open[run.id] for run in self._marks.runs if run.id in self._open]
+
+    def read(self) -> bool:
+        """Reads a piece of each; True if there may be more."""
+        for run in self._marks.runs:
+            if run.id not in self._open:
+                try:
+                    self._open[run.id] = OpenRun(LiveRun.open(run))
+                except UserError:
+                    self._marks.forget(run.id)
+        unfinished = [run for run in self.runs if run.live.refresh(PIECE)]
+        return bool(unfinished)

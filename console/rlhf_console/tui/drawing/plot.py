@@ -1,0 +1,171 @@
+"""A chart as rows of cells: heading with the unit, values, lines between labelled axes, marks for what happened."""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect_right
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from rlhf_console.headlines import shortest_names
+from rlhf_console.tui.drawing.axes import AXIS, Mark, value_axis, x_axis
+from rlhf_console.tui.drawing.canvas import Canvas, dot_row, draw_columns
+from rlhf_console.tui.drawing.cells import GAP, Row, fit, join, spread, text_cells
+from rlhf_console.tui.drawing.chart_options import ChartOptions
+from rlhf_console.tui.drawing.columns import Columns
+from rlhf_console.tui.drawing.scale import Scale, View, figure, live_view, tick_texts, value_scale
+
+SMALLEST = (AXIS + 8, 5)
+MARKERS = "●▲■◆✚★"
+VALUE_WIDTH = 7
+OVERLAY_LOOK = 3
+"""The look of the first run that is drawn over another; the following ones have the next."""
+
+CROSSHAIR, LEVEL = "┊", "┄"
+
+
+@dataclass(frozen=True)
+class Line:
+    """One metric of one run: its values at increasing places, and which of the chart's looks it has.
+
+    A `faint` line is the raw trace behind a smoothed one, and not in the legend; `newest` is the raw newest value.
+    """
+
+    name: str
+    xs: Sequence[float]
+    values: Sequence[float]
+    look: int = 0
+    faint: bool = False
+    newest: float | None = None
+
+
+@dataclass(frozen=True)
+class Frame:
+    """What is drawn besides the lines: `total` is the length of the x axis (0: unknown), `level` a target value."""
+
+    total: int = 0
+    selected: bool = False
+    options: ChartOptions = field(default_factory=ChartOptions)
+    marks: Sequence[Mark] = ()
+    level: float | None = None
+
+
+def series_style(look: int) -> str:
+    return f"series-{look % len(MARKERS)}"
+
+
+def marker(look: int) -> str:
+    return MARKERS[look % len(MARKERS)]
+
+
+class Plot:
+    """Some metrics in one chart. Keeps what it gathered from one drawing to the next."""
+
+    def __init__(self, title: str, unit: str = "") -> None:
+        self.title, self.unit = title, unit
+        self._columns: list[Columns] = []
+        self._gathered: tuple[object, ...] = ()
+
+    def rows(self, lines: Sequence[Line], frame: Frame, width: int, height: int) -> list[Row]:
+        """`height` rows of `width` cells."""
+        head = self._heading(lines, frame, width)
+        if width < SMALLEST[0] or height < SMALLEST[1]:
+            return [fit(row, width) for row in [*head, *([[]] * height)][:height]]
+        view = self._gather(lines, frame, width - AXIS)
+        ranges = [found for columns in self._columns if (found := columns.range) is not None]
+        body = height - len(head) - 1
+        if not ranges:
+            return [fit(row, width) for row in [*head, *self._nothing(lines, body), []]]
+        low, high = min(low for low, _ in ranges), max(high for _, high in ranges)
+        scale = value_scale(low, high, max(2, min(6, body // 2)))
+        broken = {column // 2 for columns in self._columns for column in columns.non_finite}
+        axis = x_axis(view, width, frame.options, frame.marks, broken)
+        return [*head, *self._body(lines, frame, scale, view, width - AXIS, body), axis]
+
+    def _gather(self, lines: Sequence[Line], frame: Frame, cells: int) -> View:
+        """Sorts the points that are in sight into the canvas's dot columns."""
+        newest = max((line.xs[-1] for line in lines if line.xs), default=0.0)
+        view = frame.options.view or live_view(newest, frame.total)
+        wanted = (view, cells, frame.options.log, [(line.name, line.faint) for line in lines])
+        if wanted != self._gathered:
+            self._gathered = wanted
+            self._columns = [Columns(view, cells * 2, log=frame.options.log) for _ in lines]
+        for columns, line in zip(self._columns, lines, strict=True):
+            columns.follow(line.xs, line.values)
+        return view
+
+    def _heading(self, lines: Sequence[Line], frame: Frame, width: int) -> list[Row]:
+        """Title, unit and values in one row if they fit, else in two."""
+        title = join([
+            text_cells("▸" if frame.selected else " ", "accent"),
+            text_cells(self.title, "title"),
+            text_cells(f"({self.unit})" if self.unit else "", "dim"),
+            text_cells("log" if frame.options.log else "", "dim"),
+        ], gap=1)  # fmt: skip
+        legend = self._legend([line for line in lines if not line.faint], frame.options.cursor)
+        if len(title) + GAP + len(legend) <= width:
+            return [spread(title, legend, width)]
+        return [fit(title, width), fit(text_cells("  ") + legend, width)]
+
+    def _legend(self, lines: Sequence[Line], cursor: float | None) -> Row:
+        names = shortest_names([line.name for line in lines]) if len(lines) > 1 else [""] * len(lines)
+        return join([_legend_entry(line, name, cursor) for line, name in zip(lines, names, strict=True)])
+
+    def _nothing(self, lines: Sequence[Line], height: int) -> list[Row]:
+        said = any(line.values for line in lines)
+        text = text_cells("no finite value" if said else "no values yet", "alarm" if said else "dim")
+        return [[(" ", "")] * AXIS + text if row == height // 2 else [] for row in range(height)]
+
+    def _body(
+        self, lines: Sequence[Line], frame: Frame, scale: Scale, view: View, width: int, height: int
+    ) -> list[Row]:
+        canvas = Canvas(width, height)
+        heads = []
+        for line, columns in zip(lines, self._columns, strict=True):
+            style = "faint" if line.faint else series_style(line.look)
+            heads.append((line, draw_columns(canvas, columns, scale, style)))
+        for line, head in heads:
+            if head is not None and not line.faint:
+                canvas.put(*head, marker(line.look), series_style(line.look))
+        _draw_level(canvas, frame, scale)
+        _draw_crosshair(canvas, frame.options.cursor, view)
+        log = frame.options.log
+        texts = [figure(10.0**tick) for tick in scale.ticks] if log else tick_texts(scale)
+        labels = {dot_row(tick, scale, canvas) // 4: text for tick, text in zip(scale.ticks, texts, strict=True)}
+        return [value_axis(labels.get(y)) + row for y, row in enumerate(canvas.rows())]
+
+
+def _draw_level(canvas: Canvas, frame: Frame, scale: Scale) -> None:
+    """A dotted line at the target, where it is in sight and nothing else stands."""
+    level = frame.level
+    if level is None or (frame.options.log and level <= 0):
+        return
+    value = math.log10(level) if frame.options.log else level
+    if scale.low <= value <= scale.high:
+        row = dot_row(value, scale, canvas) // 4
+        for column in range(canvas.width):
+            if canvas.is_blank(row, column):
+                canvas.put(column * 2, row * 4, LEVEL, "warn")
+
+
+def _draw_crosshair(canvas: Canvas, cursor: float | None, view: View) -> None:
+    if cursor is None or not view.first <= cursor <= view.last:
+        return
+    column = view.column(cursor, canvas.width * 2) // 2
+    for row in range(canvas.height):
+        if canvas.is_blank(row, column):
+            canvas.put(column * 2, row * 4, CROSSHAIR, "accent")
+
+
+def _legend_entry(line: Line, name: str, cursor: float | None) -> Row:
+    """The newest value, or the one at the crosshair."""
+    value = _value_at(line, cursor) if cursor is not None else line.newest
+    text = "-" if value is None else figure(value)
+    style = "alarm" if text in ("NaN", "∞", "-∞") else "bold"
+    head = text_cells(marker(line.look), series_style(line.look))
+    return join([head, text_cells(name), text_cells(text.ljust(VALUE_WIDTH), style)], gap=1)
+
+
+def _value_at(line: Line, place: float) -> float | None:
+    index = bisect_right(line.xs, place) - 1
+    return line.values[index] if index >= 0 else None

@@ -1,0 +1,127 @@
+"""Which charts a run has, and what is drawn in each."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Sequence
+
+from rlhf_console.headlines import Declared, grouped_panels
+from rlhf_console.runs.focus import OpenRun
+from rlhf_console.runs.fold import RunSummary, Series
+from rlhf_console.tui.drawing.axes import Mark
+from rlhf_console.tui.drawing.chart_options import Axis, ChartOptions
+from rlhf_console.tui.drawing.derived import Derived, Place, by_step
+from rlhf_console.tui.drawing.plot import Line
+from rlhf_sdk.spec import Panel
+
+MEMORY = "memory"
+MEMORY_PLACE = 3
+EPISODE = "episode"
+KL = "kl/sequence_nats"
+GIB = 2**30
+
+
+def run_panels(run: OpenRun, declared: Declared) -> list[Panel]:
+    """The plugin's panels that have data, memory behind the first few; grouped by name if it declares none."""
+    metrics = run.live.summary.metrics
+    panels = list(declared.panels) or grouped_panels(list(metrics))
+    shown = [panel for panel in panels if any(name in metrics for name in panel.metrics)]
+    if memory_series(run).steps:
+        shown.insert(MEMORY_PLACE, memory_panel(run))
+    return shown
+
+
+def memory_panel(run: OpenRun) -> Panel:
+    """Memory over steps."""
+    return Panel(_memory_title(run), [MEMORY], "GiB")
+
+
+def axes_of(run: OpenRun) -> tuple[Axis, ...]:
+    """Episodes only where the run counts them."""
+    return ("step", "episode", "wall") if EPISODE in run.live.summary.metrics else ("step", "wall")
+
+
+class RunLines:
+    """The lines of one run's panels, derived anew only where options have changed."""
+
+    def __init__(self, run: OpenRun) -> None:
+        self.run = run
+        self._derived: dict[tuple[str, Axis, float], Derived] = {}
+
+    def of(self, panel: Panel, options: ChartOptions, *, name: str = "", look: int | None = None) -> list[Line]:
+        """A panel's metrics that were logged; each keeps its look, whichever others there are.
+
+        With a `look` of its own the run is an overlay, and its lines are called `name`.
+        """
+        lines = []
+        for place, metric in enumerate(panel.metrics):
+            series = self._series(metric)
+            if series is not None:
+                lines += self._lines(metric, series, options, name or metric, place if look is None else look)
+        return lines
+
+    def _series(self, metric: str) -> Series | None:
+        return memory_series(self.run) if metric == MEMORY else self.run.live.summary.metrics.get(metric)
+
+    def _lines(self, metric: str, series: Series, options: ChartOptions, name: str, look: int) -> list[Line]:
+        raw = self._derive(metric, series, options.axis, 0.0)
+        newest = raw.values[-1] if raw.values else None
+        if not options.smoothing:
+            return [Line(name, raw.xs, raw.values, look, newest=newest)]
+        smooth = self._derive(metric, series, options.axis, options.smoothing)
+        faint = Line(name, raw.xs, raw.values, look, faint=True)
+        return [faint, Line(name, smooth.xs, smooth.values, look, newest=newest)]
+
+    def _derive(self, metric: str, series: Series, axis: Axis, weight: float) -> Derived:
+        key = (metric, axis, weight)
+        if key not in self._derived:
+            unit = GIB if metric == MEMORY else 1.0
+            self._derived[key] = Derived(place_on(axis, self.run.live.summary), weight, unit=unit)
+        derived = self._derived[key]
+        derived.follow(series)
+        return derived
+
+
+def place_on(axis: Axis, summary: RunSummary) -> Place:
+    """Where a step lies on an axis."""
+    if axis == "wall":
+        return lambda _step, time: time - summary.first_time
+    if axis == "episode":
+        episodes = summary.metrics[EPISODE]
+        return lambda step, _time: _value_at(episodes, step)
+    return by_step
+
+
+def _value_at(series: Series, step: int) -> float:
+    index = bisect_right(series.steps, step) - 1
+    return series.values[index] if index >= 0 else 0.0
+
+
+def marks_of(summary: RunSummary, axis: Axis) -> list[Mark]:
+    """Checkpoints, pauses, values set by hand, alerts; later kinds cover earlier ones."""
+    kinds: list[tuple[Sequence[tuple[int, float]], str, str]] = [
+        ([(saved.step, saved.time) for saved in summary.checkpoints], "┴", "dim"),
+        ([(pause.step, pause.time) for pause in summary.pauses], "‖", "warn"),
+        ([(value.step, value.time) for value in summary.values_set], "◆", "accent"),
+        ([(alert.step, alert.time) for alert in summary.alerts if alert.severity != "info"], "!", "alarm"),
+    ]
+    place = place_on(axis, summary)
+    return [Mark(place(step, time), glyph, style) for events, glyph, style in kinds for step, time in events]
+
+
+def level_of(run: OpenRun, panel: Panel) -> float | None:
+    """The KL that an adaptive coefficient is steered to, in the chart of the KL."""
+    config = run.live.record.config
+    if KL in panel.metrics and config.get("kl_control") == "adaptive":
+        return float(config["kl_target_nats_per_sequence"])
+    return None
+
+
+def memory_series(run: OpenRun) -> Series:
+    """Bytes per step, as the phases told; from the machine's samples where they told nothing."""
+    return run.live.summary.memory if run.live.summary.memory.steps else run.memory
+
+
+def _memory_title(run: OpenRun) -> str:
+    on_device = any("peak" in phase.memory for phase in run.live.summary.phases.values())
+    return "Device memory, peak" if on_device else "Memory, RSS"

@@ -1,0 +1,1 @@
+"""The screens. They show what `runs` has read, twice a second, and read no files themselves."""

@@ -1,0 +1,190 @@
+"""One run: progress, and a view for each side of it. A pipeline shows its stages, and the one at work."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import ClassVar
+
+from textual import on, work
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.widgets import ContentSwitcher, Footer
+
+from rlhf_console.printable import printable
+from rlhf_console.runs.focus import Focus, Overlays
+from rlhf_console.runs.marks import Marks
+from rlhf_console.runs.sent_commands import SentCommands
+from rlhf_console.runs.store import LiveRun
+from rlhf_console.tui.declarations import Declarations
+from rlhf_console.tui.drawing.cells import fit, text_cells
+from rlhf_console.tui.drawing.run_head import head_of, head_rows, stage_cells
+from rlhf_console.tui.drawing.samples import sample_page
+from rlhf_console.tui.screens.charts import ChartsView
+from rlhf_console.tui.screens.compare import CompareScreen
+from rlhf_console.tui.screens.controlled import ControlledScreen, SentLine
+from rlhf_console.tui.screens.logs import LogsView
+from rlhf_console.tui.screens.memory import MemoryView
+from rlhf_console.tui.screens.pages import AlertsView, ChecksView, ConfigView, ResultView
+from rlhf_console.tui.screens.samples import SamplesView
+from rlhf_console.tui.screens.view import View
+from rlhf_console.tui.widgets.bar import Bar
+from rlhf_console.tui.widgets.cells import Cells
+from rlhf_sdk.run_dir import RunDir
+from rlhf_sdk.trainer import UserError
+
+REFRESH_SECONDS = 0.5
+POLL_SECONDS = 0.2
+NEWEST_ROWS = 7
+TALL = 36
+WIDE = 100
+VIEWS: dict[str, type[View]] = {
+    "charts": ChartsView,
+    "samples": SamplesView,
+    "memory": MemoryView,
+    "checks": ChecksView,
+    "alerts": AlertsView,
+    "logs": LogsView,
+    "config": ConfigView,
+    "result": ResultView,
+}
+
+
+class RunScreen(ControlledScreen):
+    """What one run does, live."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("tab", "turn(1)", "Next view"),
+        Binding("shift+tab", "turn(-1)", show=False),
+        *(Binding(str(place), f"open({name!r})", show=False) for place, name in enumerate(VIEWS, 1)),
+        Binding("left_square_bracket", "stage(-1)", "Stage", key_display="[ ]"),
+        Binding("right_square_bracket", "stage(1)", show=False),
+        Binding("d", "compare", "Compare", show=False),
+        Binding("escape", "back", "Back"),
+        Binding("q", "app.quit", "Quit"),
+    ]
+    CSS = f"""
+    #head {{ height: 3; }}
+    #newest {{ height: {NEWEST_ROWS}; }}
+    ContentSwitcher {{ height: 1fr; }}
+    """
+
+    def __init__(
+        self, opened: LiveRun, declarations: Declarations, sent: SentCommands, marks: Marks, *, readonly: bool
+    ) -> None:
+        super().__init__(sent, readonly=readonly)
+        self._watched = Focus(opened)
+        self._overlays = Overlays(marks)
+        self._declarations = declarations
+
+    def compose(self) -> ComposeResult:
+        yield Cells(id="head")
+        yield Bar(id="stages")
+        yield Bar(id="views")
+        with ContentSwitcher(initial="charts"):
+            for name, view in VIEWS.items():
+                yield view(id=name)
+        yield Cells(id="newest")
+        yield SentLine()
+        yield Footer()
+
+    def on_mount(self) -> None:
+        self._view.main_widget().focus()
+        self._read()
+        self.set_interval(REFRESH_SECONDS, self.draw)
+
+    @work
+    async def _read(self) -> None:
+        while True:
+            try:
+                more = self._watched.read() | self._overlays.read()
+            except (OSError, UserError) as error:
+                self.notify(printable(str(error)), severity="error", markup=False)
+                return
+            await asyncio.sleep(0 if more else POLL_SECONDS)
+
+    def on_resize(self) -> None:
+        self.draw()
+
+    def run_in_focus(self) -> RunDir:
+        """A command to a pipeline reaches the stage at work through it; an earlier stage is asked itself."""
+        shown, opened = self._watched.shown.live, self._watched.opened.live
+        return opened.directory if shown.record.pipeline == opened.record.id else shown.directory
+
+    @property
+    def _view(self) -> View:
+        current = self.query_one(ContentSwitcher).current or next(iter(VIEWS))
+        return self.query_one(f"#{current}", View)
+
+    def draw(self) -> None:
+        """Shows what has been read by now."""
+        if not self.is_current:
+            return
+        run, width = self._watched.shown, self.size.width
+        declared = self._declarations.get(run.live.record.plugin)
+        if declared is not None:
+            self.query_one("#head", Cells).show(head_rows(head_of(self._watched, declared), width))
+            self.query_one(ChartsView).overlay(self._overlays.runs)
+            self._view.show(run, declared)
+        self._draw_bars(width)
+        self._draw_newest(width)
+        self.query_one(SentLine).follow(self.sent, width)
+
+    def _draw_bars(self, width: int) -> None:
+        stages, bar = self._watched.stages, self.query_one("#stages", Bar)
+        bar.display = bool(stages)
+        parts = [stage_cells(stage, chosen=stage.name == self._watched.stage) for stage in stages]
+        bar.show_parts(parts, [], width)
+        current = self._view.id
+        edge = " " if width >= WIDE else ""
+        names = [
+            text_cells(f"{edge}{view.TITLE}{edge}", "chosen" if name == current else "") for name, view in VIEWS.items()
+        ]
+        self.query_one("#views", Bar).show_parts(names, text_cells(self._view.where, "dim"), width, gap=len(edge) + 1)
+
+    def _draw_newest(self, width: int) -> None:
+        """The newest sample below the charts, where there is room."""
+        cells, samples = self.query_one("#newest", Cells), self._watched.shown.samples
+        cells.display = bool(samples) and self._view.id == "charts" and self.size.height >= TALL
+        if cells.display:
+            rule = fit(text_cells("─" * width, "dim"), width)
+            cells.show([rule, *sample_page(samples[-1], width, NEWEST_ROWS - 1)][:NEWEST_ROWS])
+
+    def action_open(self, name: str) -> None:
+        self.query_one(ContentSwitcher).current = name
+        self._view.main_widget().focus()
+        self.call_after_refresh(self.draw)
+
+    def action_turn(self, by: int) -> None:
+        names = list(VIEWS)
+        self.action_open(names[(names.index(str(self._view.id)) + by) % len(names)])
+
+    def action_stage(self, by: int) -> None:
+        self._watched.choose(by)
+        self._stage_changed()
+
+    def _stage_changed(self) -> None:
+        self._watched.read()
+        self.draw()
+
+    @on(Bar.Chosen, "#stages")
+    def _stage_clicked(self, message: Bar.Chosen) -> None:
+        self._watched.choose_stage(self._watched.stages[message.place].name)
+        self._stage_changed()
+
+    @on(Bar.Chosen, "#views")
+    def _view_clicked(self, message: Bar.Chosen) -> None:
+        self.action_open(list(VIEWS)[message.place])
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        if action == "stage":
+            return bool(self._watched.stages)
+        return super().check_action(action, parameters)
+
+    def action_compare(self) -> None:
+        """This run's samples against each other, and against those of marked runs."""
+        runs = [self._watched.shown, *(run for run in self._overlays.runs if run.live != self._watched.shown.live)]
+        self.app.push_screen(CompareScreen(runs, self._watched.opened.live.directory.root, readonly=self.readonly))
+
+    def action_back(self) -> None:
+        if not self._view.go_back():
+            self.app.pop_screen()

@@ -1,0 +1,1 @@
+"""Widgets that send to the terminal only the cells that changed."""
