@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from rlhf_console.plan_text import PEAK
 from rlhf_console.printable import printable
 from rlhf_console.render import size, table
 from rlhf_console.runs.fold import Phase, RunSummary
@@ -12,6 +13,7 @@ from rlhf_sdk.events import MemoryTable
 from rlhf_sdk.machine import MachineSample
 from rlhf_sdk.memory_forecast import steps_until
 
+HOW_PLANNED = "(planned: for the configured number of rows, each of the longest length)"
 AT_THE_END = ("rss", "allocated", "reserved", "others")
 KINDS = ("weights", "gradients", "optimizer", "experience")
 ALWAYS, FRAMEWORK = "always", "framework"
@@ -50,7 +52,8 @@ def planned_by_phase(plan: Iterable[Mapping[str, Any]], *, with_framework: bool)
 
     Libraries (`framework`) are in a process's memory, but not in what torch allocates on a device.
     """
-    rows = [row for row in plan if with_framework or row["what"] != FRAMEWORK]
+    left_out = {PEAK} if with_framework else {PEAK, FRAMEWORK}
+    rows = [row for row in plan if row["what"] not in left_out]
     stays = sum(row["bytes"] for row in rows if row["phase"] == ALWAYS)
     phases = dict.fromkeys(row["phase"] for row in rows if row["phase"] != ALWAYS)
     return {phase: stays + sum(row["bytes"] for row in rows if row["phase"] == phase) for phase in phases}
@@ -128,7 +131,7 @@ def _phases_text(report: Mapping[str, Any]) -> str:
         ]
         for name, phase in phases.items()
     ]
-    return table([*columns, *(key.replace("_", " ") for key in more)], rows)
+    return f"{table([*columns, *(key.replace('_', ' ') for key in more)], rows)}\n{HOW_PLANNED}"
 
 
 def _any(phases: Mapping[str, Mapping[str, Any]], key: str) -> bool:

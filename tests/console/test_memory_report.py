@@ -24,6 +24,7 @@ PLAN = [
     {"what": "KV cache", "phase": "rollout", "bytes": 20 * MIB},
     {"what": "activations: policy", "phase": "backward", "bytes": 60 * MIB},
     {"what": "backward buffers", "phase": "backward", "bytes": 4 * MIB},
+    {"what": "peak", "phase": "backward", "bytes": 204 * MIB},
 ]
 TABLE = MemoryTable(
     rows=[
