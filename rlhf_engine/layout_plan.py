@@ -33,6 +33,7 @@ class Roles:
     trained: Sequence[TrainedRole]
     reward_model: ModelShape
     critic: ModelShape | None = None
+    reward_adapter: LoraConfig | None = None
 
 
 def plan_ppo(
@@ -130,7 +131,7 @@ def _adapters(config: PPOConfig, policy: TrainedRole, scalar: ModelShape, reward
         weights("reward_model", adapter_and_head if reward_adapter else scalar.scalar_parameters),
     ]
     trained = [replace(policy, trained=added, lora=lora), critic]
-    return Roles(held=held, trained=trained, reward_model=scalar, critic=scalar)
+    return Roles(held=held, trained=trained, reward_model=scalar, critic=scalar, reward_adapter=reward_adapter)
 
 
 def online_rows(config: OnlineConfig, roles: Roles) -> list[MemoryRow]:
@@ -150,7 +151,7 @@ def online_rows(config: OnlineConfig, roles: Roles) -> list[MemoryRow]:
         *forward_rows(policy.shape, scored, number, "policy logprobs", role="policy", lora=policy.lora, entropies=True),
         *forward_rows(policy.shape, scored, number, "reference logprobs", entropies=True),
         *_value_rows(roles, scored, number),
-        *forward_rows(roles.reward_model, Batch(scored.rows, tokens), number, "scores"),
+        *forward_rows(roles.reward_model, Batch(scored.rows, tokens), number, "scores", lora=roles.reward_adapter),
         *update_rows(Update(roles.trained, micro_batch, number, accumulated=minibatch > config.micro_batch_size)),
         *merged_weights(policy),
     ]
