@@ -44,8 +44,13 @@ def list_runs(root: Path) -> list[RunDir]:
     return [RunDir(root / name) for name in sorted(entry.name for entry in os.scandir(root)) if _is_run(root, name)]
 
 
+def is_run_id(name: str) -> bool:
+    """Whether a directory of this name can be a run: it leads nowhere else and shows as it is."""
+    return _ID.fullmatch(name) is not None
+
+
 def _is_run(root: Path, name: str) -> bool:
-    if not _ID.fullmatch(name) or (root / name).is_symlink():
+    if not is_run_id(name) or (root / name).is_symlink():
         return False
     return (root / name / "run.json").is_file()
 

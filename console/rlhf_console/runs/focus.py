@@ -14,8 +14,8 @@ from rlhf_console.runs.marks import Marks
 from rlhf_console.runs.store import LiveRun
 from rlhf_sdk.events import Sample
 from rlhf_sdk.machine import MachineSample
-from rlhf_sdk.run_dir import RunDir
-from rlhf_sdk.states import State
+from rlhf_sdk.run_root import find_run
+from rlhf_sdk.states import State, known_state
 from rlhf_sdk.tail import Tail
 from rlhf_sdk.trainer import UserError
 
@@ -103,7 +103,9 @@ class Focus:
 
     def _stage(self, name: str) -> Stage:
         known = self.opened.live.summary.children.get(name)
-        return Stage(name, known.run_id, State(known.state)) if known else Stage(name, "", State.CREATED)
+        if known is None:
+            return Stage(name, "", State.CREATED)
+        return Stage(name, known.run_id, known_state(known.state) or State.CREATED)
 
     @property
     def stage(self) -> str:
@@ -136,7 +138,7 @@ class Focus:
         if not wanted or wanted == self.shown.live.record.id:
             return
         try:
-            self.shown = OpenRun(LiveRun.open(RunDir(self.opened.live.directory.root / wanted)))
+            self.shown = OpenRun(LiveRun.open(find_run(self.opened.live.directory.root, wanted)))
         except UserError:
             return
 

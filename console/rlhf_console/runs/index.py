@@ -11,6 +11,7 @@ from pathlib import Path
 from rlhf_console.runs.fold import RunSummary, fold
 from rlhf_sdk.run_dir import RunDir
 from rlhf_sdk.run_record import RunRecord
+from rlhf_sdk.run_root import is_run_id
 from rlhf_sdk.states import ENDED, State
 from rlhf_sdk.trainer import UserError
 
@@ -73,7 +74,7 @@ class RunIndex:
         for run in due:
             try:
                 run.refresh()
-            except UserError as error:
+            except (OSError, UserError) as error:
                 self.unreadable[run.record.id] = str(error)
             await asyncio.sleep(0)
 
@@ -119,7 +120,7 @@ class RunIndex:
 def _folders(root: Path) -> set[str]:
     try:
         with os.scandir(root) as entries:
-            return {entry.name for entry in entries if entry.is_dir()}
+            return {entry.name for entry in entries if is_run_id(entry.name) and entry.is_dir(follow_symlinks=False)}
     except FileNotFoundError:
         return set()
 
