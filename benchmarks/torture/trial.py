@@ -25,8 +25,8 @@ from rlhf_sdk.states import ENDED, LIVE
 Config = dict[str, Any]
 
 MOST_ATTEMPTS = 8
-ALLOWED_ENDINGS = {0, 75, 137, 138, 143}
-"""Done, checkpointed, killed; 138 and 143 also before the worker listens to signals."""
+ALLOWED_ENDINGS = {0, 75, 137, 138, 140, 143}
+"""Done, checkpointed, killed, stopped; 138, 140 and 143 also where a signal comes before the worker listens to any."""
 
 
 @dataclass
