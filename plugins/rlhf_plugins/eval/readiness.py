@@ -10,8 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from torch import Tensor
 from transformers import PreTrainedModel
 
+from rlhf_engine.backoff import BackOff
 from rlhf_engine.config import EvalConfig, ModelConfig
 from rlhf_engine.data.api import load_prompts
 from rlhf_engine.data.examples import ComparisonGroup
@@ -47,6 +49,14 @@ class ReadinessTrainer(EngineTrainer):
 
     config: EvalConfig
 
+    def __init__(self) -> None:
+        super().__init__()
+        self._backoff = BackOff()
+
+    @property
+    def backoff(self) -> BackOff:
+        return self._backoff
+
     def prepare(self) -> None:
         self.config = config = self.config.with_named_policies()
         _check(config)
@@ -78,10 +88,13 @@ class ReadinessTrainer(EngineTrainer):
 
     def score_comparisons(self) -> dict[str, float]:
         """Every head's scores, and the baselines on the same pairs."""
+
+        def score(rows: int) -> list[Tensor]:
+            compute = self.config.precision.compute
+            return head_scores_by_group(self.reward_model, self.groups, rows, compute=compute, hooks=self.run)
+
         with self.run.phase("held-out comparisons"):
-            head_scores = head_scores_by_group(
-                self.reward_model, self.groups, SCORED_GROUPS, compute=self.config.precision.compute, hooks=self.run
-            )
+            head_scores = self.backoff.attempt("held-out comparisons", SCORED_GROUPS, score, self.run)
         gain, _ = self.reward_model.affine
         self.pairs = ScoredPairs.of(self.groups, head_scores, gain=gain, ensemble_penalty=self.config.ensemble_penalty)
         with self.run.phase("baselines"):
@@ -117,6 +130,7 @@ class ReadinessTrainer(EngineTrainer):
             compute=config.precision.compute,
             seed=config.seed,
             hooks=self.run,
+            backoff=self._backoff,
         )
 
     def attribute(self) -> dict[str, float]:
