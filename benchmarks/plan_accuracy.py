@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from transformers.utils import logging
 
-from benchmarks.memory_meter import counted_peak, peaks_by_phase
+from benchmarks.memory_meter import counted_peak, live_bytes, peaks_by_phase
 from benchmarks.plan_updates import UPDATES, Case, Size
 from benchmarks.record import record
 from benchmarks.tiny_models import saved_models
@@ -57,11 +57,13 @@ def cases(trainers: Sequence[str] = tuple(UPDATES), sizes: Sequence[str] = tuple
 
 
 def compare(case: Case) -> Found:
-    """The second update: weights, moments, and what is allocated on top."""
+    """The second update: weights, moments, and what is allocated on top; what others hold in this process left out."""
+    others = live_bytes()
     with saved_models(case.init, case.size.vocabulary, case.heads) as folder:
         rows, update = UPDATES[case.trainer](case, folder)
         update()
-        measured, counted = peaks_by_phase(update), counted_peak(update)
+        measured = {name: peak - others for name, peak in peaks_by_phase(update).items()}
+        counted = counted_peak(update) - others
         del update
     planned = by_phase(rows)
     phases = {name: (planned[name], measured[name]) for name in planned if name in measured}
