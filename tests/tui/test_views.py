@@ -179,3 +179,24 @@ def test_fuzzed_events_never_take_the_console_down(tmp_path: Path) -> None:
         await shown(pilot, "fuzzed")
 
     drive(tmp_path, script, run="fuzzed")
+
+
+def test_a_serious_alert_rings_and_one_that_was_there_before_does_not(
+    run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def script(pilot: Pilot[None]) -> None:
+        written: list[str] = []
+        monkeypatch.setattr(pilot.app._driver, "write", written.append)
+        monkeypatch.setattr(pilot.app, "bell", lambda: written.append("bell"))
+        await shown(pilot, "step 2/9")
+        await pilot.pause(0.6)
+        assert not any("]9;" in text for text in written)
+        alert = Alert(severity="error", code="nan", message=f"diverged {HOSTILE}", seq=99, step=2)
+        append(run / "rich", "events.jsonl", encode_line(alert))
+        await shown(pilot, "error: diverged")
+        await pilot.pause(0.3)
+        (notification,) = [text for text in written if "]9;" in text]
+        assert notification.startswith("\x1b]9;rich: diverged") and notification.count("\x1b") == 2
+        assert written.count("bell") == 1
+
+    drive(run, script, run="rich")

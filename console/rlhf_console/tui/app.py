@@ -21,7 +21,7 @@ from rlhf_console.runs.sent_commands import SentCommands
 from rlhf_console.runs.store import LiveRun
 from rlhf_console.tui.declarations import Declarations
 from rlhf_console.tui.screens.keys import KeysScreen, key_table, shown_key
-from rlhf_console.tui.screens.run import RunScreen
+from rlhf_console.tui.screens.run import Attention, RunScreen
 from rlhf_console.tui.screens.runs import RunsScreen
 from rlhf_console.tui.widgets.pick_list import PickList
 from rlhf_sdk.trainer import UserError
@@ -49,6 +49,13 @@ class ConsoleApp(App[None]):
         self.push_screen(RunsScreen(self._root, self._declarations, self._sent, self._marks, readonly=self._readonly))
         if self._opened is not None:
             self._open(self._opened)
+
+    @on(Attention)
+    def call_attention(self, message: Attention) -> None:
+        """The terminal's bell, and OSC 9, which many terminals show as a notification of the desktop."""
+        self.bell()
+        if self._driver is not None:
+            self._driver.write(f"\x1b]9;{printable(message.text)}\x1b\\")
 
     def action_keys(self) -> None:
         if not isinstance(self.screen, KeysScreen):

@@ -8,6 +8,7 @@ from typing import ClassVar
 from textual import on, work
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
+from textual.message import Message
 from textual.widgets import ContentSwitcher, Footer
 
 from rlhf_console.printable import printable
@@ -49,6 +50,14 @@ VIEWS: dict[str, type[View]] = {
 }
 
 
+class Attention(Message):
+    """Something that a person should look at now."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.text = text
+
+
 class RunScreen(ControlledScreen):
     """What one run does, live."""
 
@@ -74,6 +83,7 @@ class RunScreen(ControlledScreen):
         super().__init__(sent, readonly=readonly)
         self._watched = Focus(opened)
         self._overlays = Overlays(marks)
+        self._alerts_seen: tuple[str, int] | None = None
         self._declarations = declarations
 
     def compose(self) -> ComposeResult:
@@ -125,9 +135,22 @@ class RunScreen(ControlledScreen):
             self.query_one("#head", Cells).show(head_rows(head_of(self._watched, declared), width))
             self.query_one(ChartsView).overlay(self._overlays.runs)
             self._view.show(run, declared)
+        self._call_attention()
         self._draw_bars(width)
         self._draw_newest(width)
         self.query_one(SentLine).follow(self.sent, width)
+
+    def _call_attention(self) -> None:
+        """Of a serious alert that came since the screen last looked at this run."""
+        live = self._watched.shown.live
+        alerts, before = live.summary.alerts, self._alerts_seen
+        self._alerts_seen = live.record.id, len(alerts)
+        if before is None or before[0] != live.record.id:
+            return
+        serious = [alert for alert in alerts[before[1] :] if alert.severity != "info"]
+        if serious:
+            self.notify(printable(serious[-1].message), severity="warning", markup=False)
+            self.post_message(Attention(f"{live.record.id}: {serious[-1].message}"))
 
     def _draw_bars(self, width: int) -> None:
         stages, bar = self._watched.stages, self.query_one("#stages", Bar)
