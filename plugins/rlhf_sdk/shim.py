@@ -105,9 +105,12 @@ class Shim:
         command = [sys.executable, "-P", "-m", "rlhf_sdk.worker", str(self.run.path)]
         command += ["--attempt", str(self.status.attempt), "--since", repr(self.status.started)]
         command += ["--options", self._options]
+        # The worker inherits the block and lifts it once it listens: a signal until then waits instead of killing it.
+        signal.pthread_sigmask(signal.SIG_BLOCK, PASSED_ON)
         worker = subprocess.Popen(command, stdin=subprocess.DEVNULL, process_group=0, env=_environment())
         for number in PASSED_ON:
             signal.signal(number, self._pass_on_to(worker))
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, PASSED_ON)
         self.machine = Machine(self.run.path, worker.pid, self.status.attempt)
         self.alarms = Alarms(self.run, self.status.attempt)
         self._change(worker=identity_of(worker.pid))

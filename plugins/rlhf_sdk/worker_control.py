@@ -21,6 +21,7 @@ POLL_SECONDS = 0.05
 GRACE_SECONDS = 1.0
 """How long a file that is no command may be one that is still being written."""
 
+HEARD = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2)
 ONE_INTERRUPT_SECONDS = 0.2
 """A scheduler that signals every process of a job reaches the worker twice, once through its shim."""
 
@@ -53,9 +54,11 @@ class Control:
         self.checkpoint_reason = ""
 
     def install_signal_handlers(self) -> None:
-        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2):
+        """And hears what came since the shim started this process, which it did with these signals blocked."""
+        for number in HEARD:
             signal.signal(number, self._on_signal)
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, HEARD)
 
     def _on_signal(self, number: int, _frame: FrameType | None) -> None:
         name, now = signal.Signals(number).name, time.monotonic()

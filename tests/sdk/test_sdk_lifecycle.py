@@ -133,6 +133,17 @@ def test_signals_checkpoint_and_end(
     assert ended(run).exit_code == 0 and folded(run) == straight
 
 
+@pytest.mark.parametrize(("number", "code", "state"), [*SIGNALS, (signal.SIGUSR2, 0, "finished")])
+def test_a_signal_before_the_worker_listens_waits_until_it_does(
+    begin: Begin, number: signal.Signals, code: int, state: str
+) -> None:
+    run = begin(steps=5, seed=5, delay_seconds=SLOW)
+    assert not run.events_file.exists()
+    launch.send_signal(run, number)
+    verdict = ended(run)
+    assert (verdict.state, verdict.exit_code) == (state, code)
+
+
 def test_killed_outright_the_run_goes_on_from_its_checkpoint(begin: Begin, folded: Folded, straight: Any) -> None:
     run = begin(steps=STEPS, seed=5, delay_seconds=SLOW, checkpoint_every=3)
     wait_for_step(run, 8)
