@@ -56,7 +56,9 @@ def in_a_fork(work: Callable[[], int | None]) -> int:
         finally:
             os._exit(code)
     descriptor = os.pidfd_open(pid)
-    ended, _, _ = select.select([descriptor], [], [], LONGEST_SECONDS)
+    end = select.poll()
+    end.register(descriptor, select.POLLIN)
+    ended = end.poll(LONGEST_SECONDS * 1000)
     os.close(descriptor)
     if not ended:
         os.kill(pid, signal.SIGKILL)

@@ -55,13 +55,15 @@ def on_a_terminal(root: Path, *command: str, keys: str = "", seconds: float = 60
         [sys.executable, *command], stdin=child, stdout=child, stderr=child, env=environment, cwd=root.parent
     )
     os.close(child)
+    readable = select.poll()
+    readable.register(parent)
     output, deadline, pressed = b"", time.monotonic() + seconds, time.monotonic()
     while time.monotonic() < deadline:
         if keys and time.monotonic() - pressed > 0.7 and output:
             pressed = time.monotonic()
             os.write(parent, keys[0].encode())
             keys = keys[1:]
-        if select.select([parent], [], [], 0.1)[0]:
+        if readable.poll(100):
             try:
                 output += os.read(parent, 1 << 16)
             except OSError:
