@@ -177,7 +177,7 @@ def test_errors_are_told_each_kind_once_in_a_while(
     assert told == ["nan: it is bad", "leak: it is bad", "nan: it is bad"]
 
 
-@pytest.mark.parametrize("state", list(ENDED))
+@pytest.mark.parametrize("state", sorted(ENDED))
 def test_ends_are_told_if_nobody_asked_for_them(root: Path, told: list[str], state: State) -> None:
     bell = alarms.Alarms(launch.create_run(root, plugin="echo", config={}), 1)
     bell.hear(alert("plugin_failed", "the shapes don't match"))
