@@ -27,8 +27,9 @@ $(INSTALLED): pyproject.toml constraints.txt
 demo: $(INSTALLED)  ## train SFT, reward model and PPO on the built-in task, then compare (minutes, no GPU)
 	$(BIN)/rlhf demo
 
+# Two processes, a thread each: much of the time is spent waiting for runs to start.
 test: check  ## everything that CI runs
-	$(BIN)/pytest --ignore tests/house/docs
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadfile --ignore tests/house/docs
 
 check: $(INSTALLED)  ## style, types, import direction, documents
 	$(BIN)/ruff check

@@ -34,7 +34,8 @@ def live_bytes() -> int:
     tensors = [thing for thing in gc.get_objects() if issubclass(type(thing), Tensor)]
     tensors += [tensor.grad for tensor in tensors if tensor.is_leaf and tensor.grad is not None]
     storages = [tensor.untyped_storage() for tensor in tensors if tensor.layout == torch.strided]
-    return sum({storage.data_ptr(): storage.nbytes() for storage in storages}.values())
+    real = [storage for storage in storages if storage.device.type != "meta"]
+    return sum({storage.data_ptr(): storage.nbytes() for storage in real}.values())
 
 
 def peaks_by_phase(work: Callable[[], object]) -> dict[str, int]:
