@@ -106,7 +106,7 @@ def test_comparing_diffing_and_voting_blind(evaluated: Path, size: tuple[int, in
         await pilot.press("z", "home")
         lines = await shown(pilot, "left", "right", "? against ?")
         assert not any(word in "".join(lines) for word in ("temperature_1", "score", "the reference"))
-        await pilot.press("n", *"nice", "enter")
+        await pilot.press("m", *"nice", "enter")
         await shown(pilot, "note: nice", "1 of 3")
         first_line = next(line for line in screen_lines(pilot) if "says" in line)
         left = "sft" if first_line.index("sft") < first_line.index("ppo") else "ppo"

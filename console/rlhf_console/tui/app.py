@@ -34,7 +34,7 @@ class ConsoleApp(App[None]):
     """
 
     TITLE = "rlhf-console"
-    BINDINGS: ClassVar[list[BindingType]] = [Binding("question_mark", "keys", "Keys", key_display="?")]
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("question_mark", "keys", "Keys", key_display="?", id="keys")]
     SIGNALS: ClassVar[tuple[signal.Signals, ...]] = (signal.SIGHUP, signal.SIGTERM)
 
     def __init__(self, root: Path, opened: LiveRun | None = None, *, readonly: bool = False) -> None:

@@ -9,41 +9,43 @@ from typing import ClassVar
 from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.screen import Screen
 from textual.widgets import Footer, Input
 
 from rlhf_console.printable import printable
 from rlhf_console.runs.focus import OpenRun
 from rlhf_console.runs.pairs import ORDERS, Pair, Side, good_first_choice, labels_of, pairs_of, sides_of
+from rlhf_console.runs.sent_commands import SentCommands
 from rlhf_console.runs.votes import Verdict, Voting, is_turned
 from rlhf_console.tui.drawing.cells import text_cells
 from rlhf_console.tui.drawing.comparison import pair_row, pair_rows, sides_row
+from rlhf_console.tui.screens.controlled import ControlledScreen, SentLine
 from rlhf_console.tui.widgets.cells import Cells
 from rlhf_console.tui.widgets.pick_list import PickList
 from rlhf_console.tui.widgets.row_view import Page
+from rlhf_sdk.run_dir import RunDir
 
 REFRESH_SECONDS = 1.0
 LISTED = 8
 
 
-class CompareScreen(Screen[None]):
-    """The list of prompts above, the chosen one's two responses below."""
+class CompareScreen(ControlledScreen):
+    """The list of prompts above, the chosen one's two responses below. The run in focus is the left one's."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("left_square_bracket", "side(0)", "Sides", key_display="[ ]"),
-        Binding("right_square_bracket", "side(1)", show=False),
-        Binding("o", "order", "Order"),
-        Binding("d", "diff", "Diff"),
-        Binding("z", "blind", "Blind"),
-        Binding("1", "vote('left')", "Left", show=False),
-        Binding("2", "vote('right')", "Right", show=False),
-        Binding("3", "vote('tie')", "Tie", show=False),
-        Binding("4", "vote('both_bad')", "Both bad", show=False),
-        Binding("n", "note", "Note", show=False),
-        Binding("space", "scroll(1)", "Scroll the responses", show=False),
-        Binding("b", "scroll(-1)", "Scroll back", show=False),
-        Binding("escape", "app.pop_screen", "Back"),
-        Binding("q", "app.quit", "Quit"),
+        Binding("left_square_bracket", "side(0)", "Sides", key_display="[ ]", id="left-side"),
+        Binding("right_square_bracket", "side(1)", show=False, id="right-side"),
+        Binding("o", "order", "Order", id="order"),
+        Binding("d", "diff", "Diff", id="word-diff"),
+        Binding("z", "blind", "Blind", id="blind"),
+        Binding("1", "vote('left')", "Left", show=False, id="vote-left"),
+        Binding("2", "vote('right')", "Right", show=False, id="vote-right"),
+        Binding("3", "vote('tie')", "Tie", show=False, id="vote-tie"),
+        Binding("4", "vote('both_bad')", "Both bad", show=False, id="vote-both-bad"),
+        Binding("m", "note", "Note", show=False, id="note"),
+        Binding("space", "scroll(1)", "Scroll the responses", show=False, id="scroll-on"),
+        Binding("b", "scroll(-1)", "Scroll back", show=False, id="scroll-back"),
+        Binding("escape", "app.pop_screen", "Back", id="back"),
+        Binding("q", "app.quit", "Quit", id="quit"),
     ]
     CSS = f"""
     #sides {{ height: 1; }}
@@ -53,9 +55,9 @@ class CompareScreen(Screen[None]):
     #note {{ height: 1; border: none; padding: 0; display: none; }}
     """
 
-    def __init__(self, runs: list[OpenRun], root: Path, *, readonly: bool) -> None:
-        super().__init__()
-        self._runs, self._voting, self._readonly = runs, Voting(root), readonly
+    def __init__(self, runs: list[OpenRun], root: Path, sent: SentCommands, *, readonly: bool) -> None:
+        super().__init__(sent, readonly=readonly)
+        self._runs, self._voting = runs, Voting(root)
         self._sides: list[Side] = []
         self._chosen: tuple[int, int] | None = None
         self._order, self._diff, self._blind = ORDERS[0], True, False
@@ -67,12 +69,18 @@ class CompareScreen(Screen[None]):
         yield Cells(id="how")
         yield Page(id="pair")
         yield Input(placeholder="a note that goes with the next vote", id="note")
+        yield SentLine()
         yield Footer()
 
     def on_mount(self) -> None:
         self.query_one("#pairs", PickList).focus()
         self.set_interval(REFRESH_SECONDS, self.refresh_sides)
         self.call_after_refresh(self.refresh_sides)
+
+    def run_in_focus(self) -> RunDir:
+        sides = self._pair_of_sides
+        left = sides[0].run_id if sides is not None else self._runs[0].live.record.id
+        return next(run.live.directory for run in self._runs if run.live.record.id == left)
 
     def refresh_sides(self) -> None:
         """Reads what is new; the sides that were chosen stay."""
@@ -94,6 +102,7 @@ class CompareScreen(Screen[None]):
     def draw(self) -> None:
         sides, width = self._pair_of_sides, self.size.width
         pairs = self.query_one("#pairs", PickList)
+        self.query_one(SentLine).follow(self.sent, width)
         if sides is None:
             self.query_one("#pair", Page).show([text_cells("no samples yet", "dim")])
             return
@@ -111,7 +120,7 @@ class CompareScreen(Screen[None]):
             page.show([])
             return
         page.show(pair_rows(pair, labels_of(sides), page.row_width, diff=self._diff, blind=self._blind))
-        keys = "1 left  2 right  3 tie  4 both bad  n note" if not self._readonly else ""
+        keys = "1 left  2 right  3 tie  4 both bad  m note" if not self.readonly else ""
         note = f"  note: {self._note}" if self._note else ""
         self.query_one("#how", Cells).show([text_cells(keys + note, "accent")])
 
@@ -162,7 +171,7 @@ class CompareScreen(Screen[None]):
 
     def action_vote(self, verdict: Verdict) -> None:
         pair, sides = self._shown_pair(), self._pair_of_sides
-        if self._readonly or pair is None or sides is None:
+        if self.readonly or pair is None or sides is None:
             return
         turned = self._blind and is_turned(pair.prompt, (sides[0].label, sides[1].label))
         shown = (sides[1], sides[0]) if turned else sides
@@ -177,4 +186,6 @@ class CompareScreen(Screen[None]):
         self.query_one("#pairs", PickList).action_move(1)
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        return not (self._readonly and action in ("vote", "note"))
+        if self.readonly and action in ("vote", "note"):
+            return False
+        return super().check_action(action, parameters)

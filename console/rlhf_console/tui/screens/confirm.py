@@ -17,8 +17,8 @@ class Confirm(ModalScreen[bool]):
     """Answers True for y or enter, False for n or escape."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("y,enter", "answer(True)", "Yes"),
-        Binding("n,escape,q", "answer(False)", "No"),
+        Binding("y,enter", "answer(True)", "Yes", id="yes"),
+        Binding("n,escape,q", "answer(False)", "No", id="no"),
     ]
     CSS = """
     Confirm { align: center middle; }

@@ -35,12 +35,12 @@ class ControlledScreen(Screen[None]):
     """A subclass says which run is in focus. With `readonly` nothing can be asked."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("p", "pause", "Pause/Resume"),
-        Binding("c", "checkpoint", "Checkpoint", show=False),
-        Binding("n", "sample", "Sample now", show=False),
-        Binding("e", "set", "Set a value", show=False),
-        Binding("r", "release", "Release", show=False),
-        Binding("x", "stop", "Stop", show=False),
+        Binding("p", "pause", "Pause/Resume", id="pause"),
+        Binding("c", "checkpoint", "Checkpoint", show=False, id="checkpoint"),
+        Binding("n", "sample", "Sample now", show=False, id="sample-now"),
+        Binding("e", "set", "Set a value", show=False, id="set-value"),
+        Binding("r", "release", "Release", show=False, id="release"),
+        Binding("x", "stop", "Stop", show=False, id="stop"),
     ]
 
     def __init__(self, sent: SentCommands, *, readonly: bool) -> None:

@@ -35,7 +35,7 @@ def shown_key(key: str) -> str:
 
 
 class KeysScreen(ModalScreen[None]):
-    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape,q,question_mark", "dismiss", "Close")]
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape,q,question_mark", "dismiss", "Close", id="close")]
     CSS = """
     KeysScreen { align: center middle; }
     KeysScreen Vertical { width: 60; max-width: 96%; height: 80%; padding: 0 1; border: round $primary; }

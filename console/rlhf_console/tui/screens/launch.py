@@ -27,10 +27,10 @@ class LaunchScreen(Screen[None]):
     """First what, then how: enter changes a value, u puts the profile's back, f5 starts."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("f5,ctrl+s", "start", "Start"),
-        Binding("u", "undo", "Put back"),
-        Binding("slash", "filter", "Filter"),
-        Binding("escape", "back", "Back"),
+        Binding("f5,ctrl+s", "start", "Start", id="start"),
+        Binding("u", "undo", "Put back", id="put-back"),
+        Binding("slash", "filter", "Filter", id="filter"),
+        Binding("escape", "back", "Back", id="back"),
     ]
     CSS = """
     #title { height: 1; }

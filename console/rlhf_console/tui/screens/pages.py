@@ -60,7 +60,7 @@ class ResultView(PageView):
 
 class ConfigView(PageView):
     TITLE = "Config"
-    BINDINGS: ClassVar[list[BindingType]] = [Binding("a", "all_keys", "All keys")]
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("a", "all_keys", "All keys", id="all-keys")]
 
     def __init__(self, *, id: str | None = None) -> None:
         super().__init__(id=id)

@@ -62,14 +62,17 @@ class RunScreen(ControlledScreen):
     """What one run does, live."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("tab", "turn(1)", "Next view"),
-        Binding("shift+tab", "turn(-1)", show=False),
-        *(Binding(str(place), f"open({name!r})", show=False) for place, name in enumerate(VIEWS, 1)),
-        Binding("left_square_bracket", "stage(-1)", "Stage", key_display="[ ]"),
-        Binding("right_square_bracket", "stage(1)", show=False),
-        Binding("d", "compare", "Compare", show=False),
-        Binding("escape", "back", "Back"),
-        Binding("q", "app.quit", "Quit"),
+        Binding("tab", "turn(1)", "Next view", id="next-view"),
+        Binding("shift+tab", "turn(-1)", show=False, id="previous-view"),
+        *(
+            Binding(str(place), f"open({name!r})", view.TITLE, show=False, id=f"view-{name}")
+            for place, (name, view) in enumerate(VIEWS.items(), 1)
+        ),
+        Binding("left_square_bracket", "stage(-1)", "Stage", key_display="[ ]", id="previous-stage"),
+        Binding("right_square_bracket", "stage(1)", show=False, id="next-stage"),
+        Binding("d", "compare", "Compare", show=False, id="compare"),
+        Binding("escape", "back", "Back", id="back"),
+        Binding("q", "app.quit", "Quit", id="quit"),
     ]
     CSS = f"""
     #head {{ height: 3; }}
@@ -206,7 +209,8 @@ class RunScreen(ControlledScreen):
     def action_compare(self) -> None:
         """This run's samples against each other, and against those of marked runs."""
         runs = [self._watched.shown, *(run for run in self._overlays.runs if run.live != self._watched.shown.live)]
-        self.app.push_screen(CompareScreen(runs, self._watched.opened.live.directory.root, readonly=self.readonly))
+        root = self._watched.opened.live.directory.root
+        self.app.push_screen(CompareScreen(runs, root, self.sent, readonly=self.readonly))
 
     def action_back(self) -> None:
         if not self._view.go_back():

@@ -44,15 +44,15 @@ class RunsScreen(ControlledScreen):
     """Every run of the root, newest first."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("space", "mark", "Mark"),
-        Binding("slash", "filter", "Filter"),
-        Binding("o", "order", "Order", show=False),
-        Binding("d", "compare", "Compare", show=False),
-        Binding("l", "launch", "Launch"),
-        Binding("a", "archive", "Archive", show=False),
-        Binding("delete,D", "delete", "Delete", show=False),
-        Binding("escape", "show_all", show=False),
-        Binding("q", "app.quit", "Quit"),
+        Binding("space", "mark", "Mark", id="mark"),
+        Binding("slash", "filter", "Filter", id="filter"),
+        Binding("o", "order", "Order", show=False, id="order"),
+        Binding("d", "compare", "Compare", show=False, id="compare"),
+        Binding("l", "launch", "Launch", id="launch"),
+        Binding("a", "archive", "Archive", show=False, id="archive"),
+        Binding("delete,D", "delete", "Delete", show=False, id="delete"),
+        Binding("escape", "show_all", show=False, id="show-all"),
+        Binding("q", "app.quit", "Quit", id="quit"),
     ]
     CSS = """
     #about { height: 1; }
@@ -145,7 +145,7 @@ class RunsScreen(ControlledScreen):
             except UserError as error:
                 self.notify(printable(str(error)), severity="error", markup=False)
         if runs:
-            self.app.push_screen(CompareScreen(runs, self._index.root, readonly=self.readonly))
+            self.app.push_screen(CompareScreen(runs, self._index.root, self.sent, readonly=self.readonly))
 
     def action_launch(self) -> None:
         self.app.push_screen(LaunchScreen(self._index.root))

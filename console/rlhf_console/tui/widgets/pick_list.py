@@ -34,7 +34,7 @@ class PickList(RowView, Generic[Item], can_focus=True):
         Binding("pagedown", "turn(1)", show=False),
         Binding("home", f"move(-{FARTHEST})", show=False),
         Binding("end", f"move({FARTHEST})", show=False),
-        Binding("enter", "open", "Open"),
+        Binding("enter", "open", "Open", id="open"),
     ]
 
     class Moved(Message):
