@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any, Protocol
@@ -46,6 +47,17 @@ def choose_device(name: str) -> torch.device:
     if device.type == "cuda" and not torch.cuda.is_available():
         raise ConfigError(f"device: {name!r} asked for, but torch {torch.__version__} sees no GPU; use cpu or auto")
     return device
+
+
+def choose_determinism(deterministic: bool) -> None:
+    """For the whole process; with it, an operation without a deterministic kernel raises a RuntimeError that names it.
+
+    Before the GPU is first used: cuBLAS reads the size of its workspace only then (PyTorch's notes on reproducibility).
+    """
+    if deterministic:
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+        torch.backends.cudnn.benchmark = False
+    torch.use_deterministic_algorithms(deterministic)
 
 
 def compute_precision(device: torch.device, compute: Precision) -> AbstractContextManager[Any]:

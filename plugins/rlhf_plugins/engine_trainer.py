@@ -27,7 +27,7 @@ from rlhf_engine.data.tokenizers import load_tokenizer
 from rlhf_engine.errors import ConfigError, DataError, NonFiniteError
 from rlhf_engine.memory_budget import memory_budget
 from rlhf_engine.memory_table import memory_table, tensors_in
-from rlhf_engine.models import check_precision, check_release_cache, choose_device
+from rlhf_engine.models import check_precision, check_release_cache, choose_determinism, choose_device
 from rlhf_engine.optim import ScheduledAdamW
 from rlhf_plugins.torch_runtime import TorchRuntime
 from rlhf_sdk.events import MemoryRow
@@ -96,6 +96,7 @@ class EngineTrainer:
         transformers_logging.disable_progress_bar()
         if self.config.threads:
             torch.set_num_threads(self.config.threads)
+        choose_determinism(self.config.deterministic)
         with translated_errors():
             check_precision(self.config.precision)
             self.device = choose_device(self.config.device)

@@ -102,6 +102,7 @@ class TorchRuntime:
             "device": torch.cuda.get_device_name(self._device) if on_gpu else str(self._device),
             "processor": f"{platform.machine()} {torch.backends.cpu.get_cpu_capability()}",
             "threads": str(torch.get_num_threads()),
+            "deterministic": str(torch.are_deterministic_algorithms_enabled()),
             "torch": str(torch.__version__),
             "transformers": transformers.__version__,
         }

@@ -48,6 +48,9 @@ class EvalConfig(Section, frozen=True, kw_only=True):
     device: Annotated[str, Meta(description="auto, cpu, cuda or cuda:N")] = "auto"
     seed: Annotated[int, Meta(ge=0, description="seed of everything random")] = 0
     threads: Annotated[int, Meta(ge=0, description="CPU threads; 0 means torch's choice")] = 0
+    deterministic: Annotated[
+        bool, Meta(description="only operations that give the same bits each time: exact resume on a GPU, slower")
+    ] = False
     memory_budget_gib: Annotated[
         float, Meta(ge=0, description="GiB that a step may use on the device, beyond which it is out of memory; 0: all")
     ] = 0.0

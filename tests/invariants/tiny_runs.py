@@ -74,8 +74,9 @@ def finished_run(directory: Path, plugin: str, config: Config) -> Fingerprint:
         counter = register_module_forward_hook(lambda *_: forwards.append(None))
         exit_code = Worker(run, attempt=1, since=time.time()).main()
         counter.remove()
-        used_threads = torch.get_num_threads()
+        used_threads, deterministic = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
     torch.set_num_threads(threads)
+    torch.use_deterministic_algorithms(False)
     return {
         "exit code": exit_code,
         "events": [_steady(event) for event in run.events() if not isinstance(event, Progress | ChildRun)],
@@ -85,6 +86,7 @@ def finished_run(directory: Path, plugin: str, config: Config) -> Fingerprint:
         "safe points": 0 if _children(run) else len(safe_points),
         "forwards": len(forwards),
         "threads": used_threads,
+        "deterministic": deterministic,
     }
 
 
