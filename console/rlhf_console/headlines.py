@@ -6,20 +6,24 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
+import msgspec
+
 from rlhf_console import plugins
 from rlhf_console.printable import printable
 from rlhf_console.render import number
 from rlhf_console.runs.store import LiveRun
-from rlhf_sdk.spec import Panel
+from rlhf_sdk.spec import Panel, SampleColumn
 from rlhf_sdk.trainer import UserError
 
 
 @dataclass(frozen=True)
 class Declared:
-    """Names of the metrics that matter, and charts; `problem` says why a plugin that can't be asked has none."""
+    """Names of the metrics that matter, charts, and figures of samples; `problem` says why a plugin that can't be asked
+    has none."""
 
     headline: tuple[str, ...] = ()
     panels: tuple[Panel, ...] = ()
+    sample_columns: tuple[SampleColumn, ...] = ()
     problem: str = ""
 
 
@@ -30,8 +34,8 @@ def declared(plugin: str) -> Declared:
         described = plugins.describe(plugin)
     except UserError as error:
         return Declared(problem=str(error))
-    panels = tuple(Panel(panel["title"], panel["metrics"], panel.get("unit", "")) for panel in described["panels"])
-    return Declared(tuple(described["headline"]), panels)
+    shown = {name: described[name] for name in ("headline", "panels", "sample_columns")}
+    return msgspec.convert(shown, Declared)
 
 
 def headline(run: LiveRun) -> str:

@@ -7,10 +7,13 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint
 from pathlib import Path
-from typing import Any
+from queue import SimpleQueue
+from threading import BoundedSemaphore, Thread
+from typing import Any, Literal
 
 import msgspec
 
@@ -19,15 +22,21 @@ from rlhf_sdk.planning import PlanDevice
 from rlhf_sdk.trainer import UserError
 
 TIMEOUT_SECONDS = 30.0
+DESCRIBE_SECONDS = 15.0
+AT_ONCE = 4
+"""Plugins that are asked side by side: one that hangs must not keep the others waiting."""
+CACHE_FORMAT = 2
+"""Another one whenever `describe` says more than it did."""
 
 
 @dataclass(frozen=True)
 class Plugin:
-    """A row of the plugin list: `problem` says why a broken one can't be used."""
+    """A row of the plugin list: `problem` says why one that is broken, or missing here, can't be used."""
 
     name: str
     distribution: str
     version: str
+    state: Literal["ok", "broken", "missing"] = "ok"
     summary: str = ""
     problem: str = ""
 
@@ -38,13 +47,13 @@ def describe(name: str) -> dict[str, Any]:
     Raises `UserError` for an unknown or broken plugin, with the cause.
     """
     point = find_plugin(name)
-    cached = _cache_file(point)
-    if cached is not None and cached.exists():
-        stored: dict[str, Any] = json.loads(cached.read_text())
+    file = _cache_file(point)
+    stored = _stored(file) if file is not None else None
+    if stored is not None:
         return stored
-    described = _ask(name)
-    if cached is not None:
-        _store(cached, described)
+    described = _ask(name, seconds=DESCRIBE_SECONDS)
+    if file is not None:
+        _store(file, described)
     return described
 
 
@@ -71,8 +80,23 @@ def advise(name: str, config: dict[str, Any], stages: dict[str, dict[str, Any]],
 
 
 def list_plugins() -> list[Plugin]:
-    """Every installed plugin; a broken one is a row with its cause."""
-    return [_row(point) for _, point in sorted(installed_plugins().items())]
+    """Every installed plugin by name; a broken one is a row with its cause."""
+    return sorted(each_plugin(), key=lambda plugin: plugin.name)
+
+
+def each_plugin() -> Iterator[Plugin]:
+    """Every installed plugin as soon as it has answered, or has not in time."""
+    points, slots = list(installed_plugins().values()), BoundedSemaphore(AT_ONCE)
+    answers: SimpleQueue[Plugin] = SimpleQueue()
+
+    def ask(point: EntryPoint) -> None:
+        with slots:
+            answers.put(_row(point))
+
+    for point in points:
+        Thread(target=ask, args=(point,), daemon=True).start()
+    for _ in points:
+        yield answers.get()
 
 
 def _row(point: EntryPoint) -> Plugin:
@@ -81,10 +105,12 @@ def _row(point: EntryPoint) -> Plugin:
     try:
         return Plugin(point.name, *origin, summary=describe(point.name)["summary"])
     except UserError as error:
-        return Plugin(point.name, *origin, problem=str(error))
+        return Plugin(point.name, *origin, state="broken", problem=str(error))
 
 
-def _ask(name: str, *arguments: str, stdin: dict[str, Any] | None = None) -> dict[str, Any]:
+def _ask(
+    name: str, *arguments: str, stdin: dict[str, Any] | None = None, seconds: float = TIMEOUT_SECONDS
+) -> dict[str, Any]:
     command = [sys.executable, "-P", "-m", "rlhf_sdk.describe", name, *arguments]
     try:
         done = subprocess.run(
@@ -92,26 +118,28 @@ def _ask(name: str, *arguments: str, stdin: dict[str, Any] | None = None) -> dic
             input=json.dumps(stdin or {}),
             capture_output=True,
             text=True,
-            timeout=TIMEOUT_SECONDS,
+            errors="replace",
+            timeout=seconds,
             check=False,
         )
     except subprocess.TimeoutExpired:
-        raise UserError(f"plugin {name!r}: no answer to `describe` within {TIMEOUT_SECONDS:.0f} s") from None
-    try:
-        answer = json.loads(done.stdout.strip().splitlines()[-1])
-    except (json.JSONDecodeError, IndexError):
+        raise UserError(f"plugin {name!r}: no answer to `describe` within {seconds:.0f} s") from None
+    answer = _last_object(done.stdout)
+    if answer is None:
         last_words = (done.stderr.strip().splitlines() or ["nothing on stderr"])[-1]
-        raise UserError(f"plugin {name!r} is broken: `describe` ended with {done.returncode}: {last_words}") from None
+        raise UserError(f"plugin {name!r} is broken: `describe` ended with {done.returncode}: {last_words}")
     if "error" in answer:
-        raise UserError(_message(answer["error"]))
-    described: dict[str, Any] = answer
-    return described
+        raise UserError(str(answer["error"]["message"]))
+    return answer
 
 
-def _message(error: Any) -> str:
-    if isinstance(error, dict):
-        return str(error["message"])
-    return str(error)
+def _last_object(text: str) -> dict[str, Any] | None:
+    """The JSON object on the last line; None if there is none."""
+    try:
+        found = json.loads((text.strip().splitlines() or [""])[-1])
+    except json.JSONDecodeError:
+        return None
+    return found if isinstance(found, dict) else None
 
 
 def _cache_file(point: EntryPoint) -> Path | None:
@@ -121,11 +149,19 @@ def _cache_file(point: EntryPoint) -> Path | None:
     sources = [Path(str(file)) for file in files if module in str(file) and str(file).endswith(".py")]
     if not sources or point.dist is None:
         return None
-    digest = hashlib.sha256(f"{point.dist.name} {point.dist.version} {point.value}".encode())
+    digest = hashlib.sha256(f"{CACHE_FORMAT} {point.dist.name} {point.dist.version} {point.value}".encode())
     for source in sorted(sources):
         digest.update(source.read_bytes() if source.exists() else b"")
     base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     return base / "rlhf" / "describe" / f"{point.name}-{digest.hexdigest()[:24]}.json"
+
+
+def _stored(file: Path) -> dict[str, Any] | None:
+    """What was kept; None if nothing was, or it is damaged."""
+    try:
+        return _last_object(file.read_text())
+    except (OSError, UnicodeDecodeError):
+        return None
 
 
 def _store(file: Path, described: dict[str, Any]) -> None:

@@ -9,8 +9,8 @@ plan, {"rows": [...]}; `--advise` reads {"config", "stages", "device"} and print
 from __future__ import annotations
 
 import argparse
+import os
 import sys
-from contextlib import redirect_stdout
 from typing import Any
 
 import msgspec
@@ -35,6 +35,7 @@ def describe(spec: PluginSpec) -> dict[str, Any]:
         "trainer": spec.trainer,
         "panels": msgspec.to_builtins(spec.panels),
         "headline": spec.headline,
+        "sample_columns": msgspec.to_builtins(spec.sample_columns),
         "capabilities": spec.capabilities,
         "plan": bool(spec.plan),
         "schema": msgspec.json.schema(spec.config),
@@ -97,10 +98,15 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
 
 
 def main() -> None:
-    with redirect_stdout(sys.stderr):  # what a plugin prints while it is imported is no part of the answer
-        found, code = answer(None)
-    sys.stdout.buffer.write(msgspec.json.encode(spell_non_finite(found)) + b"\n")
-    sys.exit(code)
+    """What a plugin prints while it is imported is no part of the answer; what it leaves to do at exit is not done."""
+    output = os.dup(1)
+    os.dup2(2, 1)
+    found, code = answer(None)
+    with open(output, "wb") as stream:
+        stream.write(msgspec.json.encode(spell_non_finite(found)) + b"\n")
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
 
 
 if __name__ == "__main__":

@@ -6,6 +6,8 @@ import importlib
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
+import msgspec
+
 from rlhf_sdk.run_record import Distribution
 from rlhf_sdk.spec import CONTRACT_VERSION, PluginSpec
 from rlhf_sdk.spelling import nearest
@@ -40,19 +42,32 @@ def distribution_of(point: EntryPoint) -> Distribution | None:
 def load_spec(name: str) -> PluginSpec:
     """The plugin's declaration.
 
-    Raises `UserError` for an unknown name, something that is no `PluginSpec`, and another contract version; whatever
-    else its module raises on import passes through.
+    Raises `UserError` for an unknown name, something that is no `PluginSpec`, a field of another type than declared,
+    and another contract version; whatever else its module raises on import passes through.
     """
     point = find_plugin(name)
     spec: Any = point.load()
     if not isinstance(spec, PluginSpec):
         raise UserError(f"plugin {name!r}: {point.value} is a {type(spec).__name__}, not a PluginSpec")
+    _check_types(spec)
     if spec.contract != CONTRACT_VERSION:
         raise UserError(
             f"plugin {name!r} speaks contract version {spec.contract}; this version speaks {CONTRACT_VERSION}: "
             f"upgrade {'rlhf-console' if spec.contract > CONTRACT_VERSION else 'the plugin'}"
         )
     return spec
+
+
+def _check_types(spec: PluginSpec) -> None:
+    """Raises `UserError` naming the field; a struct that Python code makes is not checked by itself."""
+    given = {field: getattr(spec, field) for field in spec.__struct_fields__}
+    plain = {field: value if field == "config" else msgspec.to_builtins(value) for field, value in given.items()}
+    try:
+        msgspec.convert(plain, PluginSpec)
+    except msgspec.ValidationError as error:
+        raise UserError(f"plugin {spec.name!r}: its PluginSpec is not valid: {error}") from None
+    if not issubclass(spec.config, msgspec.Struct):
+        raise UserError(f"plugin {spec.name!r}: config is {spec.config.__name__}, not a msgspec.Struct")
 
 
 def load_attribute(target: str) -> Any:

@@ -18,6 +18,13 @@ class Panel(msgspec.Struct, frozen=True):
     unit: str = ""
 
 
+class SampleColumn(msgspec.Struct, frozen=True):
+    """One column of a run's samples: a name of `Sample.metrics`, and a heading of at most eight characters."""
+
+    metric: str
+    title: str = ""
+
+
 class PlanRow(msgspec.Struct, frozen=True):
     """One line of a memory plan: what needs `bytes`, and in which phase ("always" for what stays)."""
 
@@ -57,7 +64,8 @@ class PluginSpec(msgspec.Struct, frozen=True, kw_only=True):
 
     `config` is a frozen `msgspec.Struct` type whose fields carry constraints and help (`msgspec.Meta`); `trainer` is
     "module:attribute", imported in the worker only; `headline` lists the two or three metrics that matter, for progress
-    lines and the run list; `capabilities` may name "checkpoint". `plan`, if any, is "module:function",
+    lines and the run list; `sample_columns` which figures stand beside each sample; `capabilities` may name
+    "checkpoint". `plan`, if any, is "module:function",
     called with a config in a `describe` process: the memory that a run of it would need, as a list of `PlanRow`.
     `advice`, if any, is "module:function", called there with an `AdviceRequest`: what else `rlhf plan` says, as a
     `PlanAdvice`.
@@ -71,6 +79,7 @@ class PluginSpec(msgspec.Struct, frozen=True, kw_only=True):
     trainer: str
     panels: list[Panel] = []
     headline: list[str] = []
+    sample_columns: list[SampleColumn] = []
     capabilities: list[str] = msgspec.field(default_factory=lambda: ["checkpoint"])
     plan: str = ""
     advice: str = ""

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import asdict
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -12,21 +14,37 @@ from rlhf_console import plugins as plugin_list
 from rlhf_console.cli.options import JsonOption, RunsOption, print_json
 from rlhf_console.profiles import list_profiles, load_profile
 from rlhf_console.render import table
+from rlhf_console.runs.store import open_runs
+from rlhf_sdk.discovery import installed_plugins
 from rlhf_sdk.exit_codes import ExitCode
+from rlhf_sdk.run_record import Distribution
 from rlhf_sdk.run_root import run_root
 from rlhf_sdk.trainer import UserError
 
 
-def plugins(as_json: JsonOption = False) -> None:
-    """List installed plugins; a broken one with its cause."""
-    found = plugin_list.list_plugins()
+def plugins(runs: RunsOption = "", as_json: JsonOption = False) -> None:
+    """List installed plugins, and those that runs were made with and that are gone; a broken one with its cause."""
+    found = [*plugin_list.list_plugins(), *_missing_plugins(run_root(runs))]
     if as_json:
         print_json([asdict(plugin) for plugin in found])
         return
     rows = [
-        [p.name, f"{p.distribution} {p.version}", (p.problem and f"broken: {p.problem}") or p.summary] for p in found
+        [p.name, f"{p.distribution} {p.version}", p.summary if p.state == "ok" else f"{p.state}: {p.problem}"]
+        for p in found
     ]
     typer.echo(table(["plugin", "from", "what it does"], rows))
+
+
+def _missing_plugins(root: Path) -> list[plugin_list.Plugin]:
+    """Plugins of recorded runs that are not installed here."""
+    runs, installed = open_runs(root), installed_plugins()
+    gone = Counter(run.record.plugin for run in runs if run.record.plugin not in installed)
+    origins = {run.record.plugin: run.record.distribution or Distribution("", "") for run in runs}
+    return [
+        plugin_list.Plugin(name, origin.name, origin.version, "missing", problem=f"not installed; runs of it: {count}")
+        for name, count in sorted(gone.items())
+        for origin in [origins[name]]
+    ]
 
 
 def profiles(as_json: JsonOption = False) -> None:
