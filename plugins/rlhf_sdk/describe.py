@@ -102,7 +102,7 @@ def main() -> None:
     output = os.dup(1)
     os.dup2(2, 1)
     found, code = answer(None)
-    with open(output, "wb") as stream:
+    with os.fdopen(output, "wb") as stream:
         stream.write(msgspec.json.encode(spell_non_finite(found)) + b"\n")
     sys.stdout.flush()
     sys.stderr.flush()

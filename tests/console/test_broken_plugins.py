@@ -10,12 +10,14 @@ import pytest
 
 from rlhf_console import plugins
 from rlhf_console.headlines import Declared, declared
+from rlhf_sdk.discovery import installed_plugins
 from rlhf_sdk.spec import Panel, SampleColumn
 
 DECLARED = """
 import os
 import time
 from msgspec import Struct
+from rlhf_sdk.discovery import installed_plugins
 from rlhf_sdk.spec import Panel, PluginSpec, SampleColumn
 
 class Config(Struct): steps: int = 3
@@ -63,14 +65,19 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return site
 
 
+def only(monkeypatch: pytest.MonkeyPatch, *names: str) -> None:
+    """No other plugins are listed."""
+    found = {name: point for name, point in installed_plugins().items() if name in names}
+    monkeypatch.setattr("rlhf_console.plugins.installed_plugins", lambda: found)
+
+
 @pytest.fixture
 def installed(site: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(str(site))
     monkeypatch.setenv("PYTHONPATH", str(site), prepend=os.pathsep)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     monkeypatch.setattr(plugins, "DESCRIBE_SECONDS", 3.0)
-    found = {name: point for name, point in plugins.installed_plugins().items() if name in MODULES}
-    monkeypatch.setattr(plugins, "installed_plugins", lambda: found)
+    only(monkeypatch, *MODULES)
 
 
 @pytest.mark.usefixtures("installed")
@@ -85,9 +92,7 @@ def test_each_broken_plugin_is_a_row_with_its_cause() -> None:
 
 @pytest.mark.usefixtures("installed")
 def test_nobody_waits_for_one_that_hangs(monkeypatch: pytest.MonkeyPatch) -> None:
-    names = {"hangs", "whole", "no_spec", "raises"}
-    found = {name: point for name, point in plugins.installed_plugins().items() if name in names}
-    monkeypatch.setattr(plugins, "installed_plugins", lambda: found)
+    only(monkeypatch, "hangs", "whole", "no_spec", "raises")
     assert [row.name for row in plugins.each_plugin()][-1] == "hangs"
 
 
