@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from rlhf_engine.masking import masked_mean
-from rlhf_engine.rewards import sequence_kl
+from rlhf_engine.rewards import sequence_kl, token_kl
 from rlhf_engine.rollout import Rollout
 
 
@@ -52,6 +52,12 @@ class Experience:
         """Mean entropy of the policy's next-token distribution, in nats."""
         return masked_mean(self.entropies, self.response_mask)
 
+    @property
+    def token_figures(self) -> dict[str, Tensor]:
+        """What a person may want to see of each response token, [B, R], by name: KL to the reference is k1."""
+        kl = token_kl(self.logprobs, self.ref_logprobs, self.response_mask)
+        return {"kl_nats": kl, "reward": self.rewards, "advantage": self.advantages}
+
     def rows(self, index: Tensor) -> Self:
         """The episodes at `index`, trimmed to their own longest prompt and response."""
         rollout = self.rollout.rows(index)
@@ -88,3 +94,7 @@ class PPOExperience(Experience):
 
     values: Tensor
     returns: Tensor
+
+    @property
+    def token_figures(self) -> dict[str, Tensor]:
+        return super().token_figures | {"value": self.values}

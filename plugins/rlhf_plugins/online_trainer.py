@@ -22,9 +22,11 @@ from rlhf_engine.kl_control import kl_controller
 from rlhf_engine.models import load_policy
 from rlhf_engine.order import shuffled_batch
 from rlhf_engine.scalar_models import ScalarModel, load_scalar_model
+from rlhf_engine.token_ends import token_ends
 from rlhf_engine.unfinished_update import UnfinishedUpdate
 from rlhf_engine.update_metrics import UpdateMetrics
 from rlhf_plugins.engine_trainer import translated_errors
+from rlhf_plugins.episodes import episode_figures, response_tokens, token_values
 from rlhf_plugins.policy_sampling import PolicySampler
 from rlhf_sdk.checkpoints import checkpoint_name
 from rlhf_sdk.trainer import Metrics
@@ -109,7 +111,7 @@ class OnlineTrainer(PolicySampler):
         texts = response_texts(experience.rollout, self.tokenizer)
         golds = _gold_scores(prompts, texts, experience)
         if self.steps_done % config.sample_every == 0:
-            self.record_samples(prompts, texts, golds, experience)
+            self.record_samples(rows, texts, golds, experience)
         figures = dict(metrics.values) | {
             "episode": float(self.state.updates_done * config.batch_size),
             "throughput/episodes_per_second|rate": float(len(prompts)),
@@ -135,24 +137,22 @@ class OnlineTrainer(PolicySampler):
         )
 
     def record_samples(
-        self, prompts: Sequence[Prompt], texts: Sequence[str], golds: Sequence[float], experience: Experience
+        self, rows: Sequence[int], texts: Sequence[str], golds: Sequence[float], experience: Experience
     ) -> None:
-        """The update's first few episodes."""
-        kl, lengths = experience.sequence_kl, experience.rollout.response_lengths
-        for row in range(min(self.config.sample_count, len(prompts))):
-            metrics = {
-                "score": float(experience.scores[row]),
-                "kl/sequence_nats": float(kl[row]),
-                "response_tokens": float(lengths[row]),
-            }
+        """The few episodes whose prompts come first in the data: so prompts are seen again in each pass over it."""
+        by_prompt = sorted(range(len(experience)), key=lambda episode: rows[episode // self.samples_per_prompt])
+        for episode in by_prompt[: self.config.sample_count]:
+            row = rows[episode // self.samples_per_prompt]
             self.run.sample(
                 tag="rollout",
                 index=row,
-                prompt=prompts[row].text,
-                response=texts[row],
-                reference=prompts[row].reference,
-                ended=bool(experience.rollout.ended[row]),
-                metrics=metrics | ({"gold": golds[row]} if golds else {}),
+                prompt=self.prompts[row].text,
+                response=texts[episode],
+                reference=self.prompts[row].reference,
+                ended=bool(experience.rollout.ended[episode]),
+                metrics=episode_figures(experience, episode) | ({"gold": golds[episode]} if golds else {}),
+                token_ends=token_ends(response_tokens(experience, episode), texts[episode], self.tokenizer),
+                token_values=token_values(experience, episode),
             )
 
     def can_leave(self) -> bool:

@@ -18,9 +18,9 @@ import msgspec
 
 from rlhf_sdk.config_errors import ConfigError, convert_config
 from rlhf_sdk.discovery import load_attribute, load_spec
-from rlhf_sdk.events import spell_non_finite
 from rlhf_sdk.exit_codes import ExitCode
 from rlhf_sdk.files import PRIVATE_UMASK
+from rlhf_sdk.non_finite import spell_non_finite
 from rlhf_sdk.references import resolve
 from rlhf_sdk.run_root import run_root
 from rlhf_sdk.spec import CheckRequest, CheckRow

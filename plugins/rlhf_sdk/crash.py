@@ -10,8 +10,9 @@ from typing import Any, Protocol
 import msgspec
 
 from rlhf_sdk.checkpoints import list_checkpoints
-from rlhf_sdk.events import decode_sample, spell_non_finite
+from rlhf_sdk.events import decode_sample
 from rlhf_sdk.files import write_atomically
+from rlhf_sdk.non_finite import spell_non_finite
 from rlhf_sdk.run_dir import RunDir
 from rlhf_sdk.scrubbing import scrub
 from rlhf_sdk.states import State

@@ -18,8 +18,8 @@ import msgspec
 from rlhf_sdk.config_errors import ConfigError, convert_config
 from rlhf_sdk.config_types import options
 from rlhf_sdk.discovery import distribution_of, find_plugin, load_attribute, load_spec
-from rlhf_sdk.events import spell_non_finite
 from rlhf_sdk.exit_codes import ExitCode
+from rlhf_sdk.non_finite import spell_non_finite
 from rlhf_sdk.planning import AdviceRequest, PlanDevice
 from rlhf_sdk.spec import PluginSpec
 from rlhf_sdk.trainer import UserError

@@ -6,12 +6,12 @@ Non-finite numbers travel as the strings "NaN", "Infinity" and "-Infinity".
 
 from __future__ import annotations
 
-import math
 from typing import Any, Literal
 
 import msgspec
 
 from rlhf_sdk.bounds import check_depth
+from rlhf_sdk.non_finite import restore_numbers, spell_non_finite
 from rlhf_sdk.scrubbing import scrub
 
 SCHEMA = 1
@@ -196,6 +196,10 @@ class Sample(msgspec.Struct, frozen=True, kw_only=True):
     `tag` groups samples (`rollout`, `eval/ppo/temperature_1`, ...); `index` identifies the prompt within the tag, so
     that one prompt can be followed through time. `metrics` has scalars (`score`, `kl/sequence_nats`,
     `response_tokens`).
+
+    `token_ends`: how many characters of `response` stand before the end of each token, the end token included;
+    `token_values`: a figure for each of these tokens, by name, with its unit in it (`kl_nats`). No text of tokens: a
+    key that is scrubbed from the response could be put together from them.
     """
 
     seq: int = 0
@@ -209,6 +213,8 @@ class Sample(msgspec.Struct, frozen=True, kw_only=True):
     reference: str | None = None
     ended: bool = True
     metrics: dict[str, float] = {}
+    token_ends: list[int] = []
+    token_values: dict[str, list[float]] = {}
 
 
 AnyEvent = (
@@ -217,45 +223,12 @@ AnyEvent = (
     | CommandAcknowledged | ValueSet | ChildRun | Result | Finished
 )  # fmt: skip
 
-_NON_FINITE = {math.inf: "Infinity", -math.inf: "-Infinity"}
-_FROM_TEXT = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
 _encoder = msgspec.json.Encoder()
-
-
-def spell_non_finite(value: Any) -> Any:
-    """Plain data in which NaN and infinities are spelled as the agreed strings."""
-    if isinstance(value, float) and not math.isfinite(value):
-        return _NON_FINITE.get(value, "NaN")
-    if isinstance(value, dict):
-        return {key: spell_non_finite(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [spell_non_finite(item) for item in value]
-    return value
-
-
-def read_non_finite(value: Any) -> Any:
-    """The inverse of `spell_non_finite` for a field that is known to be a number."""
-    return _FROM_TEXT.get(value, value) if isinstance(value, str) else value
 
 
 def encode_line(record: msgspec.Struct) -> bytes:
     """One JSON line, newline included, without keys and passwords."""
     return _encoder.encode(scrub(spell_non_finite(msgspec.to_builtins(record)))) + b"\n"
-
-
-_NUMBER_FIELDS = ("seconds", "figure", "tolerance")
-_NUMBER_MAPS = ("values", "metrics", "figures")
-
-
-def _restore_numbers(fields: dict[str, Any]) -> dict[str, Any]:
-    restored = dict(fields)
-    for key in _NUMBER_FIELDS:
-        if key in restored:
-            restored[key] = read_non_finite(restored[key])
-    for key in _NUMBER_MAPS:
-        if isinstance(restored.get(key), dict):
-            restored[key] = {name: read_non_finite(number) for name, number in restored[key].items()}
-    return restored
 
 
 def decode_event(line: bytes | str) -> Event:
@@ -270,7 +243,7 @@ def decode_event(line: bytes | str) -> Event:
     if isinstance(schema, int) and schema > SCHEMA:
         return _unknown_event(fields)
     try:
-        event: Event = msgspec.convert(_restore_numbers(fields), type=AnyEvent)
+        event: Event = msgspec.convert(restore_numbers(fields), type=AnyEvent)
         return event
     except msgspec.ValidationError:
         return _unknown_event(fields)
@@ -295,4 +268,4 @@ def _unknown_event(fields: dict[str, Any]) -> UnknownEvent:
 def decode_sample(line: bytes | str) -> Sample:
     """The sample of one line. Raises `ValueError` on a damaged one."""
     fields = msgspec.json.decode(line, type=dict[str, Any])
-    return msgspec.convert(_restore_numbers(fields), type=Sample)
+    return msgspec.convert(restore_numbers(fields), type=Sample)

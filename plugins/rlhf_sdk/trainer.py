@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
@@ -50,7 +50,10 @@ class Run(Protocol):
         reference: str | None = None,
         ended: bool = True,
         metrics: Metrics | None = None,
-    ) -> None: ...
+        token_ends: Sequence[int] = (),
+        token_values: Mapping[str, Sequence[float]] | None = None,
+    ) -> None:
+        """For the record; `Sample` says what the fields mean."""
 
     def alert(self, severity: Severity, code: str, message: str, advice: str = "") -> None: ...
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
@@ -208,6 +208,8 @@ class WorkerRun:
         reference: str | None = None,
         ended: bool = True,
         metrics: Metrics | None = None,
+        token_ends: Sequence[int] = (),
+        token_values: Mapping[str, Sequence[float]] | None = None,
     ) -> None:
         numbers = {name: float(value) for name, value in (metrics or {}).items()}
         self._journal.sample(
@@ -219,6 +221,8 @@ class WorkerRun:
                 reference=reference,
                 ended=ended,
                 metrics=numbers,
+                token_ends=list(token_ends),
+                token_values={name: list(values) for name, values in (token_values or {}).items()},
             )
         )
 

@@ -8,13 +8,14 @@ import msgspec
 import pytest
 import torch
 
+from recording_run import RecordingRun
 from rlhf_engine.config import ModelConfig, OptimizerConfig, PPOConfig
 from rlhf_plugins.engine_trainer import EngineTrainer
 from rlhf_plugins.policy_sampling import PolicySampler
 from rlhf_plugins.ppo.trainer import PPOTrainer
 from rlhf_plugins.sft.trainer import SFTTrainer
 from rlhf_sdk.trainer import UserError
-from test_trainers_resume import SFT, TRAINERS, RecordingRun, config_of, rm_config, started, steps, weights
+from test_trainers_resume import SFT, TRAINERS, config_of, rm_config, started, steps, weights
 
 SAMPLERS = ["sft", "ppo", "grpo", "dpo"]
 POST = "SUBREDDIT: r/tea\n\nTITLE: a cup\n\nPOST: the cup fell.\n\nTL;DR:"

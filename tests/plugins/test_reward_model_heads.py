@@ -9,6 +9,7 @@ import msgspec
 import pytest
 import torch
 
+from recording_run import RecordingRun
 from rlhf_engine.config import (
     InitConfig,
     ModelConfig,
@@ -28,7 +29,7 @@ from rlhf_plugins.engine_trainer import EngineTrainer
 from rlhf_plugins.ppo.trainer import PPOTrainer
 from rlhf_plugins.rm.trainer import RewardModelTrainer
 from rlhf_sdk.trainer import UserError
-from test_trainers_resume import RecordingRun, started, steps, weights, world
+from test_trainers_resume import started, steps, weights, world
 
 LR = OptimizerConfig(lr=1e-2)
 MLP_ENSEMBLE = {"head": "mlp", "pooling": "mean", "heads": 3}

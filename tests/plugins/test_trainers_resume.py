@@ -1,7 +1,6 @@
 """Going on from a checkpoint equals the straight run, bit for bit; and what a run says of itself."""
 
 from collections.abc import Mapping
-from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +8,8 @@ import msgspec
 import pytest
 import torch
 
+from recorded_episodes import check_recorded, kept_experiences
+from recording_run import RecordingRun
 from rlhf_engine.config import (
     DataConfig,
     DPOConfig,
@@ -30,6 +31,7 @@ from rlhf_engine.config import (
 )
 from rlhf_plugins.critic_free.trainer import CriticFreeTrainer
 from rlhf_plugins.engine_trainer import EngineTrainer
+from rlhf_plugins.online_trainer import OnlineTrainer
 from rlhf_plugins.ppo.trainer import PPOTrainer
 from rlhf_plugins.preferences.trainer import PreferenceTrainer
 from rlhf_plugins.rm.trainer import RewardModelTrainer
@@ -38,48 +40,6 @@ from rlhf_sdk.trainer import UserError
 
 TIMES = "throughput/"
 LR = OptimizerConfig(lr=1e-3)
-
-
-class RecordingRun:
-    """A run that keeps what it is told."""
-
-    def __init__(self, config: Any, directory: Path) -> None:
-        self.config, self.directory, self.seed, self.step = config, directory, config.seed, 0
-        self.checks: dict[str, str] = {}
-        self.results: dict[str, dict[str, Any]] = {}
-        self.samples: list[dict[str, Any]] = []
-        self.notes: list[str] = []
-        directory.mkdir(parents=True, exist_ok=True)
-
-    def safe_point(self) -> None:
-        return None
-
-    def phase(self, name: str) -> AbstractContextManager[None]:
-        return nullcontext()
-
-    def progress(self, what: str, done: int, total: int | None = None) -> None:
-        return None
-
-    def note(self, text: str) -> None:
-        self.notes.append(text)
-
-    def out_of_memory(self, error: Exception, *, what: str, rows: int, smaller: int | None) -> None:
-        return None
-
-    def alert(self, severity: str, code: str, message: str, advice: str = "") -> None:
-        return None
-
-    def child(self, stage: str, run_id: str, state: str) -> None:
-        return None
-
-    def sample(self, **fields: Any) -> None:
-        self.samples.append(fields)
-
-    def check(self, name: str, status: str, figure: float, tolerance: float, explanation: str = "") -> None:
-        self.checks[name] = status
-
-    def result(self, name: str, data: dict[str, Any]) -> None:
-        self.results[name] = data
 
 
 def world(seed: int, rows: int) -> DataConfig:
@@ -232,11 +192,14 @@ def test_the_first_online_update_checks_itself_and_shows_samples(
 ) -> None:
     new = PPOTrainer if kind is PPOConfig else CriticFreeTrainer
     trainer, run = started(new(), online_config(kind, sft, rm), tmp_path / "run")
+    assert isinstance(trainer, OnlineTrainer)
+    experiences = kept_experiences(trainer)
     (metrics,) = steps(trainer, 1)
     assert {run.checks["kl_before_first_update"], run.checks["ratio_on_first_minibatch"]} == {"ok"}
     assert {"reward/score_mean", "kl/sequence_nats", "gold/score_mean", "episode"} <= set(metrics)
     assert ("value/explained_variance" in metrics) == (kind is PPOConfig)
     assert {"score", "kl/sequence_nats", "gold"} <= set(run.samples[0]["metrics"])
+    check_recorded(run.samples, trainer, experiences[0])
 
 
 def test_a_run_beyond_its_kl_limit_ends_and_stays_ended(sft: Path, rm: Path, tmp_path: Path) -> None:

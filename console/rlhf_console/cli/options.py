@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from rlhf_console.printable import printable_json
-from rlhf_sdk.events import spell_non_finite
+from rlhf_sdk.non_finite import spell_non_finite
 from rlhf_sdk.notify import ENVIRONMENT, check_address, masked
 
 RunsOption = Annotated[str, typer.Option("--runs", help="Folder that holds runs; else $RLHF_RUNS, else ./runs.")]
