@@ -61,7 +61,7 @@ def planned_by_phase(plan: Iterable[Mapping[str, Any]], *, with_framework: bool)
 
 def report_text(report: Mapping[str, Any]) -> str:
     """Tables for people."""
-    parts = [_roles_text(report), _phases_text(report), _outlook(report)]
+    parts = [_roles_text(report), _phases_text(report), outlook(report)]
     return "\n\n".join(part for part in parts if part)
 
 
@@ -146,7 +146,8 @@ def _beside(phase: Mapping[str, Any]) -> tuple[str, str]:
     return size(planned), f"{(planned / phase['peak'] - 1) * 100:+.0f} %"
 
 
-def _outlook(report: Mapping[str, Any]) -> str:
+def outlook(report: Mapping[str, Any]) -> str:
+    """The peak, what there is, and when it will be used up at the trend so far; empty before the first phase."""
     if not report["phases"]:
         return ""
     limit, left = report["limit"], report["steps_left"]

@@ -19,6 +19,7 @@ import msgspec
 
 from rlhf_sdk.discovery import distribution_of, find_plugin, installed_plugins
 from rlhf_sdk.planning import PlanDevice
+from rlhf_sdk.run_root import ENVIRONMENT
 from rlhf_sdk.trainer import UserError
 
 TIMEOUT_SECONDS = 30.0
@@ -64,9 +65,12 @@ def validate(name: str, config: dict[str, Any]) -> dict[str, Any]:
     return resolved
 
 
-def plan(name: str, config: dict[str, Any]) -> list[dict[str, Any]]:
-    """Rows of the memory that a run would need: what, phase, bytes; none if the plugin has no plan."""
-    rows: list[dict[str, Any]] = _ask(name, "--plan", stdin=config).get("rows", [])
+def plan(name: str, config: dict[str, Any], root: Path | None = None) -> list[dict[str, Any]]:
+    """Rows of the memory that a run would need: what, phase, bytes; none if the plugin has no plan.
+
+    References to other runs are looked up in `root`, else in $RLHF_RUNS.
+    """
+    rows: list[dict[str, Any]] = _ask(name, "--plan", stdin=config, root=root).get("rows", [])
     return rows
 
 
@@ -109,8 +113,13 @@ def _row(point: EntryPoint) -> Plugin:
 
 
 def _ask(
-    name: str, *arguments: str, stdin: dict[str, Any] | None = None, seconds: float = TIMEOUT_SECONDS
+    name: str,
+    *arguments: str,
+    stdin: dict[str, Any] | None = None,
+    seconds: float = TIMEOUT_SECONDS,
+    root: Path | None = None,
 ) -> dict[str, Any]:
+    environment = os.environ | ({ENVIRONMENT: str(root)} if root else {})
     command = [sys.executable, "-P", "-m", "rlhf_sdk.describe", name, *arguments]
     try:
         done = subprocess.run(
@@ -121,6 +130,7 @@ def _ask(
             errors="replace",
             timeout=seconds,
             check=False,
+            env=environment,
         )
     except subprocess.TimeoutExpired:
         raise UserError(f"plugin {name!r}: no answer to `describe` within {seconds:.0f} s") from None

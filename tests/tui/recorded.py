@@ -69,7 +69,9 @@ def ppo_update(step: int, *, spoiled: bool = False) -> list[Event]:
         "kl/sequence_nats": math.inf if spoiled and step == 5 else step / 20,
         "policy/entropy_nats": 0.5 - step / 100,
     }
-    rollout = PhaseEnded(name="rollout", seconds=0.5, memory={"rss": 2**30 + step * 2**20}, step=step - 1)
+    began = BEGAN + step - 1
+    memory = {"rss": 2**30 + step * 2**20}
+    rollout = PhaseEnded(name="rollout", seconds=0.5, memory=memory, step=step - 1, time=began + 0.5)
     return [rollout, MetricsLogged(values=values, seconds=1.5, step=step, time=BEGAN + step)]
 
 

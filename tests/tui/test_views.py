@@ -61,7 +61,9 @@ def test_every_view_shows_what_the_run_has(run: Path, size: tuple[int, int]) -> 
     async def script(pilot: Pilot[None]) -> None:
         await shown(pilot, "step 2/9")
         await pilot.press("3")
-        await shown(pilot, "policy", "3.0 MiB", "5.0 MiB unaccounted", "rollout", "process, RSS")
+        await shown(pilot, "Memory of the process", "R rollout", "activations 1018.0 MiB", "process, RSS")
+        await pilot.press("pagedown", "pagedown", "pagedown")
+        await shown(pilot, "policy", "3.0 MiB", "5.0 MiB unaccounted", "no plan")
         await pilot.press("4")
         lines = await shown(pilot, "✗ fail", "eos_rate", "look at samples", "✓ ok")
         place = {name: next(y for y, line in enumerate(lines) if name in line) for name in ("eos_rate ", "kl_level ")}

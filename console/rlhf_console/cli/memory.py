@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -34,9 +33,8 @@ def memory(run: RunArgument = "latest", runs: RunsOption = "", as_json: JsonOpti
 
 def _planned(run: LiveRun, root: Path) -> list[dict[str, Any]]:
     """Rows of the plan; none where the plugin has none, or the models that it needs are gone."""
-    os.environ["RLHF_RUNS"] = str(root)
     try:
-        return plugins.plan(run.record.plugin, run.record.config)
+        return plugins.plan(run.record.plugin, run.record.config, root)
     except UserError:
         return []
 

@@ -21,19 +21,20 @@ from rlhf_sdk.trainer import UserError
 
 PIECE = 256 << 10
 KEPT_SAMPLES = 1000
+KEPT_MOMENTS = 600
 
 
 class OpenRun:
     """Everything that is shown of one run.
 
-    `samples` are the newest ones, oldest first; `machine` is the newest sample of the machine; `memory` has the largest
-    RSS in bytes during each step; `log_file` is what the worker printed.
+    `samples` are the newest ones, oldest first; `moments` are the newest samples of the machine, about one a second;
+    `memory` has the largest RSS in bytes during each step; `log_file` is what the worker printed.
     """
 
     def __init__(self, live: LiveRun) -> None:
         self.live = live
         self.samples: deque[Sample] = deque(maxlen=KEPT_SAMPLES)
-        self.machine: MachineSample | None = None
+        self.moments: deque[MachineSample] = deque(maxlen=KEPT_MOMENTS)
         self.memory = Series()
         self.log_file = LogFile(live.directory.log)
         self._samples = live.directory.samples()
@@ -59,12 +60,20 @@ class OpenRun:
         self.samples.append(sample)
 
     def _take_machine(self, moment: MachineSample) -> None:
-        self.machine = moment
+        """Nothing of one from after the worker's end."""
+        if not moment.rss:
+            return
+        self.moments.append(moment)
         logged = next(iter(self.live.summary.metrics.values()), Series())
         finished = bisect_right(logged.times, moment.time)
         step = logged.steps[finished - 1] if finished else 0
         before = self.memory.values[-1] if self.memory.steps[-1:] == [step] else 0.0
         self.memory.add(step, max(before, float(moment.rss)), moment.time)
+
+    @property
+    def machine(self) -> MachineSample | None:
+        """The newest sample of the machine."""
+        return self.moments[-1] if self.moments else None
 
     def reason(self) -> str:
         """Why the run ended, as far as anybody said."""

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
+from rlhf_console.runs.timeline import Timeline
 from rlhf_sdk.events import (
     Alert,
     Check,
@@ -91,6 +92,7 @@ class RunSummary:
     step_seconds: list[float] = field(default_factory=list)
     memory: Series = field(default_factory=Series)
     memory_table: MemoryTable | None = None
+    timeline: Timeline = field(default_factory=Timeline)
     phases: dict[str, Phase] = field(default_factory=dict)
     phase: str = ""
     progress: Progress | None = None
@@ -198,6 +200,7 @@ def _end_phase(summary: RunSummary, event: PhaseEnded) -> None:
     for name in filter(event.memory.__contains__, PEAKS):
         phase.highest[name] = max(phase.highest.get(name, 0), event.memory[name])
     summary.phase = event.name
+    summary.timeline.end_phase(event, summary.memory_table)
     used = event.memory.get("peak") or event.memory.get("rss_peak") or event.memory.get("rss")
     if used:
         highest = max(used, summary.memory.values[-1]) if summary.memory.steps[-1:] == [event.step] else used

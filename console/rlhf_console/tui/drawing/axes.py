@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from rlhf_console.tui.drawing.cells import Row, fit, text_cells
 from rlhf_console.tui.drawing.chart_options import Axis, ChartOptions
-from rlhf_console.tui.drawing.scale import View, step_ticks
+from rlhf_console.tui.drawing.scale import View, clock_ticks, step_ticks
 
 AXIS = 8
 """Columns for the labels of the y axis, and the axis."""
@@ -38,7 +38,8 @@ def x_axis(view: View, width: int, options: ChartOptions, marks: Sequence[Mark],
     word = WORDS[options.axis]
     room = width - len(word)
     _write(axis, width, word, last=width)
-    for tick in step_ticks(view, max((width - AXIS) // LABEL_EVERY, 1)):
+    ticks = clock_ticks if options.axis == "wall" else step_ticks
+    for tick in ticks(view, max((width - AXIS) // LABEL_EVERY, 1)):
         _write(axis, _column(view, tick, width), place_text(tick, options.axis), last=room)
     for mark in marks:
         column = _column(view, mark.x, width)

@@ -11,6 +11,8 @@ FLAT = 1e-9
 """A range narrower than this share of its values counts as one value."""
 
 SHORTEST_VIEW = 8
+HOUR = 3600
+CLOCK_STEPS = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, HOUR)
 SUFFIXES = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
 
 
@@ -81,6 +83,14 @@ def live_view(newest: float, total: int) -> View:
 def step_ticks(view: View, count: int) -> list[int]:
     """At most about `count` round steps within the view."""
     distance = max(math.ceil(nice_step(view.last - view.first, count)), 1)
+    start = math.ceil(view.first / distance) * distance
+    return list(range(start, math.floor(view.last) + 1, distance))
+
+
+def clock_ticks(view: View, count: int) -> list[int]:
+    """At most about `count` seconds within the view that are round on a clock."""
+    wanted = (view.last - view.first) / count
+    distance = next((each for each in CLOCK_STEPS if each >= wanted), 0) or math.ceil(wanted / HOUR) * HOUR
     start = math.ceil(view.first / distance) * distance
     return list(range(start, math.floor(view.last) + 1, distance))
 

@@ -1,42 +1,113 @@
-"""Where the memory of a run goes, over time and now."""
+"""Where the memory of a run goes, over time and now, beside what was planned."""
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
 from textual.widget import Widget
 
 from rlhf_console.headlines import Declared
+from rlhf_console.memory_report import HOW_PLANNED, ON_DEVICE, memory_report
 from rlhf_console.runs.focus import OpenRun
-from rlhf_console.tui.drawing.memory import machine_rows, phase_rows, table_rows
-from rlhf_console.tui.drawing.plot import Frame
-from rlhf_console.tui.drawing.run_panels import RunLines, memory_panel
+from rlhf_console.tui.drawing.cells import Row, fit, text_cells
+from rlhf_console.tui.drawing.chart_options import ChartOptions
+from rlhf_console.tui.drawing.memory import machine_rows, outlook_rows, phase_rows, table_rows
+from rlhf_console.tui.drawing.scale import View as Stretch
+from rlhf_console.tui.drawing.scale import live_view
+from rlhf_console.tui.drawing.timeline import kind_legend, timeline_rows
+from rlhf_console.tui.plans import PlanRows, Plans
 from rlhf_console.tui.screens.view import View
-from rlhf_console.tui.widgets.chart import MetricChart
 from rlhf_console.tui.widgets.row_view import Page
 
-CHART_ROWS = 10
-LEAST_HEIGHT = 26
+LOWEST, HIGHEST = 5, 14
+"""Rows of the area."""
 
 
 class MemoryView(View):
-    """The timeline where there is room for it, and the tables."""
+    """The timeline above the tables, all one page."""
 
     TITLE = "Memory"
-    DEFAULT_CSS = f"MemoryView MetricChart {{ height: {CHART_ROWS}; }}"
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("plus,equals_sign", "zoom(0.5)", "Zoom in", key_display="+ -"),
+        Binding("minus", "zoom(2.0)", "Zoom out", show=False),
+        Binding("comma", "pan(-0.25)", "Pan left", show=False),
+        Binding("full_stop", "pan(0.25)", "Pan right", show=False),
+        Binding("0", "follow", "Follow what comes", show=False),
+    ]
+
+    def __init__(self, *, id: str | None = None) -> None:
+        super().__init__(id=id)
+        self._run: OpenRun | None = None
+        self._plans = Plans()
+        self._options = ChartOptions(axis="wall")
 
     def compose(self) -> ComposeResult:
-        yield MetricChart()
         yield Page()
 
     def main_widget(self) -> Widget:
         return self.query_one(Page)
 
+    @property
+    def where(self) -> str:
+        return "zoomed" if self._options.view else ""
+
     def show(self, run: OpenRun, declared: Declared) -> None:
-        width, summary = max(self.size.width - 1, 1), run.live.summary
-        chart, panel = self.query_one(MetricChart), memory_panel(run)
-        chart.display = self.size.height >= LEAST_HEIGHT
-        if chart.display:
-            frame = Frame(total=summary.total_steps)
-            chart.follow(panel, RunLines(run).of(panel, frame.options), frame)
-        parts = [machine_rows(run.machine, width), table_rows(summary, width), phase_rows(summary.phases, width)]
+        if run is not self._run:
+            self._run, self._options = run, ChartOptions(axis="wall")
+        self._draw()
+
+    def _draw(self) -> None:
+        if self._run is None:
+            return
+        run, width = self._run, max(self.size.width - 1, 1)
+        plan = self._plans.get(run.live)
+        report = memory_report(run.live.summary, plan or [], run.machine)
+        parts = [
+            self._timeline(run, str(report["where"]), report["limit"], width),
+            [*outlook_rows(report, width), *machine_rows(run.moments, width)],
+            [*phase_rows(report, width), fit(text_cells(_about(plan), "dim"), width)],
+            table_rows(run.live.summary, width),
+        ]
         self.query_one(Page).show([row for part in parts if part for row in (*part, [])])
+
+    def _timeline(self, run: OpenRun, where: str, limit: int | None, width: int) -> list[Row]:
+        spans, height = run.live.summary.timeline.spans, min(max(self.size.height // 3, LOWEST), HIGHEST)
+        if not spans:
+            return []
+        live, newest = self._extent(run)
+        whole = live if run.live.summary.exit_code is None else Stretch(0.0, max(newest, 1.0))
+        view, began = self._options.view or whole, run.live.summary.first_time
+        of = "device" if where == ON_DEVICE else "process"
+        heading = [fit(text_cells(f"Memory of the {of} at each phase's peak (GiB)", "title"), width)]
+        in_sight = [span for span in spans if span.end >= began + view.first and span.start <= began + view.last]
+        highest = max(in_sight, key=lambda span: span.bytes, default=spans[-1])
+        legend = kind_legend(highest.kinds, width)
+        return [*heading, *timeline_rows(spans, began, view, limit, width, height), *legend]
+
+    def _extent(self, run: OpenRun) -> tuple[Stretch, float]:
+        """The whole of what there is to see, and its newest place, in seconds since the start."""
+        newest = run.live.summary.timeline.spans[-1].end - run.live.summary.first_time
+        return live_view(newest, 0), newest
+
+    def _draw_with(self, options: ChartOptions) -> None:
+        self._options = options
+        self._draw()
+
+    def action_zoom(self, factor: float) -> None:
+        if self._run is not None and self._run.live.summary.timeline.spans:
+            self._draw_with(self._options.zoomed(*self._extent(self._run), factor))
+
+    def action_pan(self, share: float) -> None:
+        if self._run is not None and self._run.live.summary.timeline.spans:
+            self._draw_with(self._options.panned(self._extent(self._run)[0], share))
+
+    def action_follow(self) -> None:
+        self._draw_with(ChartOptions(axis="wall"))
+
+
+def _about(plan: PlanRows | None) -> str:
+    if plan is None:
+        return "the plugin is being asked for its plan"
+    return HOW_PLANNED if plan else "no plan: the plugin has none, or the models that it needs are gone"
