@@ -30,11 +30,11 @@ class MemoryView(View):
 
     TITLE = "Memory"
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("plus,equals_sign", "zoom(0.5)", "Zoom in", key_display="+ -"),
-        Binding("minus", "zoom(2.0)", "Zoom out", show=False),
-        Binding("comma", "pan(-0.25)", "Pan left", show=False),
-        Binding("full_stop", "pan(0.25)", "Pan right", show=False),
-        Binding("0", "follow", "Follow what comes", show=False),
+        Binding("plus,equals_sign", "zoom(0.5)", "Zoom in", key_display="+ -", id="zoom-in"),
+        Binding("minus", "zoom(2.0)", "Zoom out", show=False, id="zoom-out"),
+        Binding("comma", "pan(-0.25)", "Pan left", show=False, id="pan-left"),
+        Binding("full_stop", "pan(0.25)", "Pan right", show=False, id="pan-right"),
+        Binding("0", "follow", "Follow what comes", show=False, id="follow"),
     ]
 
     def __init__(self, *, id: str | None = None) -> None:
