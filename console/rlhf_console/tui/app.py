@@ -19,26 +19,37 @@ from rlhf_console.runs.index import Glance
 from rlhf_console.runs.marks import Marks
 from rlhf_console.runs.sent_commands import SentCommands
 from rlhf_console.runs.store import LiveRun
+from rlhf_console.settings import Settings
 from rlhf_console.tui.declarations import Declarations
-from rlhf_console.tui.screens.keys import KeysScreen, key_table, shown_key
+from rlhf_console.tui.keymap import keymap_of, shown_key
+from rlhf_console.tui.places import places
+from rlhf_console.tui.screens.keys import KeysScreen, key_table
 from rlhf_console.tui.screens.run import Attention, RunScreen
 from rlhf_console.tui.screens.runs import RunsScreen
+from rlhf_console.tui.themes import DARK, THEMES
 from rlhf_console.tui.widgets.pick_list import PickList
 from rlhf_sdk.trainer import UserError
+
+DEFAULTS = Settings()
 
 
 class ConsoleApp(App[None]):
     """Watches the runs of one root, and passes on what a person wants of them; closing it changes nothing of any run.
 
-    With `readonly` nothing can be asked of a run.
+    With `readonly` nothing can be asked of a run. Raises `UserError` for keys that can't be as `settings` wants them.
     """
 
     TITLE = "rlhf-console"
     BINDINGS: ClassVar[list[BindingType]] = [Binding("question_mark", "keys", "Keys", key_display="?", id="keys")]
     SIGNALS: ClassVar[tuple[signal.Signals, ...]] = (signal.SIGHUP, signal.SIGTERM)
 
-    def __init__(self, root: Path, opened: LiveRun | None = None, *, readonly: bool = False) -> None:
+    def __init__(
+        self, root: Path, opened: LiveRun | None = None, settings: Settings = DEFAULTS, *, readonly: bool = False
+    ) -> None:
         super().__init__()
+        self._dress(settings.theme)
+        self.set_keymap(keymap_of(settings, places(ConsoleApp)))
+        self._settings = settings
         self._root, self._opened, self._readonly = root, opened, readonly
         self._declarations, self._sent, self._marks = Declarations(), SentCommands(), Marks()
 
@@ -50,9 +61,23 @@ class ConsoleApp(App[None]):
         if self._opened is not None:
             self._open(self._opened)
 
+    def _dress(self, theme: str) -> None:
+        """The console's own themes alone: only they have colours for the lines of charts."""
+        for name in self.available_themes:
+            self.unregister_theme(name)
+        for each in THEMES:
+            self.register_theme(each)
+        self.theme = theme
+
+    def get_theme_variable_defaults(self) -> dict[str, str]:
+        """Before the theme is chosen."""
+        return DARK.variables
+
     @on(Attention)
     def call_attention(self, message: Attention) -> None:
         """The terminal's bell, and OSC 9, which many terminals show as a notification of the desktop."""
+        if not self._settings.bell:
+            return
         self.bell()
         if self._driver is not None:
             self._driver.write(f"\x1b]9;{printable(message.text)}\x1b\\")

@@ -23,15 +23,16 @@ def main() -> None:
         print("rlhf-console needs a terminal; `rlhf watch RUN` works anywhere", file=sys.stderr)
         sys.exit(ExitCode.USER_ERROR)
     from rlhf_console.runs.store import find
+    from rlhf_console.settings import load_settings
     from rlhf_console.tui.app import ConsoleApp
 
     root = run_root(options.runs)
     try:
         opened = find(root, options.run) if options.run else None
+        app = ConsoleApp(root, opened, load_settings(), readonly=options.readonly)
     except UserError as error:
         print(f"rlhf-console: {printable(str(error))}", file=sys.stderr)
         sys.exit(ExitCode.USER_ERROR)
-    app = ConsoleApp(root, opened, readonly=options.readonly)
     app.run()
     sys.exit(app.return_code or 0)
 

@@ -31,7 +31,7 @@ STYLES = (
 
 
 class Styled(Widget):
-    """Named styles, from the theme; those of the series are told apart by colour-blind people too (Okabe and Ito)."""
+    """Named styles, in the colours of the theme."""
 
     COMPONENT_CLASSES: ClassVar[set[str]] = {f"cells--{name}" for name in STYLES}
     DEFAULT_CSS = """
@@ -47,12 +47,12 @@ class Styled(Widget):
         & > .cells--removed { color: $text-error; text-style: strike; }
         & > .cells--added { color: $text-success; text-style: underline; }
         & > .cells--chosen { text-style: reverse; }
-        & > .cells--series-0 { color: #56b4e9; }
-        & > .cells--series-1 { color: #e69f00; }
-        & > .cells--series-2 { color: #009e73; }
-        & > .cells--series-3 { color: #cc79a7; }
-        & > .cells--series-4 { color: #d55e00; }
-        & > .cells--series-5 { color: #a0a0a0; }
+        & > .cells--series-0 { color: $series-0; }
+        & > .cells--series-1 { color: $series-1; }
+        & > .cells--series-2 { color: $series-2; }
+        & > .cells--series-3 { color: $series-3; }
+        & > .cells--series-4 { color: $series-4; }
+        & > .cells--series-5 { color: $series-5; }
     }
     """
 
