@@ -9,7 +9,8 @@ from pathlib import Path
 from textual.pilot import Pilot
 
 from rlhf_console.runs.store import find
-from rlhf_console.tui.app import ConsoleApp
+from rlhf_console.settings import Settings
+from rlhf_console.tui.app import DEFAULTS, ConsoleApp
 
 PATIENCE_SECONDS = 30.0
 STEP_SECONDS = 0.05
@@ -38,11 +39,12 @@ def drive(
     run: str = "",
     size: tuple[int, int] = (120, 40),
     readonly: bool = False,
+    settings: Settings = DEFAULTS,
 ) -> None:
     """Opens the console on `root`, or on one run of it, and follows the script."""
 
     async def play() -> None:
-        app = ConsoleApp(root, find(root, run) if run else None, readonly=readonly)
+        app = ConsoleApp(root, find(root, run) if run else None, settings, readonly=readonly)
         async with app.run_test(size=size) as pilot:
             await script(pilot)
 

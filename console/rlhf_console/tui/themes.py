@@ -6,8 +6,9 @@ A chart's lines have signs as well as colours, states have signs and words: a th
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
-from textual.theme import Theme
+from textual.theme import BUILTIN_THEMES, Theme
 
 OKABE_ITO = ("#56b4e9", "#e69f00", "#009e73", "#cc79a7", "#d55e00", "#f0e442")
 """Okabe and Ito, "Color Universal Design" (2008), without black and blue."""
@@ -50,29 +51,10 @@ LIGHT = Theme(
         "text-error": "#9a1b3a",
     },
 )
-ANSI = Theme(
-    name="ansi",
-    ansi=True,
-    primary="ansi_blue",
-    secondary="ansi_cyan",
-    warning="ansi_yellow",
-    error="ansi_red",
-    success="ansi_green",
-    accent="ansi_green",
-    foreground="ansi_default",
-    background="ansi_default",
-    surface="ansi_default",
-    panel="ansi_default",
-    boost="ansi_default",
-    variables={
-        **_series(("ansi_cyan", "ansi_yellow", "ansi_green", "ansi_magenta", "ansi_red", "ansi_blue")),
-        "block-cursor-foreground": "ansi_black",
-        "block-cursor-background": "ansi_white",
-        "input-cursor-text-style": "reverse",
-        "input-selection-background": "ansi_bright_blue",
-        "input-selection-foreground": "ansi_black",
-    },
-)
+ANSI_SERIES = ("ansi_cyan", "ansi_yellow", "ansi_green", "ansi_magenta", "ansi_red", "ansi_blue")
+READABLE = {"text-primary": "ansi_bright_blue"}
+TERMINALS = BUILTIN_THEMES["ansi-dark"]
+ANSI = replace(TERMINALS, name="ansi", variables={**TERMINALS.variables, **_series(ANSI_SERIES), **READABLE})
 COLOUR_BLIND = Theme(
     name="colour-blind",
     primary="#56b4e9",

@@ -33,7 +33,7 @@ class CompareScreen(ControlledScreen):
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("left_square_bracket", "side(0)", "Sides", key_display="[ ]", id="left-side"),
-        Binding("right_square_bracket", "side(1)", show=False, id="right-side"),
+        Binding("right_square_bracket", "side(1)", "Other right side", show=False, id="right-side"),
         Binding("o", "order", "Order", id="order"),
         Binding("d", "diff", "Diff", id="word-diff"),
         Binding("z", "blind", "Blind", id="blind"),

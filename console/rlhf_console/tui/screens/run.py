@@ -63,13 +63,13 @@ class RunScreen(ControlledScreen):
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("tab", "turn(1)", "Next view", id="next-view"),
-        Binding("shift+tab", "turn(-1)", show=False, id="previous-view"),
+        Binding("shift+tab", "turn(-1)", "Previous view", show=False, id="previous-view"),
         *(
             Binding(str(place), f"open({name!r})", view.TITLE, show=False, id=f"view-{name}")
             for place, (name, view) in enumerate(VIEWS.items(), 1)
         ),
         Binding("left_square_bracket", "stage(-1)", "Stage", key_display="[ ]", id="previous-stage"),
-        Binding("right_square_bracket", "stage(1)", show=False, id="next-stage"),
+        Binding("right_square_bracket", "stage(1)", "Next stage", show=False, id="next-stage"),
         Binding("d", "compare", "Compare", show=False, id="compare"),
         Binding("escape", "back", "Back", id="back"),
         Binding("q", "app.quit", "Quit", id="quit"),

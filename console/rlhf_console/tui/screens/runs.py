@@ -51,7 +51,7 @@ class RunsScreen(ControlledScreen):
         Binding("l", "launch", "Launch", id="launch"),
         Binding("a", "archive", "Archive", show=False, id="archive"),
         Binding("delete,D", "delete", "Delete", show=False, id="delete"),
-        Binding("escape", "show_all", show=False, id="show-all"),
+        Binding("escape", "show_all", "Show all", show=False, id="show-all"),
         Binding("q", "app.quit", "Quit", id="quit"),
     ]
     CSS = """

@@ -24,7 +24,7 @@ from rlhf_sdk.trainer import UserError
 class SetValueScreen(ModalScreen[tuple[str, object]]):
     """A list of what may be changed, with its values now; enter, a new value, enter again. None: nothing is changed."""
 
-    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "leave", "Leave it", id="back")]
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "leave", "Back", id="back")]
     CSS = """
     SetValueScreen { align: center middle; }
     SetValueScreen #box { width: 76; max-width: 96%; height: 20; max-height: 90%; padding: 0 1; }

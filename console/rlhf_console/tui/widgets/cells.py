@@ -38,6 +38,8 @@ class Styled(Widget):
     Styled {
         & > .cells--dim { color: $text-muted; }
         & > .cells--faint { color: $text-disabled; }
+        &:ansi > .cells--dim { text-style: dim; }
+        &:ansi > .cells--faint { text-style: dim; }
         & > .cells--bold { text-style: bold; }
         & > .cells--title { text-style: bold; color: $text; }
         & > .cells--accent { color: $text-primary; text-style: bold; }

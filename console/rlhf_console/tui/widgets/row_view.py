@@ -14,7 +14,7 @@ from rlhf_console.tui.drawing.cells import Row
 from rlhf_console.tui.widgets.cells import Styled
 
 
-class RowView(Styled, ScrollView):
+class RowView(Styled, ScrollView, inherit_bindings=False):
     """Scrolls over the rows that `row` makes."""
 
     DEFAULT_CSS = "RowView { height: 1fr; overflow-x: hidden; overflow-y: auto; scrollbar-size-vertical: 1; }"
@@ -60,6 +60,8 @@ class Page(RowView, can_focus=True):
         Binding("down,j", "turn(1)", show=False),
         Binding("pageup", "turn(-10)", show=False),
         Binding("pagedown,space", "turn(10)", show=False),
+        Binding("home", "scroll_home", show=False),
+        Binding("end", "scroll_end", show=False),
     ]
 
     def __init__(self, *, id: str | None = None) -> None:
