@@ -16,7 +16,7 @@ from rlhf_engine.data.examples import Prompt
 from rlhf_engine.data.formatting import response_tokens
 from rlhf_engine.data.world import Post, gold_score
 from rlhf_engine.eval.best_of_n import kl_bound_nats
-from rlhf_engine.eval.text_metrics import rouge_l, title_copying
+from rlhf_engine.eval.text_metrics import coverage_and_density, repetition, rouge_l, rouge_n, title_copying, words
 from rlhf_engine.generation import generate_rollout, response_texts
 from rlhf_engine.hooks import Hooks
 from rlhf_engine.logprobs import response_logprobs
@@ -31,7 +31,8 @@ class Responses:
     """One response to each of N prompts; an empty list is a measure that there is none of.
 
     `tokens` counts EOS; `kl_nats` is log pi - log pi_baseline of the whole response; ROUGE-L is against the reference.
-    `kl_bound_nats` is there where only an upper bound of the KL is known; `sampling_cpu_seconds` is of all N together.
+    `text` has more measures of the words by name, each a list [N]. `kl_bound_nats` is there where only an upper bound
+    of the KL is known; `sampling_cpu_seconds` is of all N together.
     """
 
     texts: list[str]
@@ -42,6 +43,7 @@ class Responses:
     kl_nats: list[float]
     rouge_l: list[float]
     title_copying: list[float]
+    text: dict[str, list[float]] = field(default_factory=dict)
     kl_bound_nats: float | None = None
     sampling_cpu_seconds: float | None = None
 
@@ -167,7 +169,8 @@ class Evaluator:
         rouge: list[float] = []
         if self.has_references:
             rouge = [rouge_l(prompt.reference or "", text) for prompt, text in zip(self.prompts, texts, strict=True)]
-        return self._measured(rollout, texts, kl_nats=kl_nats, rouge=rouge)
+        measured = self._measured(rollout, texts, kl_nats=kl_nats, rouge=rouge)
+        return replace(measured, text=measured.text | overlap_measures(self.prompts, texts))
 
     def _measured(self, rollout: Rollout, texts: list[str], *, kl_nats: list[float], rouge: list[float]) -> Responses:
         ended = rollout.ended.tolist()
@@ -182,6 +185,7 @@ class Evaluator:
             kl_nats=kl_nats,
             rouge_l=rouge,
             title_copying=copied if any(titles) else [],
+            text=copying_measures(self.prompts, texts),
         )
 
 
@@ -191,6 +195,29 @@ def gold_scores(prompts: Sequence[Prompt], texts: Sequence[str], ended: Sequence
         return []
     rows = zip(prompts, texts, ended, strict=True)
     return [gold_score(Post.from_record(prompt.record), text, ended=end) for prompt, text, end in rows]
+
+
+def copying_measures(prompts: Sequence[Prompt], texts: Sequence[str]) -> dict[str, list[float]]:
+    """What each text takes from its post, and from itself."""
+    posts = [str(prompt.record.get("post") or prompt.text) for prompt in prompts]
+    copied = [coverage_and_density(post, text) for post, text in zip(posts, texts, strict=True)]
+    return {
+        "coverage": [coverage for coverage, _ in copied],
+        "density": [density for _, density in copied],
+        "repetition": [repetition(text) for text in texts],
+    }
+
+
+def overlap_measures(prompts: Sequence[Prompt], texts: Sequence[str]) -> dict[str, list[float]]:
+    """What each text shares with its reference, and its words for each of the reference's; none without references."""
+    pairs = [(prompt.reference or "", text) for prompt, text in zip(prompts, texts, strict=True)]
+    if not all(words(reference) for reference, _ in pairs):
+        return {}
+    return {
+        "rouge_1": [rouge_n(reference, text, 1) for reference, text in pairs],
+        "rouge_2": [rouge_n(reference, text, 2) for reference, text in pairs],
+        "length_ratio": [len(words(text)) / len(words(reference)) for reference, text in pairs],
+    }
 
 
 def post_of(prompt: Prompt) -> str:

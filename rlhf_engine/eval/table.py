@@ -10,8 +10,20 @@ import numpy as np
 
 from rlhf_engine.eval.intervals import Interval, flat_figures, mean_interval, wins
 from rlhf_engine.eval.policies import Responses
+from rlhf_engine.eval.text_metrics import distinct_n, edit_diversity
 
 REFERENCE = "reference"
+TEXT_COLUMNS = {
+    "ROUGE-1": "rouge_1",
+    "ROUGE-2": "rouge_2",
+    "words vs reference": "length_ratio",
+    "distinct-1": "distinct_1",
+    "distinct-2": "distinct_2",
+    "edit diversity": "edit_diversity",
+    "coverage": "coverage",
+    "density": "density",
+    "repetition": "repetition",
+}
 COSTS = ("training (CPU s)", "100 samples (CPU s)")
 
 
@@ -60,7 +72,9 @@ def means(responses: Responses) -> dict[str, float]:
         "tokens_mean": responses.tokens,
         "title_copying": responses.title_copying,
     }
-    found = {name: float(np.mean(values)) for name, values in lists.items() if values}
+    found = {name: float(np.mean(values)) for name, values in (lists | responses.text).items() if values}
+    found |= {"distinct_1": distinct_n(responses.texts, 1), "distinct_2": distinct_n(responses.texts, 2)}
+    found["edit_diversity"] = edit_diversity(responses.texts)
     if len(responses.kl_nats) > 1:
         error = np.std(responses.kl_nats, ddof=1) / np.sqrt(len(responses.kl_nats))
         found["kl_sequence_nats_standard_error"] = float(error)
@@ -149,6 +163,20 @@ class Comparison:
             COSTS[0]: self.training_cpu_seconds.get(name),
             COSTS[1]: figures.get("sampling_cpu_seconds_per_100"),
         }
+
+
+def text_table(comparisons: Sequence[Comparison]) -> dict[str, Any]:
+    """What the words of every policy are like at each temperature; columns without any value are left out."""
+    measured = {
+        f"{name}, T = {comparison.temperature:g}": means(responses)
+        for comparison in comparisons
+        for name, responses in comparison.policies.items()
+    }
+    if comparisons[0].references is not None:
+        measured[REFERENCE] = means(comparisons[0].references)
+    columns = {title: key for title, key in TEXT_COLUMNS.items() if any(key in found for found in measured.values())}
+    rows = [[name, *(found.get(key) for key in columns.values())] for name, found in measured.items()]
+    return {"title": "Words", "columns": ["policy", *columns], "rows": rows}
 
 
 def _kl(figures: Mapping[str, float]) -> float | str | None:

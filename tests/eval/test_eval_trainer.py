@@ -153,13 +153,19 @@ def test_kl_agrees_with_plain_transformers(finished: tuple[EvalTrainer, FakeRun]
 def test_tables_have_a_row_for_each_policy_and_the_references(finished: tuple[EvalTrainer, FakeRun]) -> None:
     data = finished[1].results["evaluation"]
     assert [table["title"] for table in data["tables"][:2]] == ["Temperature 1", "Temperature 0, greedy"]
-    first, greedy, accuracy = data["tables"]
+    first, greedy, text, accuracy = data["tables"]
     assert [row[0] for row in first["rows"]] == ["base", "twin", "other", "reference"]
     assert all(len(row) == len(table["columns"]) for table in data["tables"] for row in table["rows"])
     assert "KL (nats/seq)" in first["columns"]
     assert "KL (nats/seq)" not in greedy["columns"]
     assert first["rows"][3][first["columns"].index("ROUGE-L")] is None
     assert [row[0] for row in accuracy["rows"]] == ["reward model", "longer wins", "shorter wins", "TF-IDF"]
+    assert [row[0] for row in text["rows"]] == [
+        *(f"{policy}, T = {temperature}" for temperature in (1, 0) for policy in ("base", "twin", "other")),
+        "reference",
+    ]
+    of_words = dict(zip(text["columns"], text["rows"][-1], strict=True))
+    assert of_words["ROUGE-1"] is None and 0 < of_words["coverage"] <= 1 and of_words["distinct-2"] > 0
     assert set(data["examples"][0]["responses"]) == {"base", "twin", "other"}
 
 

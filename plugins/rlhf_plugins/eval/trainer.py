@@ -16,7 +16,7 @@ from rlhf_engine.data.tokenizers import load_tokenizer
 from rlhf_engine.errors import ConfigError, DataError
 from rlhf_engine.eval.overoptimisation import curves_figures, curves_table
 from rlhf_engine.eval.policies import Evaluator, Responses, post_of
-from rlhf_engine.eval.table import REFERENCE, Comparison, Resampling, examples, means
+from rlhf_engine.eval.table import REFERENCE, Comparison, Resampling, examples, means, text_table
 from rlhf_engine.models import load_policy
 from rlhf_engine.scalar_models import ScalarModel, load_scalar_model
 from rlhf_plugins.engine_trainer import EngineTrainer
@@ -160,7 +160,7 @@ class EvalTrainer(EngineTrainer):
     def evaluation(self) -> dict[str, Any]:
         """Tables, examples and figures by name."""
         comparisons = self.comparisons()
-        tables = [comparison.table() for comparison in comparisons]
+        tables = [*(comparison.table() for comparison in comparisons), text_table(comparisons)]
         figures = {name: value for comparison in comparisons for name, value in comparison.figures().items()}
         if self.accuracy is not None:
             tables.append(self.accuracy["table"])
