@@ -33,7 +33,8 @@ def open_plain(path: Path) -> int:
 def read_record(path: Path) -> bytes:
     """A small file, whole. Raises `OSError` for what is no plain file, or larger than `RECORD_BYTES`."""
     with os.fdopen(open_plain(path), "rb") as stream:
-        data = stream.read(RECORD_BYTES + 1)
+        size = os.fstat(stream.fileno()).st_size
+        data = stream.read(min(size, RECORD_BYTES) + 1)
     if len(data) > RECORD_BYTES:
         raise OSError(errno.EFBIG, f"it is larger than {RECORD_BYTES >> 20} MiB", str(path))
     return data

@@ -12,8 +12,11 @@ from rlhf_sdk.trainer import UserError
 
 def check_entries(folder: Path) -> None:
     """Raises `UserError` if `folder` is a link, or has an entry that is no plain file or folder."""
-    for path in (folder, *folder.iterdir()):
-        _check_plain(path)
+    _check_plain(folder)
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if not (entry.is_file(follow_symlinks=False) or entry.is_dir(follow_symlinks=False)):
+                _check_plain(Path(entry.path))
 
 
 def check_tree(folder: Path) -> None:

@@ -8,7 +8,7 @@ from textual.pilot import Pilot
 from driving import drive, screen_lines, shown
 from recorded import write_healthy, write_pipeline, write_record
 from rlhf_console.runs.arranging import Arrangement
-from rlhf_console.runs.index import Glance
+from rlhf_console.runs.glance import Glance, read_heading
 from rlhf_console.runs.marks import MOST, Marks
 from rlhf_console.runs.removing import ARCHIVE, archive, delete
 from rlhf_sdk import launch
@@ -20,7 +20,7 @@ from rlhf_sdk.trainer import UserError
 
 def glance(root: Path, run_id: str, state: State, **fields: str) -> Glance:
     directory = RunDir(write_record(root, run_id, **fields))
-    return Glance(directory, directory.record(), state)
+    return Glance(directory, read_heading(directory), state)
 
 
 def test_a_filter_has_words_that_must_and_must_not_be_there(tmp_path: Path) -> None:
@@ -31,13 +31,13 @@ def test_a_filter_has_words_that_must_and_must_not_be_there(tmp_path: Path) -> N
     ]
 
     def found(words: str) -> list[str]:
-        return [run.record.id for run in Arrangement(words=words).arranged(runs)]
+        return [run.record.id for run in Arrangement(words=words).arranged(runs).runs]
 
-    assert found("ppo") == ["a-1", "b-2"]
+    assert sorted(found("ppo")) == ["a-1", "b-2"]
     assert found("ppo running") == ["a-1"]
     assert found("PPO !tldr") == ["b-2"]
     assert found("nothing like it") == []
-    assert [run.record.id for run in Arrangement(order="state").arranged(runs)] == ["b-2", "a-1", "c-3"]
+    assert [run.record.id for run in Arrangement(order="state").arranged(runs).runs] == ["b-2", "a-1", "c-3"]
 
 
 def test_marks_keep_their_places_and_there_are_three(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Runs put away, or deleted for good: never one that is at work, never outside the run folder."""
+"""Runs put away and fetched back, or deleted for good: never one that is at work, never outside the run folder."""
 
 from __future__ import annotations
 
@@ -22,6 +22,11 @@ def archive(run: RunDir) -> None:
     _move(_with_stages(run), folder)
 
 
+def restore(run: RunDir) -> None:
+    """Moves an archived run and its stages back. Raises `UserError` where one of the same id has come meanwhile."""
+    _move(_with_stages(run), run.root.parent)
+
+
 def delete(run: RunDir) -> None:
     """Removes a run and its stages. Raises `UserError` while one is at work."""
     aside = run.root / f".deleted-{secrets.token_hex(4)}"
@@ -41,6 +46,8 @@ def _move(runs: list[RunDir], folder: Path) -> None:
             raise UserError(f"run {run.id} is {state}: stop it first")
         if run.path.is_symlink():
             raise UserError(f"run {run.id} is a link: remove it by hand")
+        if (folder / run.id).exists():
+            raise UserError(f"{folder} has a run {run.id} already")
     for run in runs:
         try:
             run.path.rename(folder / run.id)

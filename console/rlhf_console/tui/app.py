@@ -15,7 +15,7 @@ from textual.binding import Binding, BindingType
 from textual.screen import Screen
 
 from rlhf_console.printable import printable
-from rlhf_console.runs.index import Glance
+from rlhf_console.runs.glance import Glance
 from rlhf_console.runs.marks import Marks
 from rlhf_console.runs.sent_commands import SentCommands
 from rlhf_console.runs.store import LiveRun

@@ -9,7 +9,8 @@ from rlhf_console.render import duration, size
 from rlhf_console.runs.focus import Focus, Stage
 from rlhf_console.runs.fold import Phase, RunSummary
 from rlhf_console.tui.drawing.cells import Row, fit, join, spread, text_cells
-from rlhf_console.tui.drawing.run_rows import doing, progress_bar, steps_text
+from rlhf_console.tui.drawing.gauges import progress_bar
+from rlhf_console.tui.drawing.run_rows import doing, steps_text
 from rlhf_console.tui.drawing.states import STATE_LOOKS, alert_cells, state_cells
 from rlhf_sdk.machine import MachineSample
 from rlhf_sdk.run_record import RunRecord

@@ -1,21 +1,31 @@
-"""The list of runs: which columns fit a width, and one row for each run."""
+"""The list of runs: which columns fit a width, one row for each run, and a line about the one under the cursor."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 from rlhf_console.headlines import Declared, shortest_names
+from rlhf_console.runs.arranging import Place
 from rlhf_console.runs.fold import RunSummary
-from rlhf_console.runs.index import Glance
+from rlhf_console.runs.glance import Glance
+from rlhf_console.runs.tags import MARK
 from rlhf_console.tui.drawing.cells import Row, fit, join, text_cells
+from rlhf_console.tui.drawing.gauges import memory_bar, progress_bar, sparkline
 from rlhf_console.tui.drawing.plot import OVERLAY_LOOK, marker, series_style
 from rlhf_console.tui.drawing.scale import figure
-from rlhf_console.tui.drawing.states import state_cells
+from rlhf_console.tui.drawing.states import SEVERITY_LOOKS, state_cells
 from rlhf_sdk.states import State
 
-WIDE, WIDER = 100, 140
-BAR = 10
+WIDE, WIDER, WIDEST = 100, 120, 160
+BAR, MEMORY, TREND = 10, 10, 10
 BRIEF_UNITS = ((86400, "d"), (3600, "h"), (60, "min"), (1, "s"))
+TOP = Place()
+NARROW_COLUMNS = {"run": 27, "!": 2, "state": 11, "step": 10, "when": 11}
+WIDE_COLUMNS = {"run": 29, "!": 2, "plugin": 10, "state": 11, "step": 11, "left": 9, "age": 8}
+WIDER_COLUMNS = WIDE_COLUMNS | {"memory": MEMORY + 1, "trend": TREND + 1}
+WIDEST_COLUMNS = WIDER_COLUMNS | {"run": 34, "!": 12, "plugin": 12, "step": 13, "": BAR + 2}
+ORDER = ("run", "!", "plugin", "state", "step", "", "left", "when", "age", "memory", "trend")
+"""From left to right; the figures follow and take what is left."""
 
 
 @dataclass(frozen=True)
@@ -28,43 +38,62 @@ class ListColumn:
 
 def list_columns(width: int) -> list[ListColumn]:
     """The columns that fit; the figures take what is left."""
-    run, state, steps, left, age = 30, 11, 11, 10, 9
-    if width < WIDE:
-        columns = [("run", run - 3), ("state", state), ("step", steps - 1), ("when", left + 1)]
-    elif width < WIDER:
-        columns = [("run", run), ("plugin", 10), ("state", state), ("step", steps), ("left", left), ("age", age)]
-    else:
-        columns = [
-            ("run", run + 4), ("plugin", 12), ("state", state), ("step", steps + 4), ("", BAR + 2), ("left", left),
-            ("age", age),
-        ]  # fmt: skip
-    taken = sum(size for _, size in columns)
-    return [ListColumn(*column) for column in [*columns, ("figures", max(width - taken, 0))]]
+    widths = NARROW_COLUMNS
+    for least, columns in ((WIDE, WIDE_COLUMNS), (WIDER, WIDER_COLUMNS), (WIDEST, WIDEST_COLUMNS)):
+        widths = columns if width >= least else widths
+    shown = [ListColumn(heading, widths[heading]) for heading in ORDER if heading in widths]
+    return [*shown, ListColumn("figures", max(width - sum(widths.values()), 0))]
 
 
 def heading_row(width: int) -> Row:
     return [cell for column in list_columns(width) for cell in fit(text_cells(column.heading, "dim"), column.width)]
 
 
-def run_row(run: Glance, declared: Declared, width: int, now: float, *, mark: int | None = None) -> Row:
+def run_row(
+    run: Glance, declared: Declared, width: int, now: float, *, mark: int | None = None, place: Place = TOP
+) -> Row:
     """One run in `width` cells; `now` is Unix time, `mark` the place of a run that is marked."""
-    summary = run.summary
+    summary, age = run.summary, brief(now - run.record.created)
     parts = {
-        "run": _mark(mark) + _name(run),
+        "run": _mark(mark) + _name(run, place),
+        "!": _alert(run, whole=width >= WIDEST),
         "plugin": text_cells(run.record.plugin, "dim"),
         "state": state_cells(run.state),
         "step": text_cells(steps_text(summary)),
         "": progress_bar(summary, BAR),
         "left": text_cells(left_text(run.state, summary)),
-        "when": text_cells(left_text(run.state, summary) or f"{brief(now - run.record.created)} ago"),
-        "age": text_cells(brief(now - run.record.created), "dim"),
+        "when": text_cells(left_text(run.state, summary) or f"{age} ago"),
+        "age": text_cells(age, "dim"),
+        "memory": memory_bar(run.memory, MEMORY),
+        "trend": sparkline(run.trend.values(declared.headline[0]), TREND) if declared.headline else [],
     }
     row: Row = []
     for column in list_columns(width):
         if column.heading == "figures":
-            return row + fit(_figures(declared, summary, column.width), column.width)
+            tags = tag_cells(run.tags) if width >= WIDE else []
+            room = max(column.width - len(tags) - 2, 0) if tags else column.width
+            return row + fit(join([tags, _figures(declared, summary, room)]), column.width)
         row += fit(fit(parts[column.heading], max(column.width - 1, 0)), column.width)
     return row
+
+
+def about_row(run: Glance, width: int) -> Row:
+    """What the list has no room for: tags, profile, and which runs this one came from."""
+    record = run.record
+    lineage = join([text_cells("←" if record.parents else "", "dim"), *map(_parent, record.parents.items())], gap=1)
+    profile = text_cells(f"profile {record.profile}" if record.profile else "", "dim")
+    alert = text_cells(f"{run.alert.message}" if run.alert else "", "warn")
+    return fit(join([text_cells(record.id, "bold"), tag_cells(run.tags), lineage, alert, profile]), width)
+
+
+def _parent(parent: tuple[str, str]) -> Row:
+    """The run, and what is used of it."""
+    key, run_id = parent
+    return text_cells(run_id) + text_cells(f" ({key.removesuffix('.path')})", "dim")
+
+
+def tag_cells(tags: tuple[str, ...]) -> Row:
+    return text_cells(" ".join(f"{MARK}{tag}" for tag in tags), "accent")
 
 
 def _figures(declared: Declared, summary: RunSummary, width: int) -> Row:
@@ -103,10 +132,24 @@ def _mark(mark: int | None) -> Row:
     return [] if mark is None else text_cells(f"{marker(OVERLAY_LOOK + mark)} ", series_style(OVERLAY_LOOK + mark))
 
 
-def _name(run: Glance) -> Row:
-    if run.record.stage and run.record.pipeline:
-        return text_cells("  └ ", "dim") + text_cells(run.record.stage)
-    return text_cells(run.record.id, "bold")
+def _name(run: Glance, place: Place) -> Row:
+    """A stage by its own name; in front of a run with others below it whether these are shown."""
+    branch = text_cells("  " * (place.depth - 1) + "└ " if place.depth else "", "dim")
+    if place.below:
+        folds = text_cells(f"▸ {place.below} " if place.folded else "▾ ", "dim")
+    else:
+        folds = text_cells("  " if place.depth else "")
+    if place.depth and run.record.stage and run.record.pipeline:
+        return folds + branch + text_cells(run.record.stage)
+    return folds + branch + text_cells(run.record.id, "bold")
+
+
+def _alert(run: Glance, *, whole: bool) -> Row:
+    """The sign of the newest serious alert; where there is room, what it is about."""
+    if run.alert is None:
+        return []
+    label, style = SEVERITY_LOOKS[run.alert.severity]
+    return text_cells(f"{label[0]} {run.alert.code}" if whole else label[0], style)
 
 
 def steps_text(summary: RunSummary) -> str:
@@ -127,13 +170,6 @@ def doing(summary: RunSummary) -> str:
     if progress is None:
         return ""
     return f"{progress.what} {progress.done}" + (f"/{progress.total}" if progress.total else "")
-
-
-def progress_bar(summary: RunSummary, width: int) -> Row:
-    if not summary.total_steps:
-        return []
-    done = min(max(round(width * summary.step / summary.total_steps), 0), width)
-    return text_cells("━" * done, "accent") + text_cells("─" * (width - done), "dim")
 
 
 def brief(seconds: float) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar
@@ -15,20 +14,21 @@ from textual.binding import Binding, BindingType
 from textual.widgets import Footer, Input
 
 from rlhf_console.headlines import Declared
-from rlhf_console.printable import printable
-from rlhf_console.runs.arranging import Arrangement
+from rlhf_console.runs.arranging import NEWEST, Arrangement, Listing, Place, came_from
 from rlhf_console.runs.focus import OpenRun
-from rlhf_console.runs.index import Glance, RunIndex
+from rlhf_console.runs.glance import Glance
+from rlhf_console.runs.index import RunIndex
 from rlhf_console.runs.marks import Marks
-from rlhf_console.runs.removing import archive, delete
+from rlhf_console.runs.removing import ARCHIVE
 from rlhf_console.runs.sent_commands import SentCommands
 from rlhf_console.runs.store import LiveRun
+from rlhf_console.runs.tags import write_tags
 from rlhf_console.tui.declarations import Declarations
 from rlhf_console.tui.drawing.cells import Row, fit, join, text_cells
-from rlhf_console.tui.drawing.run_rows import heading_row, run_row
+from rlhf_console.tui.drawing.run_rows import about_row, heading_row, run_row
 from rlhf_console.tui.screens.compare import CompareScreen
-from rlhf_console.tui.screens.confirm import Confirm
-from rlhf_console.tui.screens.controlled import ControlledScreen, SentLine
+from rlhf_console.tui.screens.controlled import SentLine
+from rlhf_console.tui.screens.keeping import KeepingScreen
 from rlhf_console.tui.screens.launch import LaunchScreen
 from rlhf_console.tui.widgets.cells import Cells
 from rlhf_console.tui.widgets.pick_list import PickList
@@ -38,42 +38,57 @@ from rlhf_sdk.trainer import UserError
 
 REFRESH_SECONDS = 0.5
 UNKNOWN = Declared()
+WRITING = ("launch", "tags")
 
 
-class RunsScreen(ControlledScreen):
-    """Every run of the root, newest first."""
+class RunTree(PickList[Glance]):
+    """Runs, some below others that can be folded."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("left", "screen.fold(True)", "Fold", show=False, id="fold"),
+        Binding("right", "screen.fold(False)", "Unfold", show=False, id="unfold"),
+    ]
+
+
+class RunsScreen(KeepingScreen):
+    """Every run of the root, newest first; or those that were archived."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("space", "mark", "Mark", id="mark"),
         Binding("slash", "filter", "Filter", id="filter"),
         Binding("o", "order", "Order", show=False, id="order"),
+        Binding("O", "backwards", "Reverse the order", show=False, id="order-backwards"),
+        Binding("F", "fold_all", "Fold all, or none", show=False, id="fold-all"),
+        Binding("t", "tags", "Tags", show=False, id="tags"),
         Binding("d", "compare", "Compare", show=False, id="compare"),
         Binding("l", "launch", "Launch", id="launch"),
-        Binding("a", "archive", "Archive", show=False, id="archive"),
-        Binding("delete,D", "delete", "Delete", show=False, id="delete"),
+        Binding("A", "archived", "Archived runs, or back", show=False, id="archived"),
         Binding("escape", "show_all", "Show all", show=False, id="show-all"),
         Binding("q", "app.quit", "Quit", id="quit"),
     ]
     CSS = """
-    #about { height: 1; }
-    #columns { height: 1; }
-    #words { height: 1; border: none; padding: 0; display: none; }
+    #about, #columns, #one { height: 1; }
+    #words, #tags { height: 1; border: none; padding: 0; display: none; }
     """
 
     def __init__(
         self, root: Path, declarations: Declarations, sent: SentCommands, marks: Marks, *, readonly: bool
     ) -> None:
         super().__init__(sent, readonly=readonly)
+        self._root = root
         self._index = RunIndex(root)
         self._declarations = declarations
         self._arrangement = Arrangement()
+        self._listing, self._listed = Listing(), (self._index, -1, self._arrangement)
         self.marks = marks
 
     def compose(self) -> ComposeResult:
         yield Cells(id="about")
         yield Cells(id="columns")
-        yield PickList(self._row, lambda run: run.record.id, opens=True, id="runs")
-        yield Input(placeholder="words that a run's id, plugin, profile or state has; !word: has not", id="words")
+        yield RunTree(self._row, lambda run: run.record.id, opens=True, id="runs")
+        yield Cells(id="one")
+        yield Input(placeholder="words that are known of a run, or #tags; !word: has not", id="words")
+        yield Input(placeholder="tags of this run, with blanks between", id="tags")
         yield SentLine()
         yield Footer()
 
@@ -85,9 +100,23 @@ class RunsScreen(ControlledScreen):
     async def _read(self) -> None:
         while True:
             if self.is_current:
-                await self._index.refresh()
+                await self._index.refresh(self._runs.in_sight)
                 self.draw()
             await asyncio.sleep(REFRESH_SECONDS)
+
+    @property
+    def _runs(self) -> RunTree:
+        return self.query_one(RunTree)
+
+    @property
+    def shows_archive(self) -> bool:
+        return self._index.root != self._root
+
+    def users_of(self, run: RunDir) -> list[str]:
+        return came_from(self._index.runs, run.id)
+
+    def removed(self, run: RunDir) -> None:
+        self.marks.forget(run.id)
 
     def on_resize(self) -> None:
         self.draw()
@@ -96,32 +125,46 @@ class RunsScreen(ControlledScreen):
         """Shows what is known now."""
         if not self.is_current:
             return
-        runs, width = self._arrangement.arranged(self._index.runs), self.size.width
+        width = self.size.width
+        self._arrange()
         self.query_one("#about", Cells).show([fit(self._about(), width)])
         self.query_one("#columns", Cells).show([heading_row(width)])
-        self.query_one("#runs", PickList).show(runs)
+        self._runs.show(self._listing.runs)
+        self._draw_one()
         self.query_one(SentLine).follow(self.sent, width)
 
+    def _arrange(self) -> None:
+        """Anew where the runs, or what is wanted of them, are others; for orders by what changes, each time."""
+        wanted = (self._index, self._index.version, self._arrangement)
+        if wanted != self._listed or self._arrangement.order != NEWEST:
+            self._listing, self._listed = self._arrangement.arranged(self._index.runs), wanted
+
+    @on(PickList.Moved, "#runs")
+    def _draw_one(self) -> None:
+        run = self._runs.item
+        self.query_one("#one", Cells).show([about_row(run, self.size.width) if run else []])
+
     def run_in_focus(self) -> RunDir | None:
-        run = self.query_one("#runs", PickList).item
-        return run.directory if isinstance(run, Glance) else None
+        run = self._runs.item
+        return run.directory if run is not None else None
 
     def _row(self, run: Glance, width: int) -> Row:
         mark = self.marks.place_of(run.record.id)
         declared = self._declarations.get(run.record.plugin) or UNKNOWN
-        return run_row(run, declared, width, time.time(), mark=mark)
+        place = self._listing.places.get(run.record.id, Place())
+        return run_row(run, declared, width, time.time(), mark=mark, place=place)
 
     def _about(self) -> Row:
         runs = self._index.runs
         live = sum(run.state in LIVE for run in runs)
         what = text_cells(f"{len(runs)} runs, {live} at work") if runs else text_cells("no runs yet: try `rlhf demo`")
+        if self.shows_archive:
+            what = text_cells(f"archive: {len(runs)} runs; a fetches one back, A leaves", "warn")
         bad = len(self._index.unreadable)
         damaged = text_cells(f"{bad} unreadable" if bad else "", "warn")
         arranged = self._arrangement
-        how = [
-            f"/{arranged.words}" if arranged.words else "",
-            f"by {arranged.order}" if arranged.order != "newest" else "",
-        ]
+        order = f"by {arranged.order}" if arranged.order != NEWEST else ""
+        how = [f"/{arranged.words}" if arranged.words else "", order, "backwards" if arranged.backwards else ""]
         return join([
             text_cells("rlhf-console", "title"), what, damaged, text_cells(" ".join(filter(None, how)), "accent"),
             text_cells("read only" if self.readonly else "", "warn"), text_cells(str(self._index.root), "dim"),
@@ -129,11 +172,11 @@ class RunsScreen(ControlledScreen):
 
     def action_mark(self) -> None:
         """Marked runs are drawn over the charts of the one that is opened, and can be compared."""
-        run = self.query_one("#runs", PickList).item
-        if isinstance(run, Glance):
-            self.marks.turn(run.directory)
+        run = self.run_in_focus()
+        if run is not None:
+            self.marks.turn(run)
             self.draw()
-            self.query_one("#runs", PickList).action_move(1)
+            self._runs.action_move(1)
 
     def action_compare(self) -> None:
         """The marked runs' samples, or those of the one under the cursor."""
@@ -143,61 +186,94 @@ class RunsScreen(ControlledScreen):
             try:
                 runs.append(OpenRun(LiveRun.open(directory)))
             except UserError as error:
-                self.notify(printable(str(error)), severity="error", markup=False)
+                self.complain(error)
         if runs:
             self.app.push_screen(CompareScreen(runs, self._index.root, self.sent, readonly=self.readonly))
 
     def action_launch(self) -> None:
-        self.app.push_screen(LaunchScreen(self._index.root))
+        self.app.push_screen(LaunchScreen(self._root))
 
-    def action_order(self) -> None:
-        self._arrangement = self._arrangement.with_next_order()
+    def _rearrange(self, arrangement: Arrangement) -> None:
+        self._arrangement = arrangement
         self.draw()
 
+    def action_order(self) -> None:
+        self._rearrange(self._arrangement.with_next_order())
+
+    def action_backwards(self) -> None:
+        self._rearrange(replace(self._arrangement, backwards=not self._arrangement.backwards))
+
+    def action_fold(self, folded: bool) -> None:
+        """What is below the run under the cursor; from a run without any, what is below the one above it."""
+        run, places = self._runs.item, self._listing.places
+        if run is None:
+            return
+        if folded and not places[run.record.id].below:
+            self._runs.go(self._place_above(run))
+            run = self._runs.item or run
+        if places[run.record.id].below:
+            self._rearrange(self._arrangement.with_fold(run.record.id, folded=folded))
+
+    def _place_above(self, run: Glance) -> int:
+        """Where the run stands that this one is below; its own place, where there is none."""
+        runs, places = self._listing.runs, self._listing.places
+        start, depth = runs.index(run), places[run.record.id].depth
+        above = (index for index in range(start, -1, -1) if places[runs[index].record.id].depth < depth)
+        return next(above, start)
+
+    def action_fold_all(self) -> None:
+        groups = frozenset(run_id for run_id, place in self._listing.places.items() if place.below)
+        self._rearrange(replace(self._arrangement, folded=frozenset() if self._arrangement.folded else groups))
+
     def action_filter(self) -> None:
-        field = self.query_one("#words", Input)
-        field.display = True
+        self._enter("#words", self._arrangement.words)
+
+    def action_tags(self) -> None:
+        run = self._runs.item
+        if run is not None:
+            self._enter("#tags", " ".join(run.tags))
+
+    def _enter(self, field_id: str, text: str) -> None:
+        field = self.query_one(field_id, Input)
+        field.display, field.value = True, text
         field.focus()
 
     @on(Input.Changed, "#words")
     def _words_changed(self, message: Input.Changed) -> None:
-        self._arrangement = replace(self._arrangement, words=message.value)
-        self.draw()
+        self._rearrange(replace(self._arrangement, words=message.value))
 
     @on(Input.Submitted, "#words")
-    def _words_chosen(self) -> None:
-        self.query_one("#words", Input).display = False
-        self.query_one("#runs", PickList).focus()
+    def _leave_fields(self) -> None:
+        for field in self.query(Input):
+            field.display = False
+        self._runs.focus()
 
-    def action_show_all(self) -> None:
-        self.query_one("#words", Input).value = ""
-        self._words_chosen()
-
-    def action_archive(self) -> None:
-        self._with_ended("Archive", "It moves to .archive below the run folder, with its stages.", archive)
-
-    def action_delete(self) -> None:
-        self._with_ended("Delete", "Its checkpoints, samples and figures are gone for good.", delete)
-
-    def _with_ended(self, what: str, explanation: str, do: Callable[[RunDir], None]) -> None:
-        run = self.run_in_focus()
+    @on(Input.Submitted, "#tags")
+    def _tagged(self, message: Input.Submitted) -> None:
+        run = self._runs.item
+        self._leave_fields()
         if run is None:
             return
-
-        def answered(yes: bool | None) -> None:
-            if yes:
-                self._do(do, run)
-
-        self.app.push_screen(Confirm(f"{what} {run.id}?", explanation), answered)
-
-    def _do(self, do: Callable[[RunDir], None], run: RunDir) -> None:
         try:
-            do(run)
+            run.tags = write_tags(run.directory, message.value.split())
         except UserError as error:
-            self.notify(printable(str(error)), severity="error", markup=False)
-        self.marks.forget(run.id)
+            self.complain(error)
+        self.draw()
+
+    def action_show_all(self) -> None:
+        """Out of a field, else away with the filter, else out of the archive."""
+        if any(field.display for field in self.query(Input)):
+            self._leave_fields()
+        elif self._arrangement.words:
+            self._rearrange(replace(self._arrangement, words=""))
+        elif self.shows_archive:
+            self.action_archived()
+
+    def action_archived(self) -> None:
+        self._index = RunIndex(self._root if self.shows_archive else self._root / ARCHIVE)
+        self._rearrange(replace(self._arrangement, words=""))
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        if self.readonly and action in ("archive", "delete", "launch"):
+        if self.readonly and action in WRITING:
             return False
         return super().check_action(action, parameters)

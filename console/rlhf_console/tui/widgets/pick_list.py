@@ -78,6 +78,12 @@ class PickList(RowView, Generic[Item], can_focus=True):
         return self._items[self.cursor] if self._items else None
 
     @property
+    def in_sight(self) -> Sequence[Item]:
+        """Those on the screen now."""
+        top = self.scroll_offset.y
+        return self._items[top : top + self.size.height]
+
+    @property
     def count(self) -> int:
         return len(self._items)
 
