@@ -9,9 +9,11 @@ from pathlib import Path
 
 import pytest
 from textual.pilot import Pilot
+from typer.testing import CliRunner
 
 from driving import drive, screen_lines, shown
 from recorded import append, append_events, ppo_update, write_healthy, write_pipeline, write_record
+from rlhf_console.cli.main import app
 from rlhf_console.headlines import Declared
 from rlhf_console.runs.arranging import Arrangement, came_from
 from rlhf_console.runs.glance import Glance, MemoryUse, memory_use, read_heading
@@ -184,7 +186,18 @@ def test_fold_tag_filter_archive_and_restore_with_the_keyboard(tmp_path: Path) -
         await pilot.press("a", "y", "A")
         await shown(pilot, "5 runs", "└ sft")
         lines = await shown(pilot, "other")
-        assert (tmp_path / "other").is_dir() and "archive" not in "".join(screen_lines(pilot)[:1])
+        assert (tmp_path / "other").is_dir() and "archive:" not in screen_lines(pilot)[0]
 
     drive(tmp_path, script)
 
+
+def test_the_command_line_tags_too(tmp_path: Path) -> None:
+    write_healthy(tmp_path, "mine")
+
+    def tag(*arguments: str) -> tuple[int, str]:
+        done = CliRunner().invoke(app, ["tag", "mine", *arguments, "--runs", str(tmp_path)])
+        return done.exit_code, done.stdout.strip()
+
+    assert tag("good", "#Better") == (0, "#better #good")
+    assert tag("best", "--remove", "good") == (0, "#best #better")
+    assert tag() == (0, "#best #better")

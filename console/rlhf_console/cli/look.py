@@ -17,6 +17,7 @@ from rlhf_console.printable import printable
 from rlhf_console.profiles import flatten
 from rlhf_console.render import duration, lights, number, result, sample_text, size, table
 from rlhf_console.runs.store import LiveRun, children_of, find, open_runs, unreadable_runs
+from rlhf_console.runs.tags import MARK, read_tags
 from rlhf_sdk.events import Sample
 from rlhf_sdk.run_root import run_root
 from rlhf_sdk.states import ENDED
@@ -64,6 +65,7 @@ def _overview(run: LiveRun) -> dict[str, Any]:
         "eta_seconds": summary.eta_seconds,
         "attempt": summary.attempt,
         "parents": run.record.parents,
+        "tags": read_tags(run.directory),
         "pipeline": run.record.pipeline,
         "created": run.record.created,
         "metrics": {name: series.last for name, series in summary.metrics.items()},
@@ -105,6 +107,7 @@ def _identity(run: LiveRun) -> str:
         "created": f"{_age(record.created)} ago",
         "parents": ", ".join(f"{role} = {parent}" for role, parent in record.parents.items()),
         "checkpoints": ", ".join(saved.name for saved in summary.checkpoints[-3:]),
+        "tags": " ".join(f"{MARK}{tag}" for tag in read_tags(run.directory)),
         "directory": str(run.directory.path),
     }
     return "\n".join(f"{name:<12}{printable(text)}" for name, text in lines.items() if text)

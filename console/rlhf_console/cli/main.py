@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from rlhf_console.cli import catalogue, checking, control, look, memory, planning, start
+from rlhf_console.cli import catalogue, checking, control, look, memory, planning, start, tagging
 from rlhf_console.printable import make_streams_printable, printable
 from rlhf_sdk.exit_codes import ExitCode
 from rlhf_sdk.files import PRIVATE_UMASK
@@ -55,6 +55,7 @@ VERBS: dict[str, Callable[..., None]] = {
     **look.VERBS,
     **memory.VERBS,
     **control.VERBS,
+    **tagging.VERBS,
     **catalogue.VERBS,
 }
 for name, function in VERBS.items():
