@@ -62,9 +62,7 @@ class KeepingScreen(ControlledScreen):
         if not users:
             return ""
         more = f" and {len(users) - NAMED_USERS} more" if len(users) > NAMED_USERS else ""
-        return (
-            f" A checkpoint of it is used by {', '.join(users[:NAMED_USERS])}{more}, not resumable then."
-        )
+        return f" A checkpoint of it is used by {', '.join(users[:NAMED_USERS])}{more}, not resumable then."
 
     def _do(self, do: Callable[[RunDir], None], run: RunDir) -> None:
         try:
