@@ -10,7 +10,7 @@ from rlhf_console.runs.fold import Series
 from rlhf_console.tui.drawing.axes import AXIS, Mark, place_text, x_axis
 from rlhf_console.tui.drawing.chart_options import CLOSEST, SMOOTHINGS, ChartOptions
 from rlhf_console.tui.drawing.derived import Derived, by_step
-from rlhf_console.tui.drawing.plot import Frame, Line, Plot
+from rlhf_console.tui.drawing.plot import Frame, Line, Plot, Target
 from rlhf_console.tui.drawing.scale import View
 
 WHOLE = View(0.0, 100.0)
@@ -120,9 +120,10 @@ def test_at_the_crosshair_the_legend_has_the_value_of_that_place() -> None:
 
 def test_a_target_is_a_dotted_line_where_it_is_in_sight() -> None:
     line = Line("kl", [1, 2], [0.0, 10.0], newest=10.0)
-    with_level = text(Plot("KL").rows([line], Frame(total=8, level=6.0), 60, 12))
-    beyond = text(Plot("KL").rows([line], Frame(total=8, level=60.0), 60, 12))
-    assert any("┄┄┄" in row for row in with_level) and not any("┄" in row for row in beyond)
+    inside = text(Plot("KL").rows([line], Frame(total=8, target=Target(6.0, 3.0, 9.0)), 60, 20))
+    beyond = text(Plot("KL").rows([line], Frame(total=8, target=Target(60.0, 48.0, 72.0)), 60, 20))
+    order = [glyph for row in inside for glyph in "┄┈" if glyph * 3 in row]
+    assert order == ["┈", "┄", "┈"] and not any("┄" in row or "┈" in row for row in beyond)
 
 
 def test_marks_stand_where_it_happened_and_never_over_the_axis_word() -> None:

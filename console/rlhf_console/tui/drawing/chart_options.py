@@ -52,6 +52,13 @@ class ChartOptions:
         first = min(max(self.view.first + share * span, live.first), max(live.last - span, live.first))
         return replace(self, view=View(first, first + span))
 
+    def around_cursor(self, live: View) -> ChartOptions:
+        """Moved, if need be, so that the cursor is in sight."""
+        if self.view is None or self.cursor is None or self.view.first <= self.cursor <= self.view.last:
+            return self
+        middle = (self.view.first + self.view.last) / 2
+        return self.panned(live, (self.cursor - middle) / (self.view.last - self.view.first))
+
     def pointed(self, live: View, newest: float, columns: int) -> ChartOptions:
         """The crosshair moved by so many hundredths of what is in sight, from the newest end at first."""
         view = self.view or live

@@ -21,7 +21,7 @@ VALUE_WIDTH = 7
 OVERLAY_LOOK = 3
 """The look of the first run that is drawn over another; the following ones have the next."""
 
-CROSSHAIR, LEVEL = "┊", "┄"
+CROSSHAIR, TARGET, TARGET_EDGE = "┊", "┄", "┈"
 
 
 @dataclass(frozen=True)
@@ -40,14 +40,23 @@ class Line:
 
 
 @dataclass(frozen=True)
+class Target:
+    """A value that is steered to, and the band around it."""
+
+    value: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
 class Frame:
-    """What is drawn besides the lines: `total` is the length of the x axis (0: unknown), `level` a target value."""
+    """What is drawn besides the lines; `total` is the length of the x axis (0: unknown)."""
 
     total: int = 0
     selected: bool = False
     options: ChartOptions = field(default_factory=ChartOptions)
     marks: Sequence[Mark] = ()
-    level: float | None = None
+    target: Target | None = None
 
 
 def series_style(look: int) -> str:
@@ -127,7 +136,7 @@ class Plot:
         for line, head in heads:
             if head is not None and not line.faint:
                 canvas.put(*head, marker(line.look), series_style(line.look))
-        _draw_level(canvas, frame, scale)
+        _draw_target(canvas, frame, scale)
         _draw_crosshair(canvas, frame.options.cursor, view)
         log = frame.options.log
         texts = [figure(10.0**tick) for tick in scale.ticks] if log else tick_texts(scale)
@@ -135,17 +144,24 @@ class Plot:
         return [value_axis(labels.get(y)) + row for y, row in enumerate(canvas.rows())]
 
 
-def _draw_level(canvas: Canvas, frame: Frame, scale: Scale) -> None:
-    """A dotted line at the target, where it is in sight and nothing else stands."""
-    level = frame.level
-    if level is None or (frame.options.log and level <= 0):
+def _draw_target(canvas: Canvas, frame: Frame, scale: Scale) -> None:
+    """Dotted lines at the target and at the edges of its band."""
+    if frame.target is None:
         return
-    value = math.log10(level) if frame.options.log else level
+    target = frame.target
+    for value, glyph in ((target.value, TARGET), (target.low, TARGET_EDGE), (target.high, TARGET_EDGE)):
+        _draw_level(canvas, value, glyph, scale, log=frame.options.log)
+
+
+def _draw_level(canvas: Canvas, value: float, glyph: str, scale: Scale, *, log: bool) -> None:
+    """Where it is in sight and nothing else stands."""
+    if log:
+        value = math.log10(value) if value > 0 else math.nan
     if scale.low <= value <= scale.high:
         row = dot_row(value, scale, canvas) // 4
         for column in range(canvas.width):
             if canvas.is_blank(row, column):
-                canvas.put(column * 2, row * 4, LEVEL, "warn")
+                canvas.put(column * 2, row * 4, glyph, "warn")
 
 
 def _draw_crosshair(canvas: Canvas, cursor: float | None, view: View) -> None:

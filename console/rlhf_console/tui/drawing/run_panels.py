@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-from bisect import bisect_right
 from collections.abc import Sequence
 
 from rlhf_console.headlines import Declared, grouped_panels
 from rlhf_console.runs.focus import OpenRun
 from rlhf_console.runs.fold import RunSummary, Series
 from rlhf_console.tui.drawing.axes import Mark
+from rlhf_console.tui.drawing.cells import Row, fit, spread, text_cells
 from rlhf_console.tui.drawing.chart_options import Axis, ChartOptions
-from rlhf_console.tui.drawing.derived import Derived, Place, by_step
-from rlhf_console.tui.drawing.plot import Line
+from rlhf_console.tui.drawing.derived import Derived
+from rlhf_console.tui.drawing.places import place_on
+from rlhf_console.tui.drawing.plot import Line, Target, marker, series_style
+from rlhf_console.tui.drawing.scale import figure
 from rlhf_sdk.spec import Panel
 
 MEMORY = "memory"
 MEMORY_PLACE = 3
-EPISODE = "episode"
 KL = "kl/sequence_nats"
+CLIPPED_ERROR = 0.2
 GIB = 2**30
 
 
@@ -34,11 +36,6 @@ def run_panels(run: OpenRun, declared: Declared) -> list[Panel]:
 def memory_panel(run: OpenRun) -> Panel:
     """Memory over steps."""
     return Panel(_memory_title(run), [MEMORY], "GiB")
-
-
-def axes_of(run: OpenRun) -> tuple[Axis, ...]:
-    """Episodes only where the run counts them."""
-    return ("step", "episode", "wall") if EPISODE in run.live.summary.metrics else ("step", "wall")
 
 
 class RunLines:
@@ -82,19 +79,16 @@ class RunLines:
         return derived
 
 
-def place_on(axis: Axis, summary: RunSummary) -> Place:
-    """Where a step lies on an axis."""
-    if axis == "wall":
-        return lambda _step, time: time - summary.first_time
-    if axis == "episode":
-        episodes = summary.metrics[EPISODE]
-        return lambda step, _time: _value_at(episodes, step)
-    return by_step
+def panel_row(panel: Panel, lines: Sequence[Line], width: int) -> Row:
+    """The title with the newest value of each line."""
+    unit = text_cells(f" ({panel.unit})" if panel.unit else "", "dim")
+    newest = [cell for line in lines if not line.faint for cell in _newest(line)]
+    return fit(spread(text_cells(f" {panel.title}") + unit, newest, width), width)
 
 
-def _value_at(series: Series, step: int) -> float:
-    index = bisect_right(series.steps, step) - 1
-    return series.values[index] if index >= 0 else 0.0
+def _newest(line: Line) -> Row:
+    value = figure(line.newest) if line.newest is not None else "-"
+    return text_cells(f" {marker(line.look)} ", series_style(line.look)) + text_cells(value, "bold")
 
 
 def marks_of(summary: RunSummary, axis: Axis) -> list[Mark]:
@@ -109,12 +103,16 @@ def marks_of(summary: RunSummary, axis: Axis) -> list[Mark]:
     return [Mark(place(step, time), glyph, style) for events, glyph, style in kinds for step, time in events]
 
 
-def level_of(run: OpenRun, panel: Panel) -> float | None:
-    """The KL that an adaptive coefficient is steered to, in the chart of the KL."""
+def target_of(run: OpenRun, panel: Panel) -> Target | None:
+    """The KL that an adaptive coefficient is steered to, in the chart of the KL.
+
+    Its band is where the coefficient changes in proportion to the error, which is clipped beyond (Ziegler et al. 2019).
+    """
     config = run.live.record.config
-    if KL in panel.metrics and config.get("kl_control") == "adaptive":
-        return float(config["kl_target_nats_per_sequence"])
-    return None
+    if KL not in panel.metrics or config.get("kl_control") != "adaptive":
+        return None
+    target = float(config["kl_target_nats_per_sequence"])
+    return Target(target, target * (1 - CLIPPED_ERROR), target * (1 + CLIPPED_ERROR))
 
 
 def memory_series(run: OpenRun) -> Series:

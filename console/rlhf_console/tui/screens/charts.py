@@ -13,17 +13,19 @@ from textual.containers import Grid
 from textual.widgets import Input
 
 from rlhf_console.headlines import Declared
+from rlhf_console.printable import printable
 from rlhf_console.runs.focus import OpenRun
-from rlhf_console.tui.drawing.cells import Row, fit, spread, text_cells
+from rlhf_console.tui.drawing.cells import Row
 from rlhf_console.tui.drawing.chart_options import ChartOptions
-from rlhf_console.tui.drawing.plot import OVERLAY_LOOK, Frame, Line, marker, series_style
-from rlhf_console.tui.drawing.run_panels import RunLines, axes_of, level_of, marks_of, place_on, run_panels
-from rlhf_console.tui.drawing.scale import View as Stretch
-from rlhf_console.tui.drawing.scale import figure, live_view
-from rlhf_console.tui.screens.view import View
+from rlhf_console.tui.drawing.places import axes_of
+from rlhf_console.tui.drawing.plot import OVERLAY_LOOK, Frame, Line
+from rlhf_console.tui.drawing.run_panels import RunLines, marks_of, panel_row, run_panels, target_of
+from rlhf_console.tui.layouts import Layout, Layouts
+from rlhf_console.tui.screens.chart_keys import ChartKeys
 from rlhf_console.tui.widgets.chart import MetricChart
 from rlhf_console.tui.widgets.pick_list import PickList
 from rlhf_sdk.spec import Panel
+from rlhf_sdk.trainer import UserError
 
 CHART_WIDTH, CHART_HEIGHT = 52, 8
 LISTED = 8
@@ -36,7 +38,7 @@ def grid_shape(width: int, height: int, count: int) -> tuple[int, int]:
     return columns, max(min(rows, -(-count // columns)), 1)
 
 
-class ChartsView(View, can_focus=True):
+class ChartsView(ChartKeys):
     """One chart is chosen; enter enlarges it. All are drawn alike, so that they can be read together."""
 
     TITLE = "Charts"
@@ -48,17 +50,9 @@ class ChartsView(View, can_focus=True):
         Binding("pageup", "turn(-1)", show=False),
         Binding("pagedown", "turn(1)", show=False),
         Binding("enter", "enlarge", "Enlarge", id="enlarge"),
-        Binding("s", "smooth", "Smooth", id="smooth"),
-        Binding("l", "log", "Log", show=False, id="log"),
-        Binding("w", "axis", "X axis", show=False, id="x-axis"),
-        Binding("plus,equals_sign", "zoom(0.5)", "Zoom in", show=False, id="zoom-in"),
-        Binding("minus", "zoom(2.0)", "Zoom out", show=False, id="zoom-out"),
-        Binding("comma", "pan(-0.25)", "Pan left", show=False, id="pan-left"),
-        Binding("full_stop", "pan(0.25)", "Pan right", show=False, id="pan-right"),
-        Binding("0", "follow", "Follow what comes", show=False, id="follow"),
-        Binding("shift+left", "point(-1)", "Crosshair left", show=False, id="crosshair-left"),
-        Binding("shift+right", "point(1)", "Crosshair right", show=False, id="crosshair-right"),
         Binding("slash", "filter", "Filter", show=False, id="filter"),
+        Binding("h", "hide", "Hide this chart", show=False, id="hide-chart"),
+        Binding("H", "show_hidden", "Show hidden charts", show=False, id="show-hidden-charts"),
     ]
     DEFAULT_CSS = f"""
     ChartsView Grid {{ height: 1fr; grid-gutter: 0 2; }}
@@ -68,12 +62,13 @@ class ChartsView(View, can_focus=True):
 
     def __init__(self, *, id: str | None = None) -> None:
         super().__init__(id=id)
-        self._run: OpenRun | None = None
         self._lines: list[RunLines] = []
         self._panels: list[Panel] = []
         self._chosen = 0
+        self._layouts = Layouts()
         self._pattern = ""
-        self.options = ChartOptions()
+        self._hidden: tuple[str, ...] = ()
+        self._to_enlarge = ""
         self.enlarged = False
 
     def compose(self) -> ComposeResult:
@@ -85,18 +80,57 @@ class ChartsView(View, can_focus=True):
 
     def show(self, run: OpenRun, declared: Declared) -> None:
         """Draws the charts that are in sight."""
-        if run is not self._run:
-            self._run, self._chosen, self._lines = run, 0, [RunLines(run)]
-            self.options = replace(self.options, view=None, cursor=None, axis="step")
-        self._panels = [panel for panel in run_panels(run, declared) if self._matches(panel)]
+        if run is not self.run:
+            self._begin(run)
+        self._panels = [panel for panel in run_panels(run, declared) if self._wanted(panel)]
+        self._enlarge_again()
+        if run.live.summary.metrics and self.options.axis not in axes_of(run.live.summary):
+            self.options = replace(self.options, axis="step")
         self._chosen = min(self._chosen, max(len(self._panels) - 1, 0))
         self.draw()
+
+    def _begin(self, run: OpenRun) -> None:
+        """With the layout that the run's plugin had last; what is on its way may be still to come."""
+        self.run, self._chosen, self._lines = run, 0, [RunLines(run)]
+        try:
+            layout = self._layouts.of(run.live.record.plugin)
+        except UserError as error:
+            self.notify(printable(str(error)), severity="warning", markup=False)
+            layout = Layout()
+        self.options, self._pattern, self._hidden = layout.options, layout.pattern, layout.hidden
+        self._to_enlarge, self.enlarged = layout.enlarged, False
+
+    def _enlarge_again(self) -> None:
+        titles = [panel.title for panel in self._panels]
+        if self._to_enlarge in titles:
+            self._chosen, self.enlarged, self._to_enlarge = titles.index(self._to_enlarge), True, ""
+
+    def _keep(self) -> None:
+        """For the next time that a run of this plugin is opened."""
+        if self.run is None:
+            return
+        enlarged = self._panels[self._chosen].title if self.enlarged and self._panels else ""
+        layout = Layout(
+            smoothing=self.options.smoothing,
+            log=self.options.log,
+            axis=self.options.axis,
+            pattern=self._pattern,
+            enlarged=enlarged,
+            hidden=self._hidden,
+        )
+        try:
+            self._layouts.keep(self.run.live.record.plugin, layout)
+        except UserError as error:
+            self.notify(printable(str(error)), severity="warning", markup=False)
 
     def overlay(self, runs: list[OpenRun]) -> None:
         """Draws these runs into the same charts."""
         known = {lines.run.live.record.id: lines for lines in self._lines[1:]}
-        others = [known.get(run.live.record.id) or RunLines(run) for run in runs if run is not self._run]
+        others = [known.get(run.live.record.id) or RunLines(run) for run in runs if run is not self.run]
         self._lines[1:] = others
+
+    def _wanted(self, panel: Panel) -> bool:
+        return panel.title not in self._hidden and self._matches(panel)
 
     def _matches(self, panel: Panel) -> bool:
         try:
@@ -110,11 +144,15 @@ class ChartsView(View, can_focus=True):
         """Which charts are in sight, of how many, and how they are drawn."""
         first, in_sight = self._in_sight()
         if not self._panels:
-            return "no chart matches" if self._pattern else ""
+            return "no chart matches" if self._pattern else self._hidden_text
         last, count = first + len(in_sight), len(self._panels)
         places = f"{last} of {count}" if last == first + 1 else f"{first + 1}-{last} of {count}"
         filtered = f"/{self._pattern}/" if self._pattern else ""
-        return "  ".join(part for part in (self.options.in_words(), filtered, places) if part)
+        return "  ".join(part for part in (self.options.in_words(), filtered, self._hidden_text, places) if part)
+
+    @property
+    def _hidden_text(self) -> str:
+        return f"{len(self._hidden)} hidden" if self._hidden else ""
 
     def _shape(self) -> tuple[int, int]:
         if self.enlarged:
@@ -135,21 +173,16 @@ class ChartsView(View, can_focus=True):
         self.draw()
 
     def draw(self) -> None:
-        if self._run is None:
+        if self.run is None:
             return
         first, in_sight = self._in_sight()
-        marks = marks_of(self._run.live.summary, self.options.axis)
+        marks = marks_of(self.run.live.summary, self.options.axis)
         for place, chart in enumerate(self._arrange(len(in_sight))):
             panel = in_sight[place]
             selected = first + place == self._chosen and self._shape() != (1, 1)
-            frame = Frame(self._total, selected, self.options, marks, level_of(self._run, panel))
+            frame = Frame(self.total, selected, self.options, marks, target_of(self.run, panel))
             chart.follow(panel, self._panel_lines(panel), frame)
         self._draw_list()
-
-    @property
-    def _total(self) -> int:
-        """Length of the x axis; 0 where it is not known."""
-        return self._run.live.summary.total_steps if self._run and self.options.axis == "step" else 0
 
     def _panel_lines(self, panel: Panel) -> list[Line]:
         if not self._lines:
@@ -180,55 +213,34 @@ class ChartsView(View, can_focus=True):
             panels.go(self._chosen)
 
     def _panel_row(self, panel: Panel, width: int) -> Row:
-        lines = [line for line in self._panel_lines(panel) if not line.faint]
-        unit = text_cells(f" ({panel.unit})" if panel.unit else "", "dim")
-        newest = [cell for line in lines for cell in _newest(line)]
-        return fit(spread(text_cells(f" {panel.title}") + unit, newest, width), width)
+        return panel_row(panel, self._panel_lines(panel), width)
 
     def go_back(self) -> bool:
         if self.options.cursor is not None:
-            self._draw_with(replace(self.options, cursor=None))
+            self.draw_with(replace(self.options, cursor=None))
         elif self.enlarged:
             self.action_enlarge()
         else:
             return False
         return True
 
-    def _draw_with(self, options: ChartOptions) -> None:
-        self.options = options
-        self.draw()
+    def draw_with(self, options: ChartOptions) -> None:
+        super().draw_with(options)
+        self._keep()
 
-    def _extent(self) -> tuple[Stretch, float]:
-        """The whole of what there is to see, and its newest place."""
-        assert self._run is not None
-        place, series = place_on(self.options.axis, self._run.live.summary), self._run.live.summary.metrics.values()
-        newest = max((place(each.steps[-1], each.times[-1]) for each in series if each.steps), default=0.0)
-        return live_view(newest, self._total), newest
+    def action_hide(self) -> None:
+        if self._panels:
+            self._hidden = (*self._hidden, self._panels[self._chosen].title)
+            self.enlarged = False
+            self._keep()
 
-    def action_smooth(self) -> None:
-        self._draw_with(self.options.with_next_smoothing())
-
-    def action_log(self) -> None:
-        self._draw_with(replace(self.options, log=not self.options.log))
-
-    def action_axis(self) -> None:
-        if self._run is not None:
-            self._draw_with(self.options.with_next_axis(axes_of(self._run)))
-
-    def action_zoom(self, factor: float) -> None:
-        self._draw_with(self.options.zoomed(*self._extent(), factor))
-
-    def action_pan(self, share: float) -> None:
-        self._draw_with(self.options.panned(self._extent()[0], share))
-
-    def action_follow(self) -> None:
-        self._draw_with(replace(self.options, view=None, cursor=None))
-
-    def action_point(self, by: int) -> None:
-        self._draw_with(self.options.pointed(*self._extent(), by))
+    def action_show_hidden(self) -> None:
+        self._hidden = ()
+        self._keep()
 
     def action_filter(self) -> None:
         field = self.query_one("#pattern", Input)
+        field.value = self._pattern
         field.display = True
         field.focus()
 
@@ -240,6 +252,7 @@ class ChartsView(View, can_focus=True):
     def _pattern_chosen(self) -> None:
         self.query_one("#pattern", Input).display = False
         self.focus()
+        self._keep()
 
     def action_move(self, right: int, down: int) -> None:
         columns, _ = self._shape()
@@ -252,6 +265,7 @@ class ChartsView(View, can_focus=True):
     def action_enlarge(self) -> None:
         self.enlarged = not self.enlarged
         self.draw()
+        self._keep()
 
     def _choose(self, index: int) -> None:
         self._chosen = min(max(index, 0), max(len(self._panels) - 1, 0))
@@ -268,8 +282,3 @@ class ChartsView(View, can_focus=True):
         self._choose(self._panels.index(message.panel))
         if message.times > 1:
             self.action_enlarge()
-
-
-def _newest(line: Line) -> Row:
-    value = figure(line.newest) if line.newest is not None else "-"
-    return text_cells(f" {marker(line.look)} ", series_style(line.look)) + text_cells(value, "bold")

@@ -3,10 +3,19 @@
 from __future__ import annotations
 
 from textual.containers import Vertical
+from textual.message import Message
 from textual.widget import Widget
 
 from rlhf_console.headlines import Declared
 from rlhf_console.runs.focus import OpenRun
+
+
+class GoToStep(Message):
+    """Somebody wants to see what happened at a step."""
+
+    def __init__(self, step: int) -> None:
+        super().__init__()
+        self.step = step
 
 
 class View(Vertical):
