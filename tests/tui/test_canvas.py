@@ -2,9 +2,9 @@ import itertools
 import math
 import random
 
+from rlhf_console.scale import Scale, View
 from rlhf_console.tui.drawing.canvas import Canvas, draw_columns
 from rlhf_console.tui.drawing.columns import Columns
-from rlhf_console.tui.drawing.scale import Scale, View
 
 UNIT = Scale(0.0, 1.0, (0.0, 1.0))
 

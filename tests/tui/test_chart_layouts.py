@@ -12,9 +12,9 @@ from driving import drive, shown
 from recorded import write_healthy
 from rlhf_console.runs.fold import RunSummary, Series
 from rlhf_console.runs.state_file import MOST_KEYS, StateFile
+from rlhf_console.scale import View
 from rlhf_console.tui.drawing.chart_options import ChartOptions
 from rlhf_console.tui.drawing.places import axes_of, newest_place, place_of, step_at, step_when
-from rlhf_console.tui.drawing.scale import View
 from rlhf_console.tui.layouts import Layout, Layouts
 from rlhf_sdk.trainer import UserError
 

@@ -7,11 +7,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rlhf_console.runs.fold import Series
+from rlhf_console.scale import View
 from rlhf_console.tui.drawing.axes import AXIS, Mark, place_text, x_axis
 from rlhf_console.tui.drawing.chart_options import CLOSEST, SMOOTHINGS, ChartOptions
 from rlhf_console.tui.drawing.derived import Derived, by_step
 from rlhf_console.tui.drawing.plot import Frame, Line, Plot, Target
-from rlhf_console.tui.drawing.scale import View
 
 WHOLE = View(0.0, 100.0)
 finite = st.floats(-1e6, 1e6)

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rlhf_console.scale import View
 from rlhf_console.tui.drawing.columns import Columns, Extent
-from rlhf_console.tui.drawing.scale import View
 
 VIEW = View(0.0, 7.0)
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rlhf_console.tui.drawing.scale import View, figure, live_view, nice_step, step_ticks, tick_texts, value_scale
+from rlhf_console.scale import View, figure, live_view, nice_step, step_ticks, tick_texts, value_scale
 
 finite = st.floats(allow_nan=False, allow_infinity=False)
 

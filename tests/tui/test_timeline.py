@@ -6,10 +6,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rlhf_console.runs.timeline import KINDS, MOST_SPANS, Span, Timeline, kinds_of
+from rlhf_console.scale import View, clock_ticks
 from rlhf_console.tui.drawing.axes import AXIS
 from rlhf_console.tui.drawing.cells import Row
 from rlhf_console.tui.drawing.memory import SPARKS, machine_rows, sparkline
-from rlhf_console.tui.drawing.scale import View, clock_ticks
 from rlhf_console.tui.drawing.timeline import GLYPHS, LIMIT, kind_legend, phase_letters, timeline_rows
 from rlhf_sdk.events import MemoryRow, MemoryTable, PhaseEnded
 from rlhf_sdk.machine import DeviceSample, MachineSample

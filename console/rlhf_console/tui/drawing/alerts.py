@@ -5,8 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 
+from rlhf_console.scale import figure
 from rlhf_console.tui.drawing.cells import Row, fit, join, text_cells, wrap
-from rlhf_console.tui.drawing.scale import figure
 from rlhf_console.tui.drawing.states import SEVERITY_LOOKS
 from rlhf_sdk.events import Alert
 

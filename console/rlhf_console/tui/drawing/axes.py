@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from rlhf_console.scale import View, clock_ticks, step_ticks
 from rlhf_console.tui.drawing.cells import Row, fit, text_cells
 from rlhf_console.tui.drawing.chart_options import Axis, ChartOptions
-from rlhf_console.tui.drawing.scale import View, clock_ticks, step_ticks
 
 AXIS = 8
 """Columns for the labels of the y axis, and the axis."""

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from rlhf_console.scale import Scale
 from rlhf_console.tui.drawing.cells import Row
 from rlhf_console.tui.drawing.columns import Columns
-from rlhf_console.tui.drawing.scale import Scale
 
 DOTS = ((0x01, 0x08), (0x02, 0x10), (0x04, 0x20), (0x40, 0x80))
 BRAILLE = 0x2800

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from rlhf_console.tui.drawing.scale import View
+from rlhf_console.scale import View
 
 Axis = Literal["step", "episode", "wall"]
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from rlhf_console.runs.fold import RunSummary
+from rlhf_console.scale import figure
 from rlhf_console.tui.drawing.cells import Row, fit, text_cells, wrap
-from rlhf_console.tui.drawing.scale import figure
 from rlhf_sdk.events import Check, CheckStatus
 
 LOOKS: dict[CheckStatus, tuple[str, str]] = {

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from rlhf_console.tui.drawing.scale import View
+from rlhf_console.scale import View
 
 
 @dataclass(slots=True)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from rlhf_console.runs.pairs import Pair
+from rlhf_console.scale import figure
 from rlhf_console.tui.drawing.cells import Row, fit, join, spread, text_cells, wrap
-from rlhf_console.tui.drawing.scale import figure
 from rlhf_console.tui.drawing.word_diff import marked_words, plain_words, wrapped
 from rlhf_sdk.events import Sample
 

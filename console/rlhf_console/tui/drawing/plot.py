@@ -8,12 +8,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from rlhf_console.headlines import shortest_names
+from rlhf_console.scale import Scale, View, figure, live_view, tick_texts, value_scale
 from rlhf_console.tui.drawing.axes import AXIS, Mark, value_axis, x_axis
 from rlhf_console.tui.drawing.canvas import Canvas, dot_row, draw_columns
 from rlhf_console.tui.drawing.cells import GAP, Row, fit, join, spread, text_cells
 from rlhf_console.tui.drawing.chart_options import ChartOptions
 from rlhf_console.tui.drawing.columns import Columns
-from rlhf_console.tui.drawing.scale import Scale, View, figure, live_view, tick_texts, value_scale
 
 SMALLEST = (AXIS + 8, 5)
 MARKERS = "●▲■◆✚★"

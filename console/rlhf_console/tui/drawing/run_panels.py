@@ -7,13 +7,13 @@ from collections.abc import Sequence
 from rlhf_console.headlines import Declared, grouped_panels
 from rlhf_console.runs.focus import OpenRun
 from rlhf_console.runs.fold import RunSummary, Series
+from rlhf_console.scale import figure
 from rlhf_console.tui.drawing.axes import Mark
 from rlhf_console.tui.drawing.cells import Row, fit, spread, text_cells
 from rlhf_console.tui.drawing.chart_options import Axis, ChartOptions
 from rlhf_console.tui.drawing.derived import Derived
 from rlhf_console.tui.drawing.places import place_on
 from rlhf_console.tui.drawing.plot import Line, Target, marker, series_style
-from rlhf_console.tui.drawing.scale import figure
 from rlhf_sdk.spec import Panel
 
 MEMORY = "memory"

@@ -9,10 +9,10 @@ from rlhf_console.runs.arranging import Place
 from rlhf_console.runs.fold import RunSummary
 from rlhf_console.runs.glance import Glance
 from rlhf_console.runs.tags import MARK
+from rlhf_console.scale import figure
 from rlhf_console.tui.drawing.cells import Row, fit, join, text_cells
 from rlhf_console.tui.drawing.gauges import memory_bar, progress_bar, sparkline
 from rlhf_console.tui.drawing.plot import OVERLAY_LOOK, marker, series_style
-from rlhf_console.tui.drawing.scale import figure
 from rlhf_console.tui.drawing.states import SEVERITY_LOOKS, state_cells
 from rlhf_sdk.states import State
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from rlhf_console.scale import figure
 from rlhf_console.tui.drawing.cells import Row, fit, join, text_cells, wrap
-from rlhf_console.tui.drawing.scale import figure
 from rlhf_sdk.events import Sample
 
 LABEL = 11

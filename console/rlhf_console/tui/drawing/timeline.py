@@ -7,10 +7,10 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from rlhf_console.render import size
 from rlhf_console.runs.timeline import KINDS, Span
+from rlhf_console.scale import Scale, View, tick_texts, value_scale
 from rlhf_console.tui.drawing.axes import AXIS, value_axis, x_axis
 from rlhf_console.tui.drawing.cells import Cell, Row, fit, join, text_cells
 from rlhf_console.tui.drawing.chart_options import ChartOptions
-from rlhf_console.tui.drawing.scale import Scale, View, tick_texts, value_scale
 
 GLYPHS = dict(zip(KINDS, "█▓▒░┄╱·", strict=True))
 STYLES = dict(zip(KINDS, ("series-0", "series-1", "series-2", "series-3", "dim", "series-4", "faint"), strict=True))

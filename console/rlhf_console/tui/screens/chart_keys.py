@@ -8,10 +8,10 @@ from typing import ClassVar
 from textual.binding import Binding, BindingType
 
 from rlhf_console.runs.focus import OpenRun
+from rlhf_console.scale import View as Stretch
+from rlhf_console.scale import live_view
 from rlhf_console.tui.drawing.chart_options import ChartOptions
 from rlhf_console.tui.drawing.places import axes_of, newest_place, place_of, step_at
-from rlhf_console.tui.drawing.scale import View as Stretch
-from rlhf_console.tui.drawing.scale import live_view
 from rlhf_console.tui.screens.view import View
 
 

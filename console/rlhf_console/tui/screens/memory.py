@@ -11,11 +11,11 @@ from textual.widget import Widget
 from rlhf_console.headlines import Declared
 from rlhf_console.memory_report import HOW_PLANNED, ON_DEVICE, memory_report
 from rlhf_console.runs.focus import OpenRun
+from rlhf_console.scale import View as Stretch
+from rlhf_console.scale import live_view
 from rlhf_console.tui.drawing.cells import Row, fit, text_cells
 from rlhf_console.tui.drawing.chart_options import ChartOptions
 from rlhf_console.tui.drawing.memory import machine_rows, outlook_rows, phase_rows, table_rows
-from rlhf_console.tui.drawing.scale import View as Stretch
-from rlhf_console.tui.drawing.scale import live_view
 from rlhf_console.tui.drawing.timeline import kind_legend, timeline_rows
 from rlhf_console.tui.plans import PlanRows, Plans
 from rlhf_console.tui.screens.view import View
