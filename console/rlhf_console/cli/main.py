@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from rlhf_console.cli import catalogue, checking, control, look, memory, planning, start, tagging
+from rlhf_console.cli import attaching, catalogue, checking, control, look, memory, planning, start, tagging
 from rlhf_console.printable import make_streams_printable, printable
 from rlhf_sdk.exit_codes import ExitCode
 from rlhf_sdk.files import PRIVATE_UMASK
@@ -53,6 +53,7 @@ VERBS: dict[str, Callable[..., None]] = {
     **planning.VERBS,
     **checking.VERBS,
     **look.VERBS,
+    **attaching.VERBS,
     **memory.VERBS,
     **control.VERBS,
     **tagging.VERBS,

@@ -16,6 +16,7 @@ from rlhf_sdk.trainer import UserError
 
 DEFAULT = "default"
 TYPED = "--set"
+DEMO = "demo"
 
 
 @dataclass(frozen=True)
@@ -101,3 +102,10 @@ def choices() -> list[Choice]:
         found += [Choice(stage.plugin, name) for stage in stages]
     alone = [Choice(plugin.name, "") for plugin in plugins.list_plugins() if not plugin.problem]
     return list(dict.fromkeys([*found, *(choice for choice in alone if choice.plugin != PIPELINE)]))
+
+
+def start_demo(root: Path, argv: list[str]) -> RunDir:
+    """The demo pipeline, started. Raises `UserError`."""
+    run = resolve_request(PIPELINE, DEMO, [], [], None, root).create(root, name=DEMO, argv=argv)
+    launch.start(run)
+    return run
