@@ -13,11 +13,11 @@ from typing import Any
 
 from benchmarks.torture.attempts import Ending, attempt
 from benchmarks.torture.moments import Blow
-from benchmarks.torture.outcomes import Outcome, faults, outcome
 from benchmarks.torture.points import Blows, draw, full_disks
 from rlhf_sdk import launch
 from rlhf_sdk.checkpoints import latest_good
 from rlhf_sdk.events import Finished
+from rlhf_sdk.outcomes import Outcome, faults, outcome
 from rlhf_sdk.run_dir import RunDir
 from rlhf_sdk.run_record import RunRecord, encode_record
 from rlhf_sdk.states import ENDED, LIVE

@@ -10,7 +10,9 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 import sys
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -23,6 +25,8 @@ from rlhf_sdk.non_finite import spell_non_finite
 from rlhf_sdk.planning import AdviceRequest, PlanDevice
 from rlhf_sdk.spec import PluginSpec
 from rlhf_sdk.trainer import UserError
+
+LONGEST_SECONDS = 60
 
 
 def describe(spec: PluginSpec) -> dict[str, Any]:
@@ -98,10 +102,19 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
 
 
 def main() -> None:
-    """What a plugin prints while it is imported is no part of the answer; what it leaves to do at exit is not done."""
+    print_apart(lambda: answer(None))
+
+
+def print_apart(work: Callable[[], tuple[dict[str, Any], int]]) -> None:
+    """Prints what `work` finds and ends with its exit code.
+
+    What a plugin prints while it is imported is no part of the answer; what it leaves to do at exit is not done.
+    One that hangs is ended, although whoever asked may be gone.
+    """
+    signal.alarm(LONGEST_SECONDS)
     output = os.dup(1)
     os.dup2(2, 1)
-    found, code = answer(None)
+    found, code = work()
     with os.fdopen(output, "wb") as stream:
         stream.write(msgspec.json.encode(spell_non_finite(found)) + b"\n")
     sys.stdout.flush()

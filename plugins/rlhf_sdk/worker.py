@@ -17,6 +17,7 @@ import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import ClassVar
 
 import msgspec
 from msgspec import structs
@@ -57,6 +58,7 @@ NO_OPTIONS = AttemptOptions()
 class Worker:
     """One attempt at a run."""
 
+    run_type: ClassVar[type[WorkerRun]] = WorkerRun
     trainer: Trainer | None = None
     run: WorkerRun | None = None
     broken_phase = ""
@@ -91,7 +93,7 @@ class Worker:
         spec = load_spec(record.plugin)
         config = convert_config(resolve(self.directory.root, record.config), spec.config)
         self.trainer = load_attribute(spec.trainer)()
-        self.run = WorkerRun(
+        self.run = self.run_type(
             self.directory,
             config=config,
             seed=record.seed,

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from rlhf_console import plugins
 from rlhf_console.profiles import PIPELINE, flatten, list_profiles, load_profile
 from rlhf_console.requests import RunRequest, resolve_request
 from rlhf_sdk import launch
+from rlhf_sdk.discovery import installed_plugins
 from rlhf_sdk.run_dir import RunDir
 from rlhf_sdk.trainer import UserError
 
@@ -21,10 +23,11 @@ DEMO = "demo"
 
 @dataclass(frozen=True)
 class Choice:
-    """A plugin with a profile, or without one."""
+    """A plugin with a profile, or without one; `problem` says why it can't be used."""
 
     plugin: str
     profile: str
+    problem: str = ""
 
     @property
     def name(self) -> str:
@@ -90,7 +93,7 @@ def _origin(request: RunRequest, stage: str, key: str) -> str:
 
 
 def choices() -> list[Choice]:
-    """Each profile's pipeline and stages, then the plugins by themselves."""
+    """Each profile's pipeline and stages, then the plugins by themselves; nobody is asked."""
     found = []
     for name in list_profiles():
         try:
@@ -100,8 +103,18 @@ def choices() -> list[Choice]:
         if stages:
             found.append(Choice(PIPELINE, name))
         found += [Choice(stage.plugin, name) for stage in stages]
-    alone = [Choice(plugin.name, "") for plugin in plugins.list_plugins() if not plugin.problem]
-    return list(dict.fromkeys([*found, *(choice for choice in alone if choice.plugin != PIPELINE)]))
+    alone = [Choice(name, "") for name in sorted(installed_plugins()) if name != PIPELINE]
+    return list(dict.fromkeys([*found, *alone]))
+
+
+def with_problems(found: list[Choice]) -> Iterator[list[Choice]]:
+    """The same, whenever another plugin has turned out to be broken. Takes as long as the slowest plugin."""
+    for plugin in plugins.each_plugin():
+        if plugin.problem:
+            found = [
+                replace(choice, problem=plugin.problem) if choice.plugin == plugin.name else choice for choice in found
+            ]
+            yield found
 
 
 def start_demo(root: Path, argv: list[str]) -> RunDir:

@@ -14,7 +14,9 @@ ALWAYS = "always"
 
 
 def choice_row(choice: Choice, width: int) -> Row:
-    return fit(join([text_cells(choice.plugin, "bold"), text_cells(choice.profile, "dim")]), width)
+    """A plugin that can't be used has its cause."""
+    problem = text_cells(f"✗ {choice.problem}" if choice.problem else "", "alarm")
+    return fit(join([text_cells(choice.plugin, "bold"), text_cells(choice.profile, "dim"), problem]), width)
 
 
 def entry_row(entry: Entry, width: int) -> Row:

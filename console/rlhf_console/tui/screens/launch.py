@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from threading import Thread
 from typing import ClassVar
 
 from textual import on
@@ -14,13 +15,15 @@ from textual.widgets import ContentSwitcher, Footer, Input, Static
 
 from rlhf_console.printable import printable
 from rlhf_console.render import size
-from rlhf_console.runs.launching import Choice, Draft, Entry, choices
+from rlhf_console.runs.launching import Choice, Draft, Entry, choices, with_problems
 from rlhf_console.tui.drawing.cells import fit, text_cells
 from rlhf_console.tui.drawing.form import choice_row, entry_row, plain, plan_peak, read
 from rlhf_console.tui.screens.confirm import Confirm
 from rlhf_console.tui.widgets.cells import Cells
 from rlhf_console.tui.widgets.pick_list import PickList
 from rlhf_sdk.trainer import UserError
+
+REFRESH_SECONDS = 0.5
 
 
 class LaunchScreen(Screen[None]):
@@ -43,6 +46,7 @@ class LaunchScreen(Screen[None]):
         super().__init__()
         self._root = root
         self._draft: Draft | None = None
+        self._choices: list[Choice] = []
         self._entries: list[Entry] = []
         self._words = ""
 
@@ -58,23 +62,31 @@ class LaunchScreen(Screen[None]):
         yield Footer()
 
     def on_mount(self) -> None:
-        self.call_after_refresh(self._say, "What to run: asking the plugins ...")
+        self.call_after_refresh(self._say, "What to run")
         self.query_one("#choices").focus()
-        self.run_worker(self._load_choices, thread=True)
+        self._choices = choices()
+        self._draw_choices()
+        self.set_interval(REFRESH_SECONDS, self._draw_choices)
+        Thread(target=self._find_problems, daemon=True).start()
 
-    def _load_choices(self) -> None:
-        """Aside: plugins are asked in processes of their own."""
-        found = choices()
-        self.app.call_from_thread(self.query_one("#choices", PickList).show, found)
-        self.app.call_from_thread(self._say, "What to run")
+    def _find_problems(self) -> None:
+        """Aside, in a thread that nobody waits for at the end: a plugin may hang."""
+        for told in with_problems(self._choices):
+            self._choices = told
+
+    def _draw_choices(self) -> None:
+        self.query_one("#choices", PickList).show(self._choices)
 
     def _say(self, text: str, style: str = "title") -> None:
         self.query_one("#title", Cells).show([fit(text_cells(text, style), self.size.width)])
 
     @on(PickList.Opened, "#choices")
     def _chosen(self, message: PickList.Opened) -> None:
-        if isinstance(message.source.item, Choice):
-            self._resolve(Draft(message.source.item, self._root))
+        choice = message.source.item
+        if isinstance(choice, Choice) and choice.problem:
+            self._say(choice.problem, "alarm")
+        elif isinstance(choice, Choice):
+            self._resolve(Draft(choice, self._root))
 
     def _resolve(self, draft: Draft) -> None:
         self._draft = draft

@@ -14,6 +14,7 @@ import msgspec
 from rlhf_sdk.checkpoints import damage, list_checkpoints
 from rlhf_sdk.events import Check, Event, MetricsLogged, Result, Sample, Started
 from rlhf_sdk.run_dir import RunDir
+from rlhf_sdk.worker_requests import ASKED
 
 UNSTEADY = {"schema", "seq", "attempt", "time", "seconds", "memory", "bytes"}
 UNSTEADY_METRICS = ("throughput/", "time/", "memory/")
@@ -45,7 +46,7 @@ def _short(fact: Any) -> str:
 
 
 def outcome(run: RunDir) -> Outcome:
-    """Of a run and of its stages."""
+    """Of a run and of its stages; what somebody asked to sample is nothing that it would have written by itself."""
     facts: dict[str, Any] = {}
     for one in [run, *(RunDir(folder) for folder in sorted(run.root.glob(f"{run.id}.*")))]:
         prefix = one.id.removeprefix(run.id).removeprefix(".")
@@ -90,7 +91,8 @@ def standing_samples(samples: Iterable[Sample], starts: Sequence[Started]) -> li
     return [
         sample
         for sample in samples
-        if not any(start.attempt > sample.attempt and sample.seq > start.resumed_sample_seq for start in starts)
+        if sample.tag != ASKED
+        and not any(start.attempt > sample.attempt and sample.seq > start.resumed_sample_seq for start in starts)
     ]
 
 

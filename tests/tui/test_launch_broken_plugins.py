@@ -1,0 +1,42 @@
+"""The launch list is there at once; a plugin that turns out to be broken becomes a row with its cause."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from threading import Event
+
+import pytest
+from textual.pilot import Pilot
+
+from driving import drive, screen_lines, shown
+from rlhf_console import plugins
+from rlhf_console.plugins import Plugin
+from rlhf_sdk.discovery import installed_plugins
+
+
+def test_a_broken_plugin_has_its_cause_and_one_that_hangs_holds_nobody_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked, never = Event(), Event()
+
+    def answers() -> Iterator[Plugin]:
+        yield Plugin("echo", "", "", state="broken", problem="ImportError: no \x1b[31mcuda")
+        asked.set()
+        never.wait(20)
+
+    monkeypatch.setattr(plugins, "each_plugin", answers)
+    monkeypatch.setattr("rlhf_console.runs.launching.list_profiles", dict)
+
+    async def look(pilot: Pilot[None]) -> None:
+        await pilot.press("l")
+        await shown(pilot, "✗ ImportError: no \\x1b[31mcuda")
+        assert asked.is_set()
+        await pilot.press(*["down"] * [*sorted(installed_plugins())].index("echo"), "enter")
+        await pilot.pause()
+        assert screen_lines(pilot)[0].startswith("ImportError: no \\x1b[31mcuda")
+
+    began = time.monotonic()
+    drive(tmp_path, look, size=(80, 24))
+    assert time.monotonic() - began < 20, "the console waited for a plugin at its end"
