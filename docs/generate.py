@@ -101,10 +101,19 @@ def verb_section(name: str, command: Any) -> str:
     return "\n".join([f"## rlhf {name}\n\n{command.help.strip()}\n", COMMANDS_HEADING, *rows, ""])
 
 
+def verbs_section(name: str, command: Any) -> str:
+    """A verb, or a group of them."""
+    below: dict[str, Any] = getattr(command, "commands", {})
+    if not below:
+        return verb_section(name, command)
+    sections = [verb_section(f"{name} {verb}", found) for verb, found in below.items()]
+    return "\n".join([f"## rlhf {name}\n\n{command.help.strip()}\n", *(f"#{section}" for section in sections)])
+
+
 def commands_page() -> str:
     """docs/commands.md"""
     verbs: dict[str, Any] = getattr(typer.main.get_command(app), "commands", {})
-    return "\n".join([COMMANDS_INTRODUCTION, *(verb_section(name, command) for name, command in verbs.items())])
+    return "\n".join([COMMANDS_INTRODUCTION, *(verbs_section(name, command) for name, command in verbs.items())])
 
 
 def rule_row(rule: Rule) -> str:

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from rlhf_console.cli import attaching, catalogue, checking, control, look, memory, planning, start, tagging
+from rlhf_console.cli import attaching, catalogue, checking, control, look, memory, planning, plugin, start, tagging
 from rlhf_console.printable import make_streams_printable, printable
 from rlhf_sdk.exit_codes import ExitCode
 from rlhf_sdk.files import PRIVATE_UMASK
@@ -61,6 +61,7 @@ VERBS: dict[str, Callable[..., None]] = {
 }
 for name, function in VERBS.items():
     app.command(name, epilog=EPILOG)(function)
+app.add_typer(plugin.app, name="plugin", epilog=EPILOG)
 
 
 def main() -> None:

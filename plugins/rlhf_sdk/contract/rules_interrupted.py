@@ -18,7 +18,7 @@ from rlhf_sdk.run_dir import RunDir
 STOPPED = 128 + signal.SIGTERM
 KILLED = 128 + signal.SIGKILL
 RATES = ("lr", "learning_rate")
-HUGE = 1e30
+HUGE = 1e300
 HOSTILE = "\x1b]0;title\x07\x1b[31m \u202e[bold] \x00\r\n" + "x" * 10_000
 RESTORE = "save and load everything that step depends on; make the rest a function of seed and step"
 LEAVE = "can_leave() may be True only where the step can be done again from what save writes"
@@ -105,6 +105,8 @@ def diverges(trial: Trial) -> Judgement:
         config = changed(config, key, value)
     run, ending = trial.run_with(config)
     shown = ", ".join(f"{key} = {value}" for key, value in settings.items())
+    if ending.status == ExitCode.USER_ERROR:
+        return Judgement("skipped", f"refuses {shown}", "say what makes it diverge: --diverge NAME.KEY=VALUE")
     if ending.status == ExitCode.DIVERGED:
         return Judgement("pass", f"with {shown}")
     logged = [event for event in run.events() if isinstance(event, MetricsLogged)] if run.events_file.exists() else []
