@@ -6,7 +6,8 @@ Non-finite numbers travel as the strings "NaN", "Infinity" and "-Infinity".
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from contextlib import suppress
+from typing import Annotated, Any, Literal
 
 import msgspec
 
@@ -20,6 +21,10 @@ Severity = Literal["info", "warning", "error"]
 CheckStatus = Literal["ok", "warn", "fail"]
 
 
+Count = Annotated[int, msgspec.Meta(ge=0, le=2**53)]
+"""As many as a float tells apart."""
+
+
 class Event(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind"):
     """What every event carries.
 
@@ -27,11 +32,11 @@ class Event(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind"):
     finished steps when the event was written; `time` is Unix time in seconds.
     """
 
-    schema: int = SCHEMA
+    schema: Annotated[int, msgspec.Meta(le=SCHEMA)] = SCHEMA
     seq: int = 0
     attempt: int = 1
     time: float = 0.0
-    step: int = 0
+    step: Count = 0
 
 
 class Started(Event, frozen=True, tag="started"):
@@ -42,7 +47,7 @@ class Started(Event, frozen=True, tag="started"):
     """
 
     plugin: str
-    total_steps: int
+    total_steps: Count
     resumed_from: str | None = None
     resumed_seq: int = 0
     resumed_sample_seq: int = 0
@@ -55,14 +60,14 @@ class StateChanged(Event, frozen=True, tag="state"):
     reason: str = ""
 
 
-class MetricsLogged(Event, frozen=True, tag="metrics"):
+class MetricsLogged(Event, frozen=True, gc=False, tag="metrics"):
     """What a finished step measured, units in the names (`kl/sequence_nats`); `seconds` is the step's wall time."""
 
     values: dict[str, float]
     seconds: float
 
 
-class PhaseEnded(Event, frozen=True, tag="phase"):
+class PhaseEnded(Event, frozen=True, gc=False, tag="phase"):
     """One named phase of a step ended: wall seconds, and memory in bytes, as `Runtime.memory` names it.
 
     `count`: how many phases of this name the outermost one had; seconds are their sum, peaks the highest.
@@ -74,7 +79,7 @@ class PhaseEnded(Event, frozen=True, tag="phase"):
     count: int = 1
 
 
-class Progress(Event, frozen=True, tag="progress"):
+class Progress(Event, frozen=True, gc=False, tag="progress"):
     """Within a long step or set-up: `done` of `total` (None: unknown) units of `what`."""
 
     what: str
@@ -217,13 +222,16 @@ class Sample(msgspec.Struct, frozen=True, kw_only=True):
     token_values: dict[str, list[float]] = {}
 
 
-AnyEvent = (
+PlainEvent = (
     Started | StateChanged | MetricsLogged | PhaseEnded | Progress | Note | Alert | Check | CheckpointSaved
-    | MemoryTable
-    | CommandAcknowledged | ValueSet | ChildRun | Result | Finished
+    | MemoryTable | ChildRun | Finished
 )  # fmt: skip
+"""Those without fields that may be nested to any depth."""
+
+AnyEvent = PlainEvent | CommandAcknowledged | ValueSet | Result
 
 _encoder = msgspec.json.Encoder()
+_plain: msgspec.json.Decoder[Event] = msgspec.json.Decoder(PlainEvent)
 
 
 def encode_line(record: msgspec.Struct) -> bytes:
@@ -237,6 +245,8 @@ def decode_event(line: bytes | str) -> Event:
     Raises `ValueError` if the line is not a JSON object or is nested too deep; unknown kinds, ill-typed fields of known
     kinds and events of a newer schema, whose meaning may be another, come back as `UnknownEvent`.
     """
+    with suppress(msgspec.ValidationError):
+        return _plain.decode(line)
     fields = msgspec.json.decode(line, type=dict[str, Any])
     check_depth(fields)
     schema = fields.get("schema", SCHEMA)
@@ -247,6 +257,11 @@ def decode_event(line: bytes | str) -> Event:
         return event
     except msgspec.ValidationError:
         return _unknown_event(fields)
+
+
+def decode_events(lines: bytes) -> list[Event]:
+    """The events of many lines, some ten times as fast. Raises `ValueError` where any is not as usual."""
+    return _plain.decode_lines(lines)
 
 
 def _unknown_event(fields: dict[str, Any]) -> UnknownEvent:

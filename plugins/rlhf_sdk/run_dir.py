@@ -9,7 +9,7 @@ from pathlib import Path
 import msgspec
 
 from rlhf_sdk.bounds import read_record
-from rlhf_sdk.events import Alert, Event, Finished, Sample, decode_event, decode_sample
+from rlhf_sdk.events import Alert, Event, Finished, Sample, decode_event, decode_events, decode_sample
 from rlhf_sdk.evidence import Evidence, final_words, state_of
 from rlhf_sdk.foreign import check_entries
 from rlhf_sdk.liveness import has_process
@@ -114,7 +114,7 @@ class RunDir:
 
     def events(self) -> Tail[Event]:
         """Follows `events.jsonl` from its beginning."""
-        return Tail(self.events_file, decode_event)
+        return Tail(self.events_file, decode_event, decode_events)
 
     def alerts(self) -> Tail[Alert]:
         """Follows `alerts.jsonl`, the shim's own alerts, from its beginning."""

@@ -20,8 +20,8 @@ def test_a_new_attempt_supersedes_what_came_after_its_checkpoint() -> None:
     first = [Started(plugin="p", total_steps=6), *(logged(n, n) for n in range(1, 5)), *saved]
     again = [Started(plugin="p", total_steps=6, step=2, attempt=2), logged(3, 30.0, 2), logged(4, 40.0, 2)]
     summary = fold(RunSummary(), [*first, *again])
-    assert summary.metrics["loss"].steps == [1, 2, 3, 4]
-    assert summary.metrics["loss"].values == [1, 2, 30.0, 40.0]
+    assert list(summary.metrics["loss"].steps) == [1, 2, 3, 4]
+    assert list(summary.metrics["loss"].values) == [1, 2, 30.0, 40.0]
     assert [checkpoint.name for checkpoint in summary.checkpoints] == ["step-00000002"]
     assert summary.attempt == 2
     assert summary.eta_seconds == 4.0
@@ -48,14 +48,14 @@ def test_folding_in_pieces_is_folding_at_once(points: list[tuple[int, float]], c
     events = [logged(step, value) for step, value in points]
     whole = fold(RunSummary(), events)
     assert fold(fold(RunSummary(), events[:cut]), events[cut:]) == whole
-    steps = whole.metrics["loss"].steps if points else []
+    steps = list(whole.metrics["loss"].steps) if points else []
     assert steps == sorted(set(steps))
 
 
 def test_memory_of_a_step_is_its_highest_phase() -> None:
     ends = [PhaseEnded(name=n, seconds=1.0, memory={"rss": m}, step=3) for n, m in [("a", 5), ("b", 9), ("c", 7)]]
     summary = fold(RunSummary(), ends)
-    assert summary.memory.values == [9.0]
+    assert list(summary.memory.values) == [9.0]
     assert summary.phases["c"].memory == {"rss": 7}
 
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rlhf_console.runs.fold import Series
+from rlhf_console.runs.series import Series
 from rlhf_console.scale import View
 from rlhf_console.tui.drawing.axes import AXIS, Mark, place_text, x_axis
 from rlhf_console.tui.drawing.chart_options import CLOSEST, SMOOTHINGS, ChartOptions
@@ -18,13 +18,14 @@ finite = st.floats(-1e6, 1e6)
 
 
 def series(values: list[float]) -> Series:
-    return Series(list(range(1, len(values) + 1)), values, [10.0 * step for step in range(1, len(values) + 1)])
+    steps = range(1, len(values) + 1)
+    return Series.of(steps, values, [10.0 * step for step in steps])
 
 
 def smoothed(values: list[float], weight: float) -> list[float]:
     derived = Derived(by_step, weight)
     derived.follow(series(values))
-    return derived.values
+    return list(derived.values)
 
 
 def test_the_average_is_the_weighted_mean_of_what_came_so_far() -> None:
@@ -54,7 +55,7 @@ def test_what_was_superseded_is_derived_anew() -> None:
     derived.follow(before)
     before.add(2, 5.0, 20.0)
     derived.follow(before)
-    assert derived.xs == [1, 2] and derived.values == smoothed([1.0, 5.0], 0.6)
+    assert list(derived.xs) == [1, 2] and list(derived.values) == smoothed([1.0, 5.0], 0.6)
 
 
 def test_zooming_in_keeps_the_cursor_where_it_is_and_out_again_follows() -> None:

@@ -44,7 +44,21 @@ def test_following_in_pieces_is_following_at_once(values: list[float], data: st.
 
 def test_superseded_values_are_forgotten() -> None:
     columns = gathered([1.0, 2.0, 9.0])
-    columns.follow([0, 1, 2, 3], [1.0, 2.0, float("3"), 4.0])
+    columns.follow([0, 1, 2, 3], [1.0, 2.0, 3.0, 4.0], revision=1)
     assert columns.range == (1.0, 4.0)
-    columns.follow([0], [1.0])
+    columns.follow([0], [1.0], revision=1)
     assert columns.range == (1.0, 1.0)
+
+
+@given(st.lists(st.floats(allow_nan=True, allow_infinity=True), max_size=60), st.integers(1, 9), st.booleans())
+def test_slices_of_columns_are_the_points_one_by_one(values: list[float], width: int, log: bool) -> None:
+    """Each point by itself, from the definition; also where a sum overflows."""
+    columns = Columns(View(3.0, 40.0), width, log=log)
+    columns.follow(range(len(values)), values)
+    expected: dict[int, list[float]] = {}
+    for x, value in list(enumerate(values))[3:41]:
+        drawn = value if not log else math.log10(value) if value > 0 else math.nan
+        if math.isfinite(drawn):
+            expected.setdefault(View(3.0, 40.0).column(x, width), []).append(drawn)
+    found = {column: (e.first, e.low, e.high, e.last) for column, e in columns.extents.items()}
+    assert found == {column: (v[0], min(v), max(v), v[-1]) for column, v in expected.items()}

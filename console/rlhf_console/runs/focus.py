@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 import msgspec
 
-from rlhf_console.runs.fold import Series
 from rlhf_console.runs.log_file import LogFile
 from rlhf_console.runs.marks import Marks
+from rlhf_console.runs.series import Series
 from rlhf_console.runs.store import LiveRun
 from rlhf_sdk.events import Sample
 from rlhf_sdk.machine import MachineSample
@@ -67,8 +67,7 @@ class OpenRun:
         logged = next(iter(self.live.summary.metrics.values()), Series())
         finished = bisect_right(logged.times, moment.time)
         step = logged.steps[finished - 1] if finished else 0
-        before = self.memory.values[-1] if self.memory.steps[-1:] == [step] else 0.0
-        self.memory.add(step, max(before, float(moment.rss)), moment.time)
+        self.memory.add_highest(step, float(moment.rss), moment.time)
 
     @property
     def machine(self) -> MachineSample | None:

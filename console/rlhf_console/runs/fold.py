@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from bisect import bisect_right
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any
+from itertools import groupby
+from typing import Any, cast
 
+from rlhf_console.runs.series import MetricLog, Series
 from rlhf_console.runs.timeline import Timeline
 from rlhf_sdk.events import (
     Alert,
@@ -30,31 +31,6 @@ from rlhf_sdk.phases import PEAKS
 from rlhf_sdk.states import State
 
 RECENT_STEPS = 20
-
-
-@dataclass
-class Series:
-    """One metric over the run: strictly increasing `steps`, with the value and the Unix time of each."""
-
-    steps: list[int] = field(default_factory=list)
-    values: list[float] = field(default_factory=list)
-    times: list[float] = field(default_factory=list)
-
-    def forget_after(self, step: int) -> None:
-        keep = bisect_right(self.steps, step)
-        del self.steps[keep:], self.values[keep:], self.times[keep:]
-
-    def add(self, step: int, value: float, time: float) -> None:
-        """Adds the value at `step`; what stood there or later is superseded."""
-        if self.steps and self.steps[-1] >= step:
-            self.forget_after(step - 1)
-        self.steps.append(step)
-        self.values.append(value)
-        self.times.append(time)
-
-    @property
-    def last(self) -> float | None:
-        return self.values[-1] if self.values else None
 
 
 @dataclass
@@ -88,7 +64,7 @@ class RunSummary:
     first_time: float = 0.0
     last_time: float = 0.0
     exit_code: int | None = None
-    metrics: dict[str, Series] = field(default_factory=dict)
+    logged: MetricLog = field(default_factory=MetricLog)
     step_seconds: list[float] = field(default_factory=list)
     memory: Series = field(default_factory=Series)
     memory_table: MemoryTable | None = None
@@ -107,6 +83,10 @@ class RunSummary:
     values_set: list[ValueSet] = field(default_factory=list)
     pauses: list[StateChanged] = field(default_factory=list)
     unknown: int = 0
+
+    @property
+    def metrics(self) -> dict[str, Series]:
+        return self.logged.by_name
 
     def latest(self, name: str) -> float | None:
         """The newest value of a metric."""
@@ -127,11 +107,19 @@ def fold(summary: RunSummary, events: Iterable[Event]) -> RunSummary:
 
     A new attempt supersedes what was written after the step that it went on from.
     """
-    for event in events:
-        summary.first_time = summary.first_time or event.time
-        summary.last_time = max(summary.last_time, event.time)
-        _take(summary, event)
+    for kind, alike in groupby(events, key=type):
+        if kind is MetricsLogged:
+            _log(summary, cast(list[MetricsLogged], list(alike)))
+        else:
+            for event in alike:
+                _see(summary, event.time)
+                _take(summary, event)
     return summary
+
+
+def _see(summary: RunSummary, *times: float) -> None:
+    summary.first_time = summary.first_time or next(filter(None, times), 0.0)
+    summary.last_time = max(summary.last_time, *times)
 
 
 def _take(summary: RunSummary, event: Event) -> None:
@@ -142,8 +130,6 @@ def _take(summary: RunSummary, event: Event) -> None:
             summary.state, summary.reason = event.state, event.reason
             if event.state == State.PAUSED:
                 summary.pauses.append(event)
-        case MetricsLogged():
-            _log(summary, event)
         case PhaseEnded():
             _end_phase(summary, event)
         case MemoryTable():
@@ -178,18 +164,18 @@ def _start(summary: RunSummary, event: Started) -> None:
     summary.step, summary.exit_code, summary.progress = event.step, None, None
     summary.told_checks = [check for check in summary.told_checks if check.seq <= event.resumed_seq]
     summary.checks = {check.name: check for check in summary.told_checks}
-    for series in [*summary.metrics.values(), summary.memory]:
-        series.forget_after(event.step)
+    summary.logged.forget_after(event.step)
+    summary.memory.forget_after(event.step)
     summary.values_set = [value for value in summary.values_set if value.seq <= event.resumed_seq]
     summary.checkpoints = [saved for saved in summary.checkpoints if saved.step <= event.step]
 
 
-def _log(summary: RunSummary, event: MetricsLogged) -> None:
-    summary.step, summary.progress = event.step, None
-    summary.step_seconds.append(event.seconds)
+def _log(summary: RunSummary, events: list[MetricsLogged]) -> None:
+    _see(summary, *(event.time for event in events))
+    summary.step, summary.progress = events[-1].step, None
+    summary.step_seconds += [event.seconds for event in events[-RECENT_STEPS:]]
     del summary.step_seconds[:-RECENT_STEPS]
-    for name, value in event.values.items():
-        summary.metrics.setdefault(name, Series()).add(event.step, value, event.time)
+    summary.logged.log_all(events)
 
 
 def _end_phase(summary: RunSummary, event: PhaseEnded) -> None:
@@ -203,5 +189,4 @@ def _end_phase(summary: RunSummary, event: PhaseEnded) -> None:
     summary.timeline.end_phase(event, summary.memory_table)
     used = event.memory.get("peak") or event.memory.get("rss_peak") or event.memory.get("rss")
     if used:
-        highest = max(used, summary.memory.values[-1]) if summary.memory.steps[-1:] == [event.step] else used
-        summary.memory.add(event.step, float(highest), event.time)
+        summary.memory.add_highest(event.step, float(used), event.time)

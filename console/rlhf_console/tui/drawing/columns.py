@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -29,6 +30,7 @@ class Columns:
 
     def __init__(self, view: View, width: int, *, log: bool = False) -> None:
         self.view, self.width, self._log = view, width, log
+        self._revision = 0
         self._forget()
 
     def _forget(self) -> None:
@@ -36,36 +38,43 @@ class Columns:
         self.non_finite: set[int] = set()
         self._broken = False
         self._seen = 0
-        self._newest: tuple[float, object] = (0, None)
 
-    def follow(self, steps: Sequence[float], values: Sequence[float]) -> None:
-        """Takes in what is new; begins anew where values that were seen have been superseded."""
-        if self._seen > len(steps) or (self._seen and not self._is_newest(steps, values)):
+    def follow(self, xs: Sequence[float], values: Sequence[float], revision: int = 0) -> None:
+        """Takes in what is new at increasing `xs`; begins anew where `revision` is another, or places are gone."""
+        count = min(len(xs), len(values))
+        if revision != self._revision or self._seen > count:
             self._forget()
-        for index in range(self._seen, len(steps)):
-            self._add(steps[index], values[index])
-        if len(steps) > self._seen:
-            self._seen, self._newest = len(steps), (steps[-1], values[-1])
+            self._revision = revision
+        start = max(self._seen, bisect_left(xs, self.view.first, 0, count))
+        last = bisect_right(xs, self.view.last, 0, count)
+        while start < last:
+            column = self.view.column(xs[start], self.width)
+            end = max(bisect_right(xs, column, start, last, key=self._column), start + 1)
+            self._take(column, values[start:end])
+            start = end
+        self._seen = count
 
-    def _is_newest(self, steps: Sequence[float], values: Sequence[float]) -> bool:
-        step, value = self._newest
-        return steps[self._seen - 1] == step and values[self._seen - 1] is value
+    def _column(self, x: float) -> int:
+        return self.view.column(x, self.width)
 
-    def _add(self, step: float, value: float) -> None:
-        if not self.view.first <= step <= self.view.last:
-            return
-        column = self.view.column(step, self.width)
+    def _take(self, column: int, values: Sequence[float]) -> None:
+        """Adds the next values of one column: all at once, unless one of them is not finite."""
         if self._log:
-            value = math.log10(value) if value > 0 else math.nan
-        if not math.isfinite(value):
-            self.non_finite.add(column)
-            self._broken = True
+            values = [math.log10(value) if value > 0 else math.nan for value in values]
+        if math.isfinite(sum(values)):
+            self._widen(column, Extent(values[0], min(values), max(values), values[-1], not self._broken))
             return
-        extent = self.extents.get(column)
-        if extent is None:
-            self.extents[column] = Extent(value, value, value, value, not self._broken)
-        else:
-            extent.low, extent.high, extent.last = min(extent.low, value), max(extent.high, value), value
+        for value in values:
+            if math.isfinite(value):
+                self._widen(column, Extent(value, value, value, value, not self._broken))
+            else:
+                self.non_finite.add(column)
+                self._broken = True
+
+    def _widen(self, column: int, by: Extent) -> None:
+        extent = self.extents.setdefault(column, by)
+        if extent is not by:
+            extent.low, extent.high, extent.last = min(extent.low, by.low), max(extent.high, by.high), by.last
         self._broken = False
 
     @property

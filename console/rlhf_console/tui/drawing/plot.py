@@ -28,7 +28,10 @@ CROSSHAIR, TARGET, TARGET_EDGE = "┊", "┄", "┈"
 class Line:
     """One metric of one run: its values at increasing places, and which of the chart's looks it has.
 
+    Both may grow while it is kept, `xs` before `values`.
+
     A `faint` line is the raw trace behind a smoothed one, and not in the legend; `newest` is the raw newest value.
+    `revision` is another number where values that were drawn may have changed.
     """
 
     name: str
@@ -37,6 +40,7 @@ class Line:
     look: int = 0
     faint: bool = False
     newest: float | None = None
+    revision: int = 0
 
 
 @dataclass(frozen=True)
@@ -100,7 +104,7 @@ class Plot:
             self._gathered = wanted
             self._columns = [Columns(view, cells * 2, log=frame.options.log) for _ in lines]
         for columns, line in zip(self._columns, lines, strict=True):
-            columns.follow(line.xs, line.values)
+            columns.follow(line.xs, line.values, line.revision)
         return view
 
     def _heading(self, lines: Sequence[Line], frame: Frame, width: int) -> list[Row]:
@@ -183,5 +187,5 @@ def _legend_entry(line: Line, name: str, cursor: float | None) -> Row:
 
 
 def _value_at(line: Line, place: float) -> float | None:
-    index = bisect_right(line.xs, place) - 1
+    index = bisect_right(line.xs, place, 0, min(len(line.xs), len(line.values))) - 1
     return line.values[index] if index >= 0 else None

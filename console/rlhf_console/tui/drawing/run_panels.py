@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 from rlhf_console.headlines import Declared, grouped_panels
 from rlhf_console.runs.focus import OpenRun
-from rlhf_console.runs.fold import RunSummary, Series
+from rlhf_console.runs.fold import RunSummary
+from rlhf_console.runs.series import Series
 from rlhf_console.scale import figure
 from rlhf_console.tui.drawing.axes import Mark
 from rlhf_console.tui.drawing.cells import Row, fit, spread, text_cells
@@ -64,10 +65,10 @@ class RunLines:
         raw = self._derive(metric, series, options.axis, 0.0)
         newest = raw.values[-1] if raw.values else None
         if not options.smoothing:
-            return [Line(name, raw.xs, raw.values, look, newest=newest)]
+            return [Line(name, raw.xs, raw.values, look, newest=newest, revision=raw.revision)]
         smooth = self._derive(metric, series, options.axis, options.smoothing)
-        faint = Line(name, raw.xs, raw.values, look, faint=True)
-        return [faint, Line(name, smooth.xs, smooth.values, look, newest=newest)]
+        faint = Line(name, raw.xs, raw.values, look, faint=True, revision=raw.revision)
+        return [faint, Line(name, smooth.xs, smooth.values, look, newest=newest, revision=smooth.revision)]
 
     def _derive(self, metric: str, series: Series, axis: Axis, weight: float) -> Derived:
         key = (metric, axis, weight)
