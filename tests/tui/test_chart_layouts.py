@@ -10,12 +10,13 @@ from textual.pilot import Pilot
 
 from driving import drive, shown
 from recorded import write_healthy
-from rlhf_console.runs.fold import RunSummary, Series
+from rlhf_console.runs.fold import RunSummary, fold
 from rlhf_console.runs.state_file import MOST_KEYS, StateFile
 from rlhf_console.scale import View
 from rlhf_console.tui.drawing.chart_options import ChartOptions
 from rlhf_console.tui.drawing.places import axes_of, newest_place, place_of, step_at, step_when
 from rlhf_console.tui.layouts import Layout, Layouts
+from rlhf_sdk.events import MetricsLogged, Started
 from rlhf_sdk.trainer import UserError
 
 LAYOUT = Layout(smoothing=0.9, log=True, axis="wall", pattern="kl", enlarged="KL", hidden=("Reward",))
@@ -72,9 +73,11 @@ def test_a_folder_that_cannot_be_written_is_said(monkeypatch: pytest.MonkeyPatch
 
 
 def summary() -> RunSummary:
-    steps, times = [1, 2, 3, 4], [110.0, 120.0, 130.0, 140.0]
-    metrics = {"loss": Series(steps, [0.0] * 4, times), "episode": Series(steps, [64.0, 128.0, 192.0, 256.0], times)}
-    return RunSummary(first_time=100.0, metrics=metrics)
+    updates = (
+        MetricsLogged(values={"loss": 0.0, "episode": 64.0 * step}, seconds=10.0, step=step, time=100.0 + 10 * step)
+        for step in range(1, 5)
+    )
+    return fold(RunSummary(), [Started(plugin="ppo", total_steps=4, time=100.0), *updates])
 
 
 def test_a_step_has_a_place_on_each_axis_and_is_found_there_again() -> None:

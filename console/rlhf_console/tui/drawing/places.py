@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from bisect import bisect_right
 
-from rlhf_console.runs.fold import RunSummary, Series
+from rlhf_console.runs.fold import RunSummary
+from rlhf_console.runs.series import Series
 from rlhf_console.tui.drawing.chart_options import Axis
 from rlhf_console.tui.drawing.derived import Place, by_step
 

@@ -28,10 +28,8 @@ CROSSHAIR, TARGET, TARGET_EDGE = "┊", "┄", "┈"
 class Line:
     """One metric of one run: its values at increasing places, and which of the chart's looks it has.
 
-    Both may grow while it is kept, `xs` before `values`.
-
-    A `faint` line is the raw trace behind a smoothed one, and not in the legend; `newest` is the raw newest value.
-    `revision` is another number where values that were drawn may have changed.
+    Both may grow while it is kept, `xs` first; `revision` is another number where they have changed otherwise. A
+    `faint` line is the raw trace behind a smoothed one, and not in the legend; `newest` is the raw newest value.
     """
 
     name: str
