@@ -185,6 +185,14 @@ def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
+def nested(flat: Mapping[str, Any]) -> dict[str, Any]:
+    """The tables that `flatten` makes of dotted keys, back again."""
+    values: dict[str, Any] = {}
+    for key, value in flat.items():
+        _put(values, key.split("."), value)
+    return values
+
+
 def resolve_stage(
     profile: Profile | None, stage: Stage, keys: Iterable[str], settings: Mapping[str, Any], seed: int | None = None
 ) -> Resolved:

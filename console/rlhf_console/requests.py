@@ -29,13 +29,19 @@ from rlhf_sdk.trainer import UserError
 
 @dataclass(frozen=True)
 class RunRequest:
-    """Ready to become a run: complete config, the origin of each value, and the configs by stage (one for a plugin)."""
+    """Ready to become a run: complete config, the origin of each value, and the configs by stage (one for a plugin).
+
+    `parents`: runs that it goes on from, beside those that the config refers to; `cwd`: where relative paths are meant
+    from, if not from here.
+    """
 
     plugin: str
     profile: str
     config: dict[str, Any]
     provenance: dict[str, str]
     stages: dict[str, tuple[Stage, dict[str, Any]]] = field(default_factory=dict)
+    parents: dict[str, str] = field(default_factory=dict)
+    cwd: str = ""
 
     def create(self, root: Path, *, name: str, argv: Sequence[str], strict: bool = False) -> RunDir:
         """The run's directory, not yet started."""
@@ -46,8 +52,10 @@ class RunRequest:
             name=name,
             profile=self.profile,
             provenance=self.provenance,
+            parents=self.parents,
             argv=argv,
             strict=strict,
+            cwd=self.cwd,
         )
 
 
@@ -58,7 +66,7 @@ def resolve_request(
     find_plugin(plugin)
     profile = load_profile(profile_name) if profile_name else None
     stages = _stages_of(plugin, profile)
-    reuse = _reused_runs(from_runs, root)
+    reuse = reused_runs(from_runs, root)
     parsed = parse_settings(settings, [stage.name for stage in stages])
     keys = {stage.name: config_keys(stage.plugin) for stage in stages}
     if profile is not None and plugin == PIPELINE:
@@ -67,7 +75,7 @@ def resolve_request(
     for stage in stages:
         resolved = resolve_stage(profile, stage, keys[stage.name], parsed.get(stage.name, {}), seed)
         refuse_secrets({stage.name: resolved.config})
-        complete = _validated(stage, replace_stage_links(resolved.config, reuse))
+        complete = validated(stage, replace_stage_links(resolved.config, reuse))
         configs[stage.name] = complete
         origins[stage.name] = provenance(complete, resolved.origins)
     if plugin != PIPELINE:
@@ -91,7 +99,8 @@ def resolve_check(
     return {"config": request.config, "stages": whole.config["stages"]}
 
 
-def _validated(stage: Stage, config: dict[str, Any]) -> dict[str, Any]:
+def validated(stage: Stage, config: dict[str, Any]) -> dict[str, Any]:
+    """A stage's complete config. Raises `UserError` naming stage and key."""
     try:
         return plugins.validate(stage.plugin, config)
     except UserError as error:
@@ -108,7 +117,8 @@ def _stages_of(plugin: str, profile: Profile | None) -> list[Stage]:
     return profile.stages
 
 
-def _reused_runs(from_runs: Sequence[str], root: Path) -> dict[str, str]:
+def reused_runs(from_runs: Sequence[str], root: Path) -> dict[str, str]:
+    """`--from STAGE=RUN` as stage -> id. Raises `UserError` for a run that is not there."""
     reuse = {}
     for entry in from_runs:
         stage, separator, run = entry.partition("=")

@@ -46,12 +46,13 @@ def create_run(
     pipeline: str | None = None,
     stage: str | None = None,
     argv: Sequence[str] = (),
+    cwd: str = "",
 ) -> RunDir:
     """A new run directory below `root`, not yet started.
 
     `config` is complete and validated; its "run:ID" references are pinned to checkpoints here, and added to `parents`
     by their dotted keys. With `strict` a sanity light that fails ends the run. A pipeline's stage is called
-    `<pipeline>.<stage>`.
+    `<pipeline>.<stage>`. Relative paths are meant from `cwd`, else from here.
 
     Raises `UserError` for an unknown plugin, a name that can't be used, a reference that leads nowhere, a key or
     password in the config, or a root that can't be written; nothing is left behind then.
@@ -76,7 +77,7 @@ def create_run(
         stage=stage,
         created=time.time(),
         argv=list(argv),
-        cwd=str(Path.cwd()),
+        cwd=cwd or str(Path.cwd()),
     )
     return _write_new(root, record)
 

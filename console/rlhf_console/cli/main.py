@@ -9,7 +9,19 @@ from typing import Annotated
 
 import typer
 
-from rlhf_console.cli import attaching, catalogue, checking, control, look, memory, planning, plugin, start, tagging
+from rlhf_console.cli import (
+    attaching,
+    catalogue,
+    checking,
+    control,
+    look,
+    memory,
+    planning,
+    plugin,
+    repeating,
+    start,
+    tagging,
+)
 from rlhf_console.printable import make_streams_printable, printable
 from rlhf_sdk.exit_codes import ExitCode
 from rlhf_sdk.files import PRIVATE_UMASK
@@ -50,6 +62,7 @@ def _options(
 
 VERBS: dict[str, Callable[..., None]] = {
     **start.VERBS,
+    **repeating.VERBS,
     **planning.VERBS,
     **checking.VERBS,
     **look.VERBS,

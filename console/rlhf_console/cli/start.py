@@ -84,6 +84,11 @@ def run(
         _print_dry_run(request, as_json=as_json)
         return
     started = _start(request, runs, name, strict=strict, options=options)
+    watch_or_announce(runs, started, detach=detach, as_json=as_json)
+
+
+def watch_or_announce(runs: str, started: LiveRun, *, detach: bool, as_json: bool) -> None:
+    """Watches the run to its end, prints its results and exits with its code; with `detach` says which it is."""
     if detach:
         _announce(started, as_json=as_json)
         return
@@ -234,12 +239,7 @@ def resume(
         return
     (resumed,) = found
     launch.resume(resumed.directory, options)
-    if detach:
-        _announce(resumed, as_json=as_json)
-        return
-    state = _attend(runs, resumed)
-    _print_outcome(runs, resumed, state, as_json=as_json)
-    raise typer.Exit(exit_code_of(resumed))
+    watch_or_announce(runs, resumed, detach=detach, as_json=as_json)
 
 
 def _resume_all(found: Sequence[LiveRun], options: AttemptOptions, *, as_json: bool) -> None:

@@ -123,7 +123,7 @@ class RunsScreen(KeepingScreen):
 
     def draw(self) -> None:
         """Shows what is known now."""
-        if not self.is_current:
+        if not (self.is_current and self.is_attached and self.is_mounted):
             return
         width = self.size.width
         self._arrange()
