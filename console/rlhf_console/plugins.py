@@ -24,8 +24,8 @@ from rlhf_sdk.trainer import UserError
 
 TIMEOUT_SECONDS = 30.0
 DESCRIBE_SECONDS = 15.0
-AT_ONCE = 4
-"""Plugins that are asked side by side: one that hangs must not keep the others waiting."""
+SLOTS = BoundedSemaphore(4)
+"""Plugins are asked side by side, since one that hangs must not keep the others waiting, but not all at once."""
 CACHE_FORMAT = 2
 """Another one whenever `describe` says more than it did."""
 
@@ -52,7 +52,8 @@ def describe(name: str) -> dict[str, Any]:
     stored = _stored(file) if file is not None else None
     if stored is not None:
         return stored
-    described = _ask(name, seconds=DESCRIBE_SECONDS)
+    with SLOTS:
+        described = _ask(name, seconds=DESCRIBE_SECONDS)
     if file is not None:
         _store(file, described)
     return described
@@ -90,15 +91,9 @@ def list_plugins() -> list[Plugin]:
 
 def each_plugin() -> Iterator[Plugin]:
     """Every installed plugin as soon as it has answered, or has not in time."""
-    points, slots = list(installed_plugins().values()), BoundedSemaphore(AT_ONCE)
-    answers: SimpleQueue[Plugin] = SimpleQueue()
-
-    def ask(point: EntryPoint) -> None:
-        with slots:
-            answers.put(_row(point))
-
+    points, answers = list(installed_plugins().values()), SimpleQueue[Plugin]()
     for point in points:
-        Thread(target=ask, args=(point,), daemon=True).start()
+        Thread(target=lambda asked=point: answers.put(_row(asked)), daemon=True).start()
     for _ in points:
         yield answers.get()
 

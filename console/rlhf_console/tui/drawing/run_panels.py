@@ -25,10 +25,10 @@ GIB = 2**30
 
 
 def run_panels(run: OpenRun, declared: Declared) -> list[Panel]:
-    """The plugin's panels that have data, memory behind the first few; grouped by name if it declares none."""
+    """The plugin's panels that have data, memory behind the first few; grouped by name if there are none."""
     metrics = run.live.summary.metrics
-    panels = list(declared.panels) or grouped_panels(list(metrics))
-    shown = [panel for panel in panels if any(name in metrics for name in panel.metrics)]
+    with_data = [panel for panel in declared.panels if any(name in metrics for name in panel.metrics)]
+    shown = with_data or grouped_panels(list(metrics))
     if memory_series(run).steps:
         shown.insert(MEMORY_PLACE, memory_panel(run))
     return shown
