@@ -23,11 +23,13 @@ from rlhf_console.settings import Settings
 from rlhf_console.tui.declarations import Declarations
 from rlhf_console.tui.keymap import keymap_of, shown_key
 from rlhf_console.tui.places import places
+from rlhf_console.tui.screens.jump import JumpScreen
 from rlhf_console.tui.screens.keys import KeysScreen, key_table
 from rlhf_console.tui.screens.run import Attention, RunScreen
 from rlhf_console.tui.screens.runs import RunsScreen
 from rlhf_console.tui.themes import DARK, THEMES
 from rlhf_console.tui.widgets.pick_list import PickList
+from rlhf_console.tui.widgets.targets import targets_of
 from rlhf_sdk.trainer import UserError
 
 DEFAULTS = Settings()
@@ -40,7 +42,10 @@ class ConsoleApp(App[None]):
     """
 
     TITLE = "rlhf-console"
-    BINDINGS: ClassVar[list[BindingType]] = [Binding("question_mark", "keys", "Keys", key_display="?", id="keys")]
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("question_mark", "keys", "Keys", key_display="?", id="keys"),
+        Binding("g", "jump", "Jump", show=False, id="jump"),
+    ]
     SIGNALS: ClassVar[tuple[signal.Signals, ...]] = (signal.SIGHUP, signal.SIGTERM)
 
     def __init__(
@@ -85,6 +90,9 @@ class ConsoleApp(App[None]):
     def action_keys(self) -> None:
         if not isinstance(self.screen, KeysScreen):
             self.push_screen(KeysScreen(key_table(self.screen)))
+
+    def action_jump(self) -> None:
+        self.push_screen(JumpScreen(targets_of(self.screen)), lambda chosen: chosen and chosen.go())
 
     def get_system_commands(self, screen: Screen[Any]) -> Iterable[SystemCommand]:
         """Every action that a key has here, by its name; and Textual's own (themes, a picture of the screen)."""

@@ -10,6 +10,7 @@ from rlhf_console.tui.keymap import Places
 from rlhf_console.tui.screens.charts import ChartsView
 from rlhf_console.tui.screens.compare import CompareScreen
 from rlhf_console.tui.screens.confirm import Confirm
+from rlhf_console.tui.screens.jump import JumpScreen
 from rlhf_console.tui.screens.keys import KeysScreen
 from rlhf_console.tui.screens.launch import LaunchScreen
 from rlhf_console.tui.screens.run import VIEWS, RunScreen
@@ -32,6 +33,7 @@ def places(app: type[App[None]]) -> Places:
         "launching": (PickList, LaunchScreen, app),
         "the list of values": (PickList, SetValueScreen),
         "a question": (Confirm,),
+        "jumping": (JumpScreen,),
         "the list of keys": (Page, KeysScreen),
     }
     for view in VIEWS.values():

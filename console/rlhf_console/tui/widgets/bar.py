@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from functools import partial
 
 from textual import events
 from textual.message import Message
 
 from rlhf_console.tui.drawing.cells import Row, join, spread
 from rlhf_console.tui.widgets.cells import Cells
+from rlhf_console.tui.widgets.targets import Target
 
 PART_GAP = 2
 
@@ -39,8 +41,19 @@ class Bar(Cells):
         self.show([spread(join(list(parts), gap=gap), end, width)])
 
     def on_click(self, event: events.Click) -> None:
+        for place, (start, end) in enumerate(self._extents()):
+            if start <= event.x < end:
+                self._choose(place)
+
+    def targets(self) -> Iterator[Target]:
+        for place, (start, _) in enumerate(self._extents()):
+            yield Target(self.content_region.offset + (start, 0), partial(self._choose, place))
+
+    def _extents(self) -> Iterator[tuple[int, int]]:
         start = 0
-        for place, part in enumerate(self._parts):
-            if start <= event.x < start + len(part):
-                self.post_message(self.Chosen(self, place))
+        for part in self._parts:
+            yield start, start + len(part)
             start += len(part) + self._gap
+
+    def _choose(self, place: int) -> None:
+        self.post_message(self.Chosen(self, place))

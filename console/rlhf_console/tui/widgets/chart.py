@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from textual import events
 from textual.message import Message
 
 from rlhf_console.tui.drawing.plot import Frame, Line, Plot
 from rlhf_console.tui.widgets.cells import Cells
+from rlhf_console.tui.widgets.targets import Target
 from rlhf_sdk.spec import Panel
 
 
@@ -47,4 +48,10 @@ class MetricChart(Cells):
         self.show(self._plot.rows(self._lines, self._frame, width, height))
 
     def on_click(self, event: events.Click) -> None:
-        self.post_message(self.Chosen(self.panel, event.chain))
+        self._choose(event.chain)
+
+    def targets(self) -> Iterator[Target]:
+        yield Target(self.content_region.offset, self._choose)
+
+    def _choose(self, times: int = 1) -> None:
+        self.post_message(self.Chosen(self.panel, times))

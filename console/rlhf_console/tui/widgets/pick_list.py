@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
+from functools import partial
 from typing import Any, ClassVar, Generic, TypeVar
 
 from rich.style import Style
@@ -14,6 +15,7 @@ from textual.strip import Strip
 
 from rlhf_console.tui.drawing.cells import Row
 from rlhf_console.tui.widgets.row_view import RowView
+from rlhf_console.tui.widgets.targets import Target
 
 Item = TypeVar("Item")
 CURSOR = Style(reverse=True)
@@ -138,6 +140,15 @@ class PickList(RowView, Generic[Item], can_focus=True):
     def action_open(self) -> None:
         if self._items and self._opens:
             self.post_message(self.Opened(self))
+
+    def targets(self) -> Iterator[Target]:
+        for index in range(self.scroll_offset.y, min(self.scroll_offset.y + self.size.height, len(self._items))):
+            place = self.content_region.offset + (0, index - self.scroll_offset.y)
+            yield Target(place, partial(self._focus_on, index))
+
+    def _focus_on(self, index: int) -> None:
+        self.focus()
+        self.go(index)
 
     def on_click(self, event: events.Click) -> None:
         index = event.y + self.scroll_offset.y
