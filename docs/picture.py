@@ -7,17 +7,15 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import re
 from pathlib import Path
 
 from rlhf_console.runs.store import find
 from rlhf_console.tui.app import ConsoleApp
+from rlhf_console.tui.outside import without_fonts
 from rlhf_sdk.run_root import run_root
 
 SIZE = (120, 40)
 SETTLE_SECONDS = 2.0
-FONT_FACES = re.compile(r"@font-face \{.*?\}\s*", re.DOTALL)
-"""They would make readers fetch fonts from elsewhere; the browser's own monospace does."""
 PICTURES = Path(__file__).parent / "pictures"
 SCENES: dict[str, tuple[str, list[str]]] = {
     "runs-screen": ("", []),
@@ -38,7 +36,7 @@ async def take(root: Path, run: str, keys: list[str]) -> str:
         for key in keys:
             await pilot.press(key)
         await pilot.pause(SETTLE_SECONDS)
-        return FONT_FACES.sub("", app.export_screenshot(title=f"rlhf-console {run}".strip()))
+        return without_fonts(app.export_screenshot(title=f"rlhf-console {run}".strip()))
 
 
 def main() -> None:

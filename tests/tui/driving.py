@@ -45,7 +45,7 @@ def drive(
 
     async def play() -> None:
         app = ConsoleApp(root, find(root, run) if run else None, settings, readonly=readonly)
-        async with app.run_test(size=size) as pilot:
+        async with app.run_test(size=size, notifications=True) as pilot:
             await script(pilot)
 
     asyncio.run(play())

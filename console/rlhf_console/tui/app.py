@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
 from textual import on
-from textual.app import App, SystemCommand
+from textual.app import App, SuspendNotSupported, SystemCommand
 from textual.binding import Binding, BindingType
 from textual.screen import Screen
 
@@ -22,7 +22,10 @@ from rlhf_console.runs.store import LiveRun
 from rlhf_console.settings import Settings
 from rlhf_console.tui.declarations import Declarations
 from rlhf_console.tui.keymap import keymap_of, shown_key
+from rlhf_console.tui.outside import HasText, for_clipboard, page, save_picture
+from rlhf_console.tui.palette import RunsProvider
 from rlhf_console.tui.places import places
+from rlhf_console.tui.screens.controlled import ControlledScreen
 from rlhf_console.tui.screens.jump import JumpScreen
 from rlhf_console.tui.screens.keys import KeysScreen, key_table
 from rlhf_console.tui.screens.run import Attention, RunScreen
@@ -30,6 +33,7 @@ from rlhf_console.tui.screens.runs import RunsScreen
 from rlhf_console.tui.themes import DARK, THEMES
 from rlhf_console.tui.widgets.pick_list import PickList
 from rlhf_console.tui.widgets.targets import targets_of
+from rlhf_sdk.run_dir import RunDir
 from rlhf_sdk.trainer import UserError
 
 DEFAULTS = Settings()
@@ -44,8 +48,13 @@ class ConsoleApp(App[None]):
     TITLE = "rlhf-console"
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("question_mark", "keys", "Keys", key_display="?", id="keys"),
-        Binding("g", "jump", "Jump", show=False, id="jump"),
+        Binding("ctrl+o", "jump", "Jump", show=False, id="jump"),
+        Binding("y", "copy", "Copy", show=False, id="copy"),
+        Binding("Y", "copy_command", "Copy the command that opens it", show=False, id="copy-command"),
+        Binding("V", "page", "Open in $PAGER", show=False, id="page"),
+        Binding("ctrl+g", "picture", "Picture of the screen", show=False, id="picture"),
     ]
+    COMMANDS = App.COMMANDS | {RunsProvider}
     SIGNALS: ClassVar[tuple[signal.Signals, ...]] = (signal.SIGHUP, signal.SIGTERM)
 
     def __init__(
@@ -57,12 +66,13 @@ class ConsoleApp(App[None]):
         self._settings = settings
         self._root, self._opened, self._readonly = root, opened, readonly
         self._declarations, self._sent, self._marks = Declarations(), SentCommands(), Marks()
+        self._runs_screen = RunsScreen(root, self._declarations, self._sent, self._marks, readonly=readonly)
 
     def on_mount(self) -> None:
         loop = asyncio.get_running_loop()
         for number in self.SIGNALS:
             loop.add_signal_handler(number, self.exit, None, 128 + number)
-        self.push_screen(RunsScreen(self._root, self._declarations, self._sent, self._marks, readonly=self._readonly))
+        self.push_screen(self._runs_screen)
         if self._opened is not None:
             self._open(self._opened)
 
@@ -94,11 +104,56 @@ class ConsoleApp(App[None]):
     def action_jump(self) -> None:
         self.push_screen(JumpScreen(targets_of(self.screen)), lambda chosen: chosen and chosen.go())
 
+    @property
+    def runs(self) -> Sequence[Glance]:
+        """Those of the list."""
+        return self._runs_screen.runs
+
+    def action_copy(self) -> None:
+        """By OSC 52, which also reaches the clipboard of the machine that one sits at."""
+        text: object = self.focused
+        self._copy(text.copied_text() if isinstance(text, HasText) else "")
+
+    def action_copy_command(self) -> None:
+        self._copy(self.screen.command() if isinstance(self.screen, ControlledScreen) else "")
+
+    def _copy(self, text: str) -> None:
+        copied = for_clipboard(text)
+        if copied:
+            self.copy_to_clipboard(copied)
+            first, *more = copied.split("\n")
+            self.notify(f"copied {first}" + (f" and {len(more)} more lines" if more else ""), timeout=3, markup=False)
+        else:
+            self.notify("nothing to copy here", severity="warning", markup=False)
+
+    def action_page(self) -> None:
+        text: object = self.focused
+        if not isinstance(text, HasText):
+            self.notify("nothing to read here", severity="warning", markup=False)
+            return
+        try:
+            with self.suspend():
+                page(text.lines_of_text())
+        except (UserError, OSError, SuspendNotSupported) as error:
+            self._refuse(error)
+
+    def action_picture(self) -> None:
+        """Of the screen as it is, into the folder that the console was started in."""
+        try:
+            file = save_picture(self.export_screenshot(title=self.TITLE), Path.cwd())
+        except UserError as error:
+            self._refuse(error)
+        else:
+            self.notify(f"saved {printable(str(file))}", markup=False)
+
+    def _refuse(self, error: Exception) -> None:
+        self.notify(printable(str(error)), severity="error", markup=False)
+
     def get_system_commands(self, screen: Screen[Any]) -> Iterable[SystemCommand]:
-        """Every action that a key has here, by its name; and Textual's own (themes, a picture of the screen)."""
-        yield from super().get_system_commands(screen)
+        """Every action that a key has here, by its name, and the themes."""
+        yield SystemCommand("Theme", "other colours until the console is closed", self.action_change_theme)
         for active in screen.active_bindings.values():
-            if active.enabled and active.binding.description and active.node is not self:
+            if active.enabled and active.binding.description and not active.binding.system:
                 run = partial(self.run_action, active.binding.action, active.node)
                 yield SystemCommand(active.binding.description, f"key {shown_key(active.binding.key)}", run)
 
@@ -108,7 +163,10 @@ class ConsoleApp(App[None]):
     @on(PickList.Opened, "#runs")
     def _run_opened(self, message: PickList.Opened) -> None:
         if isinstance(message.source.item, Glance):
-            try:
-                self._open(LiveRun.open(message.source.item.directory))
-            except UserError as error:
-                self.notify(printable(str(error)), severity="error", markup=False)
+            self.open_run(message.source.item.directory)
+
+    def open_run(self, directory: RunDir) -> None:
+        try:
+            self._open(LiveRun.open(directory))
+        except UserError as error:
+            self._refuse(error)

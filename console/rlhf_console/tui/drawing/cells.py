@@ -34,6 +34,10 @@ def text_cells(text: str, style: str = "") -> Row:
     return row
 
 
+def plain_text(row: Row) -> str:
+    return "".join(text for text, _ in row).rstrip()
+
+
 def fit(row: Row, width: int) -> Row:
     """Exactly `width` cells: padded with blanks, or cut with an ellipsis."""
     if len(row) <= width:

@@ -63,3 +63,9 @@ def _labelled(label: str, text: str, width: int, *, last: int | None = None, sty
         fit(text_cells(head.ljust(LABEL), "dim") + text_cells(line, style), width)
         for head, line in zip(heads, lines, strict=True)
     ]
+
+
+def sample_text(sample: Sample) -> str:
+    """All of it, to be read elsewhere."""
+    parts = {"prompt": sample.prompt, "response": sample.response, "reference": sample.reference}
+    return "\n\n".join(f"{name}\n{text}" for name, text in parts.items() if text)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable
 from typing import ClassVar
 
@@ -49,6 +50,11 @@ class ControlledScreen(Screen[None]):
 
     def run_in_focus(self) -> RunDir | None:
         raise NotImplementedError
+
+    def command(self) -> str:
+        """What opens the run in focus from a shell."""
+        run = self.run_in_focus()
+        return shlex.join(["rlhf-console", run.id, "--runs", str(run.root.absolute())]) if run is not None else ""
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         return not (self.readonly and action in CONTROLS)

@@ -49,6 +49,7 @@ class JumpScreen(ModalScreen[Target]):
         left = [each for each in self.query(Letters) if each.letters.startswith(typed)]
         if not left:
             return
+        event.stop()
         self._typed = typed
         if left[0].letters == typed:
             self.dismiss(left[0].target)

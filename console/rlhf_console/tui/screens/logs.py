@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
+
 from textual.app import ComposeResult
 from textual.widget import Widget
 
@@ -11,6 +14,7 @@ from rlhf_console.runs.log_file import LogFile
 from rlhf_console.tui.drawing.cells import Row, fit, text_cells
 from rlhf_console.tui.screens.view import View
 from rlhf_console.tui.widgets.row_view import Page
+from rlhf_sdk.bounds import open_plain
 
 
 class LogLines(Page):
@@ -31,6 +35,13 @@ class LogLines(Page):
     def watch_scroll_y(self, old_value: float, new_value: float) -> None:
         super().watch_scroll_y(old_value, new_value)
         self._at_end = new_value >= self.max_scroll_y
+
+    def lines_of_text(self) -> Iterator[str]:
+        """The whole file, also what has not been in sight."""
+        if self.log_file is not None:
+            with os.fdopen(open_plain(self.log_file.path), "rb") as stream:
+                for line in stream:
+                    yield line.decode(errors="replace").rstrip("\r\n")
 
     def row(self, index: int) -> Row:
         if self.log_file is None or index >= len(self.log_file):

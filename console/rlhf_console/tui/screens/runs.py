@@ -41,6 +41,10 @@ UNKNOWN = Declared()
 WRITING = ("launch", "tags")
 
 
+def _path(run: Glance) -> str:
+    return str(run.directory.path.absolute())
+
+
 class RunTree(PickList[Glance]):
     """Runs, some below others that can be folded."""
 
@@ -85,7 +89,7 @@ class RunsScreen(KeepingScreen):
     def compose(self) -> ComposeResult:
         yield Cells(id="about")
         yield Cells(id="columns")
-        yield RunTree(self._row, lambda run: run.record.id, opens=True, id="runs")
+        yield RunTree(self._row, lambda run: run.record.id, opens=True, text=_path, id="runs")
         yield Cells(id="one")
         yield Input(placeholder="words that are known of a run, or #tags; !word: has not", id="words")
         yield Input(placeholder="tags of this run, with blanks between", id="tags")
@@ -143,6 +147,11 @@ class RunsScreen(KeepingScreen):
     def _draw_one(self) -> None:
         run = self._runs.item
         self.query_one("#one", Cells).show([about_row(run, self.size.width) if run else []])
+
+    @property
+    def runs(self) -> Sequence[Glance]:
+        """Those found by now, newest first."""
+        return self._index.runs
 
     def run_in_focus(self) -> RunDir | None:
         run = self._runs.item

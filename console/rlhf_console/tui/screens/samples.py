@@ -9,7 +9,7 @@ from textual.widget import Widget
 from rlhf_console.headlines import Declared
 from rlhf_console.runs.focus import OpenRun
 from rlhf_console.tui.drawing.cells import fit, text_cells
-from rlhf_console.tui.drawing.samples import sample_heading, sample_page, sample_row
+from rlhf_console.tui.drawing.samples import sample_heading, sample_page, sample_row, sample_text
 from rlhf_console.tui.screens.view import View
 from rlhf_console.tui.widgets.cells import Cells
 from rlhf_console.tui.widgets.pick_list import PickList
@@ -30,7 +30,7 @@ class SamplesView(View):
 
     def compose(self) -> ComposeResult:
         yield Cells(id="sample-heading")
-        yield PickList(sample_row, lambda sample: sample.seq, id="sample-list")
+        yield PickList(sample_row, lambda sample: sample.seq, text=sample_text, id="sample-list")
         yield Cells(id="sample-rule")
         yield Page(id="sample-page")
 

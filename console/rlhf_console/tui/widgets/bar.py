@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from functools import partial
 
 from textual import events
+from textual.geometry import Offset
 from textual.message import Message
 
 from rlhf_console.tui.drawing.cells import Row, join, spread
@@ -47,7 +48,7 @@ class Bar(Cells):
 
     def targets(self) -> Iterator[Target]:
         for place, (start, _) in enumerate(self._extents()):
-            yield Target(self.content_region.offset + (start, 0), partial(self._choose, place))
+            yield Target(self.content_region.offset + Offset(start, 0), partial(self._choose, place))
 
     def _extents(self) -> Iterator[tuple[int, int]]:
         start = 0

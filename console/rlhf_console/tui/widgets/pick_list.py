@@ -9,11 +9,11 @@ from typing import Any, ClassVar, Generic, TypeVar
 from rich.style import Style
 from textual import events
 from textual.binding import Binding, BindingType
-from textual.geometry import Region
+from textual.geometry import Offset, Region
 from textual.message import Message
 from textual.strip import Strip
 
-from rlhf_console.tui.drawing.cells import Row
+from rlhf_console.tui.drawing.cells import Row, plain_text
 from rlhf_console.tui.widgets.row_view import RowView
 from rlhf_console.tui.widgets.targets import Target
 
@@ -25,7 +25,7 @@ FARTHEST = 1 << 30
 class PickList(RowView, Generic[Item], can_focus=True):
     """Items as rows; the cursor stays on its item while others come and go.
 
-    `draw` makes the row of an item in so many cells; `key` tells items apart.
+    `draw` makes the row of an item in so many cells; `key` tells items apart; `text` is what is copied, else the row.
     """
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -67,10 +67,11 @@ class PickList(RowView, Generic[Item], can_focus=True):
         key: Callable[[Item], Hashable],
         *,
         opens: bool = False,
+        text: Callable[[Item], str] | None = None,
         id: str | None = None,
     ) -> None:
         super().__init__(id=id)
-        self._draw, self._key, self._opens = draw, key, opens
+        self._draw, self._key, self._opens, self._text = draw, key, opens, text
         self._items: Sequence[Item] = ()
         self.cursor = 0
 
@@ -141,9 +142,18 @@ class PickList(RowView, Generic[Item], can_focus=True):
         if self._items and self._opens:
             self.post_message(self.Opened(self))
 
+    def copied_text(self) -> str:
+        item = self.item
+        if item is None:
+            return ""
+        return self._text(item) if self._text else plain_text(self._draw(item, self.row_width))
+
+    def lines_of_text(self) -> Iterator[str]:
+        yield from self.copied_text().split("\n")
+
     def targets(self) -> Iterator[Target]:
         for index in range(self.scroll_offset.y, min(self.scroll_offset.y + self.size.height, len(self._items))):
-            place = self.content_region.offset + (0, index - self.scroll_offset.y)
+            place = self.content_region.offset + Offset(0, index - self.scroll_offset.y)
             yield Target(place, partial(self._focus_on, index))
 
     def _focus_on(self, index: int) -> None:

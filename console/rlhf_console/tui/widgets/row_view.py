@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import ClassVar
 
 from textual.binding import Binding, BindingType
@@ -10,8 +10,10 @@ from textual.geometry import Size
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
-from rlhf_console.tui.drawing.cells import Row
+from rlhf_console.tui.drawing.cells import Row, plain_text
 from rlhf_console.tui.widgets.cells import Styled
+
+MOST_COPIED_ROWS = 1000
 
 
 class RowView(Styled, ScrollView, inherit_bindings=False):
@@ -74,6 +76,15 @@ class Page(RowView, can_focus=True):
 
     def row(self, index: int) -> Row:
         return self._rows[index] if index < len(self._rows) else []
+
+    def copied_text(self) -> str:
+        """All of it, or what is in sight of a very long text."""
+        count, top = self.virtual_size.height, self.scroll_offset.y
+        rows = range(count) if count <= MOST_COPIED_ROWS else range(top, min(top + self.size.height, count))
+        return "\n".join(plain_text(self.row(index)) for index in rows)
+
+    def lines_of_text(self) -> Iterator[str]:
+        return (plain_text(self.row(index)) for index in range(self.virtual_size.height))
 
     def action_turn(self, by: int) -> None:
         self.scroll_relative(y=by, animate=False)

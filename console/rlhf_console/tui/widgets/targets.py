@@ -29,9 +29,9 @@ class HasTargets(Protocol):
 
 
 def targets_of(screen: Screen[Any]) -> list[Target]:
-    """Every place that is in sight, from top to bottom."""
-    found = [target for target in _targets(screen) if screen.region.contains_point(target.place)]
-    return sorted(found, key=lambda target: (target.place.y, target.place.x))
+    """Every place that is in sight, from top to bottom; of two at one place the inner one."""
+    found = {target.place: target for target in _targets(screen) if screen.region.contains_point(target.place)}
+    return sorted(found.values(), key=lambda target: (target.place.y, target.place.x))
 
 
 def _targets(screen: Screen[Any]) -> Iterator[Target]:
