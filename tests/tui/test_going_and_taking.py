@@ -90,7 +90,7 @@ def test_the_palette_goes_to_actions_views_and_runs(tmp_path: Path) -> None:
 
     async def script(pilot: Pilot[None]) -> None:
         await shown(pilot, "2 runs")
-        await pilot.press("ctrl+p", *"other")
+        await pilot.press("ctrl+p", *"another")
         await shown(pilot, "go to this run")
         await pilot.press("down", "enter")
         await shown(pilot, "✓ finished  another-run", "step 26/26")
