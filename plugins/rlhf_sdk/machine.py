@@ -18,7 +18,7 @@ _NO_LIMIT = 1 << 60
 
 
 class DeviceSample(msgspec.Struct, frozen=True, kw_only=True):
-    """One GPU: memory in bytes (`process` is the worker's own share), use in percent."""
+    """One GPU: memory in bytes (`process` is the worker's own share), use in percent, power in watts."""
 
     index: int
     name: str
@@ -26,6 +26,7 @@ class DeviceSample(msgspec.Struct, frozen=True, kw_only=True):
     memory_total: int
     process: int = 0
     utilization: int | None = None
+    power_watts: float | None = None
 
 
 class MachineSample(msgspec.Struct, frozen=True, kw_only=True):
@@ -137,6 +138,7 @@ def _device(index: int, handle: Any, pid: int) -> DeviceSample:
         memory_total=int(memory.total),
         process=sum(process.usedGpuMemory or 0 for process in running if process.pid == pid),
         utilization=_utilization(handle),
+        power_watts=_power(handle),
     )
 
 
@@ -144,6 +146,14 @@ def _utilization(handle: Any) -> int | None:
     """Percent; None where the device doesn't tell (a slice of one, say)."""
     try:
         return int(pynvml.nvmlDeviceGetUtilizationRates(handle).gpu)
+    except pynvml.NVMLError:
+        return None
+
+
+def _power(handle: Any) -> float | None:
+    """Watts of the whole device; None where it doesn't tell."""
+    try:
+        return float(pynvml.nvmlDeviceGetPowerUsage(handle)) / 1000
     except pynvml.NVMLError:
         return None
 

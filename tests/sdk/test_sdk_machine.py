@@ -61,6 +61,11 @@ def nvml(monkeypatch: pytest.MonkeyPatch) -> None:
             raise pynvml.NVMLError(pynvml.NVML_ERROR_GPU_IS_LOST)
         return SimpleNamespace(used=30, total=80)
 
+    def power(handle: str) -> int:
+        if handle == "slice":
+            raise pynvml.NVMLError(pynvml.NVML_ERROR_NOT_SUPPORTED)
+        return 312_500
+
     def utilization(handle: str) -> Any:
         if handle == "slice":
             raise pynvml.NVMLError(pynvml.NVML_ERROR_NOT_SUPPORTED)
@@ -69,13 +74,15 @@ def nvml(monkeypatch: pytest.MonkeyPatch) -> None:
     running = [SimpleNamespace(pid=7, usedGpuMemory=20), SimpleNamespace(pid=8, usedGpuMemory=None)]
     monkeypatch.setattr(pynvml, "nvmlDeviceGetMemoryInfo", memory)
     monkeypatch.setattr(pynvml, "nvmlDeviceGetUtilizationRates", utilization)
+    monkeypatch.setattr(pynvml, "nvmlDeviceGetPowerUsage", power)
     monkeypatch.setattr(pynvml, "nvmlDeviceGetComputeRunningProcesses", lambda _handle: running)
     monkeypatch.setattr(pynvml, "nvmlDeviceGetName", lambda handle: f"GPU {handle}")
 
 
 @pytest.mark.usefixtures("nvml")
 def test_devices_are_sampled_as_far_as_they_tell() -> None:
-    whole = DeviceSample(index=0, name="GPU whole", memory_used=30, memory_total=80, process=20, utilization=97)
-    cut = DeviceSample(index=1, name="GPU slice", memory_used=30, memory_total=80, process=20, utilization=None)
+    shared = {"memory_used": 30, "memory_total": 80, "process": 20}
+    whole = DeviceSample(index=0, name="GPU whole", utilization=97, power_watts=312.5, **shared)
+    cut = DeviceSample(index=1, name="GPU slice", **shared)
     assert read_devices(["whole", "slice", "lost"], 7) == [whole, cut]
     assert read_devices(["whole"], 8)[0].process == 0

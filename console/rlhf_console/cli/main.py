@@ -19,6 +19,7 @@ from rlhf_console.cli import (
     planning,
     plugin,
     repeating,
+    reporting,
     start,
     tagging,
 )
@@ -68,6 +69,7 @@ VERBS: dict[str, Callable[..., None]] = {
     **look.VERBS,
     **attaching.VERBS,
     **memory.VERBS,
+    **reporting.VERBS,
     **control.VERBS,
     **tagging.VERBS,
     **catalogue.VERBS,

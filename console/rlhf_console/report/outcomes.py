@@ -1,0 +1,124 @@
+"""What came of it: tables of results, sanity lights, alerts, and samples that a rule has chosen."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from typing import Any
+
+from rlhf_console.report.document import Block, Quotes, Section, Table, Text
+from rlhf_console.runs.pairs import MEASURES, Pair, Side, pairs_of
+from rlhf_console.runs.store import LiveRun
+from rlhf_sdk.events import Check, Sample
+
+RULE = "The pair with the largest gain, the middle one, and the one with the largest loss"
+
+
+def results(runs: Sequence[LiveRun]) -> Section:
+    """Every table that a run ended with, win rates with their intervals; else its figures."""
+    blocks: list[Block] = []
+    for run in runs:
+        for name, data in run.summary.results.items():
+            title = f"{run.record.stage or run.record.plugin}: {name}"
+            blocks += _tables(title, data) or [Table(["figure", "value"], list(_scalars(data).items()), title)]
+    return Section("Results", blocks)
+
+
+def _tables(title: str, data: Mapping[str, Any]) -> list[Block]:
+    # Other people's plugins may mean something else by the name.
+    with suppress(KeyError, TypeError, AttributeError):
+        return [Table(part["columns"], part["rows"], f"{title}: {part['title']}") for part in data["tables"]]
+    return []
+
+
+def _scalars(data: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in data.items() if isinstance(value, int | float | str)}
+
+
+def checks(runs: Sequence[LiveRun]) -> Section:
+    """The sanity lights as they were last, those first that are not ok."""
+    rows = [
+        [run.record.stage or run.record.plugin, check.status, check.name, check.figure, check.tolerance]
+        for run in runs
+        for check in sorted(run.summary.checks.values(), key=_worst_first)
+    ]
+    return Section("Sanity lights", [Table(["stage", "state", "light", "figure", "threshold"], rows)] if rows else [])
+
+
+def _worst_first(check: Check) -> int:
+    return ("fail", "warn", "ok").index(check.status)
+
+
+def warnings(runs: Sequence[LiveRun]) -> Section:
+    """Every alert, signs of reward hacking among them."""
+    told = [(run, alert) for run in runs for alert in run.summary.alerts if alert.severity != "info"]
+    if not told:
+        return Section("Alerts", [Text("No alert was raised.")])
+    rows = [
+        [run.record.stage or run.record.plugin, alert.step, alert.severity, alert.code, alert.message, alert.advice]
+        for run, alert in told
+    ]
+    return Section("Alerts", [Table(["stage", "step", "severity", "alert", "message", "what to do"], rows)])
+
+
+def samples(runs: Sequence[LiveRun]) -> Section:
+    """Responses side by side: of an evaluation its policies, of training the first samples and the newest."""
+    blocks: list[Block] = []
+    for run in runs:
+        for left, right in _compared(_sides(run)):
+            blocks += _chosen(run, left, right)
+    if blocks:
+        blocks.insert(0, Text(f"{RULE}, of all prompts that both sides answered; not chosen by hand."))
+    return Section("Samples", blocks)
+
+
+def _sides(run: LiveRun) -> list[Side]:
+    """By tag; of training, where a tag comes again and again, its first and its newest step."""
+    by_tag: dict[str, dict[int, list[Sample]]] = {}
+    for sample in run.directory.samples():
+        by_tag.setdefault(sample.tag, {}).setdefault(sample.step, []).append(sample)
+    sides = []
+    for tag, by_step in by_tag.items():
+        if len(by_step) == 1:
+            sides.append(_side(run, tag, next(iter(by_step.values()))))
+        else:
+            sides += [_side(run, f"{tag}, step {step}", by_step[step]) for step in (min(by_step), max(by_step))]
+    return sides
+
+
+def _side(run: LiveRun, name: str, found: Sequence[Sample]) -> Side:
+    return Side(run.record.id, name, {sample.prompt: sample for sample in found})
+
+
+def _compared(sides: Sequence[Side]) -> list[tuple[Side, Side]]:
+    """The first side with every other of its kind that answered the same prompts: of one temperature, say."""
+    if not sides:
+        return []
+    first, kind = sides[0], sides[0].name.rpartition("/")[2]
+    alike = [side for side in sides[1:] if side.name.rpartition("/")[2] == kind] or sides[1:2]
+    return [(first, side) for side in alike if first.samples.keys() & side.samples.keys()]
+
+
+def _chosen(run: LiveRun, left: Side, right: Side) -> list[Block]:
+    pairs = pairs_of(left, right, "largest gain")
+    if pairs[0].gain is None:
+        picked = {"first prompt": pairs[0]}
+    else:
+        picked = {"largest gain": pairs[0], "middle": pairs[len(pairs) // 2], "largest loss": pairs[-1]}
+    stage = run.record.stage or run.record.plugin
+    return [
+        Quotes(f"{stage}, {right.name} against {left.name}: {why}", _texts(pair, left, right))
+        for why, pair in picked.items()
+    ]
+
+
+def _texts(pair: Pair, left: Side, right: Side) -> list[tuple[str, str]]:
+    texts = [("prompt", pair.prompt)]
+    if pair.left.reference:
+        texts.append(("reference", pair.left.reference))
+    sides = ((left, pair.left), (right, pair.right))
+    return texts + [(f"{side.name}{_score(sample)}", sample.response) for side, sample in sides]
+
+
+def _score(sample: Sample) -> str:
+    return next((f" ({name} {sample.metrics[name]:.3g})" for name in MEASURES if name in sample.metrics), "")

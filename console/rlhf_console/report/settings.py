@@ -1,0 +1,129 @@
+"""What the runs were made with: data, models, settings that were chosen, and where they differ from published ones."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rlhf_console.profiles import Stage, flatten, load_profile, resolve_stage
+from rlhf_console.report.document import Block, Section, Table, Text
+from rlhf_console.runs.store import LiveRun
+
+PUBLISHED_PROFILE = "tldr-pythia-1b"
+PUBLISHED = "Huang et al. 2024 (arXiv:2403.17031)"
+NOT_COMPARED = (
+    "model.",
+    "reward_model.",
+    "data.",
+    "eval_data.",
+    "norm_data.",
+    "tokenizer.",
+    "seed",
+    "checkpoint_every",
+)
+"""What a run is about, rather than how it is done."""
+
+PAGE = ("micro_batch_size", "rollout_batch_size", "memory_budget_gib", "threads", "device")
+"""How the same result is fitted to a machine."""
+
+
+def what_was_trained(runs: Sequence[LiveRun]) -> Section:
+    """Each run: its data and models, and which runs those came from."""
+    rows = [
+        [
+            run.record.stage or run.record.plugin,
+            run.record.id,
+            run.record.profile,
+            _source(run),
+            _model(run),
+            _parents(run),
+        ]
+        for run in runs
+    ]
+    return Section("What was trained on what", [Table(["stage", "run", "profile", "data", "model", "came from"], rows)])
+
+
+def settings(run: LiveRun, stages: Sequence[LiveRun]) -> Section:
+    """What somebody chose for `run` or each of its `stages`, and what differs from the paper's settings."""
+    blocks: list[Block] = []
+    for each in stages or [run]:
+        name = each.record.stage or each.record.plugin
+        if chosen := _chosen(each, _origins(run, each)):
+            blocks.append(Table(["key", "value", "from"], chosen, f"{name}: everything that is not a default"))
+        blocks += _deviations(each, name)
+    return Section("Settings", blocks)
+
+
+def values_now(run: LiveRun) -> dict[str, Any]:
+    """The config by dotted key, with what was set while the run went on."""
+    return flatten(run.record.config) | {change.key: change.value for change in run.summary.values_set}
+
+
+def _origins(whole: LiveRun, run: LiveRun) -> dict[str, str]:
+    """Where each value came from; a pipeline keeps those of its stages."""
+    prefix = f"stages.{run.record.stage}.config."
+    of_stage = {
+        key.removeprefix(prefix): origin for key, origin in whole.record.provenance.items() if key.startswith(prefix)
+    }
+    by_hand = {change.key: f"set after step {change.step}" for change in run.summary.values_set}
+    return of_stage | run.record.provenance | by_hand
+
+
+def _chosen(run: LiveRun, origins: Mapping[str, str]) -> list[list[Any]]:
+    return [
+        [key, _plain(value), origins[key]]
+        for key, value in values_now(run).items()
+        if origins.get(key, "default") != "default"
+    ]
+
+
+def published_values(plugin: str, keys: Sequence[str]) -> Mapping[str, Any]:
+    """What the profile with the paper's settings says of this plugin's keys; nothing where it has no such stage."""
+    profile = load_profile(PUBLISHED_PROFILE)
+    if plugin not in {stage.plugin for stage in profile.stages} or plugin == "eval":
+        return {}
+    resolved = flatten(resolve_stage(profile, Stage(plugin, plugin), keys, {}).config)
+    return {key: value for key, value in resolved.items() if not key.startswith((*NOT_COMPARED, *PAGE))}
+
+
+def _deviations(run: LiveRun, name: str) -> list[Block]:
+    published = published_values(run.record.plugin, list(run.record.config))
+    if not published:
+        return []
+    values = values_now(run)
+    differing = [
+        [key, _plain(values.get(key)), _plain(value)] for key, value in published.items() if values.get(key) != value
+    ]
+    if not differing:
+        return [Text(f"{name}: every setting that {PUBLISHED} names is theirs.")]
+    caption = (
+        f"{name}: where it differs from {PUBLISHED}; the other {len(published) - len(differing)} settings are theirs"
+    )
+    return [Table(["key", "here", "published"], differing, caption)]
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, list | tuple):
+        return ", ".join(str(item) for item in value)
+    return value if isinstance(value, int | float | None) and not isinstance(value, bool) else str(value)
+
+
+def _source(run: LiveRun) -> str:
+    data = run.record.config.get("data", {})
+    source = data.get("source", "") if isinstance(data, Mapping) else ""
+    return ", ".join(map(str, source)) if isinstance(source, list) else str(source)
+
+
+def _model(run: LiveRun) -> str:
+    model = run.record.config.get("model", {})
+    if not isinstance(model, Mapping):
+        return str(model)
+    if model.get("path"):
+        return str(model["path"])
+    init = model.get("init")
+    sizes = ", ".join(f"{key} {value}" for key, value in init.items() if value) if isinstance(init, Mapping) else ""
+    return f"from scratch: {sizes}" if sizes else ""
+
+
+def _parents(run: LiveRun) -> str:
+    return ", ".join(f"{role}: {parent}" for role, parent in run.record.parents.items())
