@@ -9,9 +9,6 @@ from typing import Annotated
 import typer
 
 from rlhf_console.cli.options import JsonOption, RunArgument, RunsOption, print_json
-from rlhf_console.report.gather import report_of
-from rlhf_console.report.html import html
-from rlhf_console.report.markdown import markdown
 from rlhf_console.runs.store import find
 from rlhf_sdk.run_root import run_root
 from rlhf_sdk.trainer import UserError
@@ -27,6 +24,10 @@ def report(
     as_json: JsonOption = False,
 ) -> None:
     """Write what a run or pipeline did, with what and with which result: one HTML file, and Markdown."""
+    from rlhf_console.report.gather import report_of
+    from rlhf_console.report.html import html
+    from rlhf_console.report.markdown import markdown
+
     root = run_root(runs)
     shown = find(root, run).catch_up()
     document = report_of(root, shown, usd_per_gpu_hour=usd_per_gpu_hour)

@@ -52,7 +52,10 @@ def _overview(run: LiveRun, runs: Sequence[LiveRun]) -> Section:
         for each in runs
     ]
     blocks: list[Block] = [Table(["stage", "state", "steps", "attempts", "alerts", "newest figures"], rows)]
+    planned = run.record.config.get("stages", {}) if run.record.plugin == PIPELINE else {}
+    begun = [each.record.stage for each in runs]
     unfinished = [each.record.stage or each.record.plugin for each in runs if each.state.value != "finished"]
+    unfinished += [name for name in planned if name not in begun]
     if unfinished:
         blocks.append(Text(f"Not finished: {', '.join(unfinished)}. The figures are those of now."))
     return Section("Overview", blocks)

@@ -91,12 +91,14 @@ def _side(run: LiveRun, name: str, found: Sequence[Sample]) -> Side:
 
 
 def _compared(sides: Sequence[Side]) -> list[tuple[Side, Side]]:
-    """The first side with every other of its kind that answered the same prompts: of one temperature, say."""
-    if not sides:
-        return []
-    first, kind = sides[0], sides[0].name.rpartition("/")[2]
-    alike = [side for side in sides[1:] if side.name.rpartition("/")[2] == kind] or sides[1:2]
-    return [(first, side) for side in alike if first.samples.keys() & side.samples.keys()]
+    """The first side that has others with the same prompts, with each of those of its kind: of one temperature, say."""
+    for place, first in enumerate(sides):
+        kind = first.name.rpartition("/")[2]
+        common = [side for side in sides[place + 1 :] if first.samples.keys() & side.samples.keys()]
+        alike = [side for side in common if side.name.rpartition("/")[2] == kind] or common[:1]
+        if alike:
+            return [(first, side) for side in alike]
+    return []
 
 
 def _chosen(run: LiveRun, left: Side, right: Side) -> list[Block]:
