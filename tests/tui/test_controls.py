@@ -71,6 +71,8 @@ def test_a_live_value_is_set_and_one_out_of_range_is_refused(echo: RunDir) -> No
         await shown(pilot, "weight", "delay_seconds", "allowed:")
         await choose(pilot, "weight")
         await pilot.press("enter", "home", "ctrl+k", *"2.5", "enter")
+        await shown(pilot, f"Set weight = 2.5 in {echo.id}?", "It is 1.0 now.")
+        await pilot.press("y")
         await shown(pilot, "set weight = 2.5: requested → done")
         await pilot.press("7")
         await shown(pilot, "→ 2.5 set since")
@@ -78,7 +80,10 @@ def test_a_live_value_is_set_and_one_out_of_range_is_refused(echo: RunDir) -> No
         await shown(pilot, "was 1.0")
         await choose(pilot, "weight")
         await pilot.press("enter", "home", "ctrl+k", *"99", "enter")
-        await shown(pilot, "✗ set weight = 99: refused")
+        await shown(pilot, "weight = 99: must be")
+        await pilot.press("escape", "escape")
+        await shown(pilot, "set since")
+        assert len(list(echo.commands.iterdir())) == 0
 
     drive(echo.root, script, run="talk")
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from rlhf_console import plugins
+from rlhf_sdk.config_errors import overlay
 from rlhf_sdk.events import ValueSet, decode_event
 from rlhf_sdk.run_dir import RunDir
 from rlhf_sdk.tail import Tail
@@ -31,6 +33,14 @@ def live_values(run: RunDir, described: dict[str, Any]) -> list[LiveValue]:
             start = _value(config, key)
             found.append(LiveValue(key, newest.get(key, start), start, option["allowed"], option["description"]))
     return found
+
+
+def checked_value(run: RunDir, key: str, value: Any) -> Any:
+    """`value` as the run's plugin takes it. Raises `UserError` with what is allowed."""
+    record, changed = run.record(), value
+    for name in reversed(key.split(".")):
+        changed = {name: changed}
+    return _value(plugins.validate(record.plugin, overlay(record.config, changed)), key)
 
 
 def newest_values(run: RunDir) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from textual.screen import Screen
 from rlhf_console.runs.sent_commands import SENDER, SentCommands
 from rlhf_console.tui.drawing.sent import sent_row
 from rlhf_console.tui.screens.confirm import Confirm
-from rlhf_console.tui.screens.set_value import SetValueScreen
+from rlhf_console.tui.screens.set_value import Change, SetValueScreen
 from rlhf_console.tui.widgets.cells import Cells
 from rlhf_sdk.commands import AnyCommand, Checkpoint, Pause, SampleNow, SetValue, Stop
 from rlhf_sdk.run_dir import RunDir
@@ -88,10 +88,11 @@ class ControlledScreen(Screen[None]):
     def _choose_value(self, run: RunDir) -> None:
         self.app.push_screen(SetValueScreen(run), lambda chosen: self._set(run, chosen))
 
-    def _set(self, run: RunDir, chosen: tuple[str, object] | None) -> None:
+    def _set(self, run: RunDir, chosen: Change | None) -> None:
         if chosen is not None:
-            key, value = chosen
-            self._send(run, SetValue(sender=SENDER, key=key, value=value), f"set {key} = {value}")
+            what = f"set {chosen.key} = {chosen.after}"
+            command = SetValue(sender=SENDER, key=chosen.key, value=chosen.after)
+            self._ask(run, command, what, f"It is {chosen.before} now. {SETS}", where=" in")
 
     def action_release(self) -> None:
         self._with_run(lambda run: self._ask(run, Pause(sender=SENDER, release=True), "release", RELEASES))
@@ -99,13 +100,14 @@ class ControlledScreen(Screen[None]):
     def action_stop(self) -> None:
         self._with_run(lambda run: self._ask(run, Stop(sender=SENDER), "stop", STOPS))
 
-    def _ask(self, run: RunDir, command: AnyCommand, what: str, explanation: str) -> None:
+    def _ask(self, run: RunDir, command: AnyCommand, what: str, explanation: str, where: str = "") -> None:
         def answered(yes: bool | None) -> None:
             if yes:
                 self._send(run, command, what)
 
-        self.app.push_screen(Confirm(f"{what.capitalize()} {run.id}?", explanation), answered)
+        self.app.push_screen(Confirm(f"{what[0].upper()}{what[1:]}{where} {run.id}?", explanation), answered)
 
 
+SETS = "The other value holds from the next update on."
 STOPS = "It writes a checkpoint first; p goes on from there."
 RELEASES = "It writes a checkpoint and gives the device free; p goes on from there."

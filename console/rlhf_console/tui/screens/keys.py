@@ -27,6 +27,12 @@ def key_table(screen: Screen[Any]) -> list[tuple[str, str, str]]:
     return [(" ".join(dict.fromkeys(names)), *action) for action, names in keys.items()]
 
 
+def key_of(screen: Screen[Any], action: str) -> str:
+    """The first key that the action of this id has on `screen`, as people read it."""
+    bindings = (active.binding for active in screen.active_bindings.values())
+    return next(shown_key(binding.key) for binding in bindings if binding.id == action)
+
+
 class KeysScreen(ModalScreen[None]):
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape,q,question_mark", "dismiss", "Close", id="close")]
     CSS = """

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from typing import ClassVar
 
 from textual import on, work
@@ -13,7 +14,8 @@ from textual.screen import ModalScreen
 from textual.widgets import Input, Static
 
 from rlhf_console import plugins
-from rlhf_console.runs.values import LiveValue, live_values
+from rlhf_console.printable import printable
+from rlhf_console.runs.values import LiveValue, checked_value, live_values
 from rlhf_console.tui.drawing.cells import Row, fit, join, spread, text_cells
 from rlhf_console.tui.drawing.form import read
 from rlhf_console.tui.widgets.pick_list import PickList
@@ -21,8 +23,20 @@ from rlhf_sdk.run_dir import RunDir
 from rlhf_sdk.trainer import UserError
 
 
-class SetValueScreen(ModalScreen[tuple[str, object]]):
-    """A list of what may be changed, with its values now; enter, a new value, enter again. None: nothing is changed."""
+@dataclass(frozen=True)
+class Change:
+    """Another value, that the plugin would take."""
+
+    key: str
+    before: object
+    after: object
+
+
+class SetValueScreen(ModalScreen[Change]):
+    """A list of what may be changed, with its values now; enter, a new value, enter again. None: nothing is changed.
+
+    A value that is not allowed is refused here, in words.
+    """
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "leave", "Back", id="back")]
     CSS = """
@@ -62,7 +76,7 @@ class SetValueScreen(ModalScreen[tuple[str, object]]):
     def _show(self, values: list[LiveValue], problem: str) -> None:
         self._values = values
         self.query_one(PickList).show(values)
-        self.query_one("#help", Static).update(problem)
+        self.query_one("#help", Static).update(printable(problem))
         self._explain()
 
     @on(PickList.Moved)
@@ -82,7 +96,18 @@ class SetValueScreen(ModalScreen[tuple[str, object]]):
     def _chosen(self, message: Input.Submitted) -> None:
         value = self.query_one(PickList).item
         if value is not None:
-            self.dismiss((value.key, read(message.value)))
+            self.query_one("#help", Static).update("checking ...")
+            self._check(value, read(message.value))
+
+    @work(thread=True)
+    def _check(self, value: LiveValue, wanted: object) -> None:
+        """Aside: the plugin is asked in a process of its own."""
+        try:
+            change = Change(value.key, value.now, checked_value(self._run, value.key, wanted))
+        except UserError as error:
+            self.app.call_from_thread(self.query_one("#help", Static).update, printable(str(error)))
+        else:
+            self.app.call_from_thread(self.dismiss, change)
 
     def action_leave(self) -> None:
         field = self.query_one("#new", Input)
