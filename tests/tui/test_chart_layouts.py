@@ -9,19 +9,22 @@ import pytest
 from textual.pilot import Pilot
 
 from driving import drive, shown
-from recorded import write_healthy
+from recorded import write_healthy, write_record
 from rlhf_console.runs.fold import RunSummary, fold
+from rlhf_console.runs.marks import Marks
 from rlhf_console.runs.state_file import MOST_KEYS, StateFile
 from rlhf_console.scale import View
 from rlhf_console.tui.drawing.chart_options import ChartOptions
 from rlhf_console.tui.drawing.places import axes_of, newest_place, place_of, step_at, step_when
 from rlhf_console.tui.layouts import Layout, Layouts
 from rlhf_sdk.events import MetricsLogged, Started
+from rlhf_sdk.run_dir import RunDir
 from rlhf_sdk.trainer import UserError
 
 LAYOUT = Layout(smoothing=0.9, log=True, axis="wall", pattern="kl", enlarged="KL", hidden=("Reward",))
 CHANGES = """
 import sys
+from rlhf_console.runs.marks import Marks
 from rlhf_console.runs.state_file import StateFile
 for number in range(40):
     StateFile("both.json").set(f"{sys.argv[1]}{number}", number)
@@ -95,6 +98,21 @@ def test_going_to_a_step_moves_what_is_in_sight_only_if_it_must() -> None:
     assert options.around_cursor(whole) == options
     assert ChartOptions(view=View(40.0, 60.0), cursor=80.0).around_cursor(whole).view == View(70.0, 90.0)
     assert ChartOptions(cursor=80.0).around_cursor(whole).view is None
+
+
+def test_a_marked_run_has_the_same_place_in_the_next_session(tmp_path: Path) -> None:
+    first, second, third = (RunDir(write_record(tmp_path, name)) for name in ("first", "second", "third"))
+    marks = Marks()
+    for run in (first, second, third):
+        marks.turn(run)
+    again = Marks()
+    again.turn(third)
+    again.turn(first)
+    assert [again.place_of(name) for name in ("first", "second", "third")] == [0, None, 2]
+    again.turn(first)
+    StateFile("marks.json").set("second", 2)
+    again.turn(second)
+    assert again.place_of("second") == 0, "the place that it had is taken"
 
 
 def test_charts_open_as_they_were_left(tmp_path: Path) -> None:

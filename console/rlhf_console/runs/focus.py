@@ -159,8 +159,18 @@ class Overlays:
         self._open: dict[str, OpenRun] = {}
 
     @property
+    def by_place(self) -> dict[int, OpenRun]:
+        """Those that are open, by the place that their mark has."""
+        found = {}
+        for run in self._marks.runs:
+            place = self._marks.place_of(run.id)
+            if place is not None and run.id in self._open:
+                found[place] = self._open[run.id]
+        return found
+
+    @property
     def runs(self) -> list[OpenRun]:
-        return [self._open[run.id] for run in self._marks.runs if run.id in self._open]
+        return list(self.by_place.values())
 
     def read(self) -> bool:
         """Reads a piece of each; True if there may be more."""

@@ -53,13 +53,18 @@ class RunLines:
         """
         lines = []
         for place, metric in enumerate(panel.metrics):
-            series = self._series(metric)
+            series = self.series(metric)
             if series is not None:
                 lines += self._lines(metric, series, options, name or metric, place if look is None else look)
         return lines
 
-    def _series(self, metric: str) -> Series | None:
+    def series(self, metric: str) -> Series | None:
+        """What was logged; None for a metric that was not."""
         return memory_series(self.run) if metric == MEMORY else self.run.live.summary.metrics.get(metric)
+
+    def unit(self, metric: str) -> float:
+        """What a value is divided by to be shown."""
+        return GIB if metric == MEMORY else 1.0
 
     def _lines(self, metric: str, series: Series, options: ChartOptions, name: str, look: int) -> list[Line]:
         raw = self._derive(metric, series, options.axis, 0.0)
@@ -73,8 +78,8 @@ class RunLines:
     def _derive(self, metric: str, series: Series, axis: Axis, weight: float) -> Derived:
         key = (metric, axis, weight)
         if key not in self._derived:
-            unit = GIB if metric == MEMORY else 1.0
-            self._derived[key] = Derived(place_on(axis, self.run.live.summary), weight, unit=unit)
+            place = place_on(axis, self.run.live.summary)
+            self._derived[key] = Derived(place, weight, unit=self.unit(metric))
         derived = self._derived[key]
         derived.follow(series)
         return derived

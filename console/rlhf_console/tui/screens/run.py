@@ -136,7 +136,7 @@ class RunScreen(ControlledScreen):
         declared = self._declarations.get(run.live.record.plugin)
         if declared is not None:
             self.query_one("#head", Cells).show(head_rows(head_of(self._watched, declared), width))
-            self.query_one(ChartsView).overlay(self._overlays.runs)
+            self.query_one(ChartsView).overlay(self._overlays.by_place)
             self._view.show(run, declared)
         self._call_attention()
         self._draw_bars(width)
