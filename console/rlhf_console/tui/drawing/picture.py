@@ -9,9 +9,6 @@ from typing import Literal
 
 from rlhf_console.headlines import shortest_names
 from rlhf_console.printable import printable
-from rlhf_console.tui.drawing.axes import NON_FINITE_MARK, WORDS, place_text
-from rlhf_console.tui.drawing.columns import Columns
-from rlhf_console.tui.drawing.plot import MARKERS, Frame, Line, marker
 from rlhf_console.scale import (
     Scale,
     View,
@@ -22,6 +19,9 @@ from rlhf_console.scale import (
     tick_texts,
     value_scale,
 )
+from rlhf_console.tui.drawing.axes import NON_FINITE_MARK, WORDS, place_text
+from rlhf_console.tui.drawing.columns import Columns
+from rlhf_console.tui.drawing.plot import MARKERS, Frame, Line, marker
 
 WIDTH, HEIGHT = 1200, 675
 LEFT, RIGHT, TOP, BOTTOM = 110, 30, 120, 60
