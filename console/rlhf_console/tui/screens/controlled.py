@@ -56,6 +56,12 @@ class ControlledScreen(Screen[None]):
         run = self.run_in_focus()
         return shlex.join(["rlhf-console", run.id, "--runs", str(run.root.absolute())]) if run is not None else ""
 
+    @property
+    def in_sight(self) -> bool:
+        """On top, or behind dialogs alone; `is_current` is also true right behind a screen that covers everything."""
+        alive = self.is_current and self.is_attached and self.is_mounted
+        return alive and (self.app.screen is self or self.app.screen.is_modal)
+
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         return not (self.readonly and action in CONTROLS)
 

@@ -103,7 +103,7 @@ class RunScreen(ControlledScreen):
     def on_mount(self) -> None:
         self._view.main_widget().focus()
         self._read()
-        self.set_interval(REFRESH_SECONDS, self.draw)
+        self.set_interval(REFRESH_SECONDS, self._tick)
 
     @work
     async def _read(self) -> None:
@@ -114,6 +114,10 @@ class RunScreen(ControlledScreen):
                 self.notify(printable(str(error)), severity="error", markup=False)
                 return
             await asyncio.sleep(0 if more else POLL_SECONDS)
+
+    def _tick(self) -> None:
+        self._call_attention()
+        self.draw()
 
     def on_resize(self) -> None:
         self.draw()
@@ -130,7 +134,7 @@ class RunScreen(ControlledScreen):
 
     def draw(self) -> None:
         """Shows what has been read by now."""
-        if not self.is_current:
+        if not self.in_sight:
             return
         run, width = self._watched.shown, self.size.width
         declared = self._declarations.get(run.live.record.plugin)
@@ -138,7 +142,6 @@ class RunScreen(ControlledScreen):
             self.query_one("#head", Cells).show(head_rows(head_of(self._watched, declared), width))
             self.query_one(ChartsView).overlay(self._overlays.by_place)
             self._view.show(run, declared)
-        self._call_attention()
         self._draw_bars(width)
         self._draw_newest(width)
         self.query_one(SentLine).follow(self.sent, width)

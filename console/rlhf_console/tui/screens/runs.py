@@ -104,7 +104,7 @@ class RunsScreen(KeepingScreen):
     @work
     async def _read(self) -> None:
         while True:
-            if self.is_current:
+            if self.in_sight:
                 await self._index.refresh(self._runs.in_sight)
                 self.draw()
             await asyncio.sleep(REFRESH_SECONDS)
@@ -128,7 +128,7 @@ class RunsScreen(KeepingScreen):
 
     def draw(self) -> None:
         """Shows what is known now."""
-        if not (self.is_current and self.is_attached and self.is_mounted):
+        if not self.in_sight:
             return
         width = self.size.width
         self._arrange()

@@ -1,0 +1,1 @@
+"""What the full screen costs: `python -m benchmarks console-start`, `console-live`, ..."""
