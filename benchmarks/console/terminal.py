@@ -23,8 +23,8 @@ PATIENCE_SECONDS = 60.0
 class Terminal:
     """`arguments` of the console, on 120 x 40 cells.
 
-    What it writes is taken from it at once, as an SSH server does, and reaches the screen at `bytes_per_second`; `received`
-    counts what has. It answers questions for the cursor's place, as every terminal does, where `answers` is set.
+    What it writes is taken from it at once, as an SSH server does, and reaches the screen at `bytes_per_second`.
+    `received` counts what has. Where `answers` is set, it tells where the cursor is when it is asked, as terminals do.
     """
 
     def __init__(
