@@ -30,6 +30,17 @@ CACHE_FORMAT = 2
 """Another one whenever `describe` says more than it did."""
 
 
+class _Waiting:
+    """Processes that have not answered, and how often everybody has ceased to wait."""
+
+    def __init__(self) -> None:
+        self.processes: set[subprocess.Popen[str]] = set()
+        self.given_up = 0
+
+
+_waiting = _Waiting()
+
+
 @dataclass(frozen=True)
 class Plugin:
     """A row of the plugin list: `problem` says why one that is broken, or missing here, can't be used."""
@@ -52,7 +63,10 @@ def describe(name: str) -> dict[str, Any]:
     stored = _stored(file) if file is not None else None
     if stored is not None:
         return stored
+    given_up = _waiting.given_up
     with SLOTS:
+        if _waiting.given_up > given_up:
+            raise UserError(f"plugin {name!r}: nobody waits for its answer any more")
         described = _ask(name, seconds=DESCRIBE_SECONDS)
     if file is not None:
         _store(file, described)
@@ -116,26 +130,38 @@ def _ask(
 ) -> dict[str, Any]:
     environment = os.environ | ({ENVIRONMENT: str(root)} if root else {})
     command = [sys.executable, "-P", "-m", "rlhf_sdk.describe", name, *arguments]
-    try:
-        done = subprocess.run(
-            command,
-            input=json.dumps(stdin or {}),
-            capture_output=True,
-            text=True,
-            errors="replace",
-            timeout=seconds,
-            check=False,
-            env=environment,
-        )
-    except subprocess.TimeoutExpired:
-        raise UserError(f"plugin {name!r}: no answer to `describe` within {seconds:.0f} s") from None
-    answer = _last_object(done.stdout)
+    process = subprocess.Popen(
+        command,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        errors="replace",
+        env=environment,
+    )
+    with process:
+        _waiting.processes.add(process)
+        try:
+            said, complaints = process.communicate(json.dumps(stdin or {}), timeout=seconds)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            raise UserError(f"plugin {name!r}: no answer to `describe` within {seconds:.0f} s") from None
+        finally:
+            _waiting.processes.discard(process)
+    answer = _last_object(said)
     if answer is None:
-        last_words = (done.stderr.strip().splitlines() or ["nothing on stderr"])[-1]
-        raise UserError(f"plugin {name!r} is broken: `describe` ended with {done.returncode}: {last_words}")
+        last_words = (complaints.strip().splitlines() or ["nothing on stderr"])[-1]
+        raise UserError(f"plugin {name!r} is broken: `describe` ended with {process.returncode}: {last_words}")
     if "error" in answer:
         raise UserError(str(answer["error"]["message"]))
     return answer
+
+
+def stop_asking() -> None:
+    """Ends the processes that have not answered, and begins none for those who wait already."""
+    _waiting.given_up += 1
+    for process in list(_waiting.processes):
+        process.kill()
 
 
 def _last_object(text: str) -> dict[str, Any] | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +14,7 @@ from textual.pilot import Pilot
 from driving import drive, screen_lines, shown
 from rlhf_console import plugins
 from rlhf_console.plugins import Plugin
+from rlhf_sdk.contract.project import Project, import_path
 from rlhf_sdk.discovery import installed_plugins
 
 
@@ -34,9 +36,28 @@ def test_a_broken_plugin_has_its_cause_and_one_that_hangs_holds_nobody_up(
         await shown(pilot, "✗ ImportError: no \\x1b[31mcuda")
         assert asked.is_set()
         await pilot.press(*["down"] * [*sorted(installed_plugins())].index("echo"), "enter")
-        await pilot.pause()
-        assert screen_lines(pilot)[0].startswith("ImportError: no \\x1b[31mcuda")
+        while not screen_lines(pilot)[0].startswith("ImportError: no \\x1b[31mcuda"):
+            await pilot.pause(0.05)
 
     began = time.monotonic()
     drive(tmp_path, look, size=(80, 24))
     assert time.monotonic() - began < 20, "the console waited for a plugin at its end"
+
+
+def test_quitting_ends_a_plugin_that_is_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The process of `describe` is a real one, and its plugin hangs while it is imported."""
+    (tmp_path / "sleeper.py").write_text("import time; time.sleep(50)")
+    project = Project("sleeper", "1", tmp_path, {"sleeper": "sleeper:plugin"})
+
+    async def open_it_and_quit(pilot: Pilot[None]) -> None:
+        await pilot.press("l", *["down"] * [*sorted(installed_plugins())].index("sleeper"), "enter")
+        await shown(pilot, "sleeper: resolving")
+
+    monkeypatch.setattr("rlhf_console.runs.launching.list_profiles", dict)
+    with import_path(project) as folders:
+        for folder in folders:
+            monkeypatch.syspath_prepend(folder)
+        monkeypatch.setenv("PYTHONPATH", os.pathsep.join([*folders, os.environ.get("PYTHONPATH", "")]))
+        began = time.monotonic()
+        drive(tmp_path / "runs", open_it_and_quit, size=(80, 24))
+    assert time.monotonic() - began < plugins.DESCRIBE_SECONDS

@@ -14,6 +14,7 @@ from textual.app import App, SuspendNotSupported, SystemCommand
 from textual.binding import Binding, BindingType
 from textual.screen import Screen
 
+from rlhf_console import plugins
 from rlhf_console.printable import printable
 from rlhf_console.runs.glance import Glance
 from rlhf_console.runs.marks import Marks
@@ -87,6 +88,9 @@ class ConsoleApp(App[None]):
     def get_theme_variable_defaults(self) -> dict[str, str]:
         """Before the theme is chosen."""
         return DARK.variables
+
+    def on_unmount(self) -> None:
+        plugins.stop_asking()
 
     @on(Attention)
     def call_attention(self, message: Attention) -> None:
