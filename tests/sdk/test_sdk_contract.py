@@ -15,7 +15,7 @@ from rlhf_sdk.contract.kit import RULES
 from rlhf_sdk.trainer import UserError
 
 MODULE = Path(__file__).with_name("faulty_plugins.txt")
-WARNED = {"slow": "safe_points", "unnamed": "phases", "silent": "config_type"}
+WARNED = {"slow": "safe_points", "unnamed": "phases", "silent": "config_type", "unread": "config_is_read"}
 FAULTS = {
     "not_a_spec": ("declares", "not a PluginSpec"),
     "heavy": ("light", "imports jax"),
@@ -46,7 +46,7 @@ FAULTS = {
     "dies_when_asked": ("sampling", "ended with exit code 9"),
     "logs_nan": ("diverges", "goes on with figures that are not finite"),
     "overflows": ("diverges", "ended with exit code 3: the plugin failed: OverflowError"),
-    "unread": ("config_is_read", "nothing reads temperature, label"),
+    "unread": ("config_is_read", "without effect here: temperature, label"),
 }
 
 
