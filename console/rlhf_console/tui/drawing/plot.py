@@ -76,13 +76,14 @@ class Plot:
         self.title, self.unit = title, unit
         self._columns: list[Columns] = []
         self._gathered: tuple[object, ...] = ()
+        self._view: View | None = None
 
     def rows(self, lines: Sequence[Line], frame: Frame, width: int, height: int) -> list[Row]:
         """`height` rows of `width` cells."""
         head = self._heading(lines, frame, width)
         if width < SMALLEST[0] or height < SMALLEST[1]:
             return [fit(row, width) for row in [*head, *([[]] * height)][:height]]
-        view = self._gather(lines, frame, width - AXIS)
+        view = self._view = self._gather(lines, frame, width - AXIS)
         ranges = [found for columns in self._columns if (found := columns.range) is not None]
         body = height - len(head) - 1
         if not ranges:
@@ -92,6 +93,13 @@ class Plot:
         broken = {column // 2 for columns in self._columns for column in columns.non_finite}
         axis = x_axis(view, width, frame.options, frame.marks, broken)
         return [*head, *self._body(lines, frame, scale, view, width - AXIS, body), axis]
+
+    def place_at(self, x: int, width: int) -> float | None:
+        """Where column `x` of the `width` drawn last lies on the x axis; None beside the lines."""
+        cells = width - AXIS
+        if self._view is None or not 0 <= x - AXIS < cells:
+            return None
+        return self._view.first + (x - AXIS) / max(cells - 1, 1) * (self._view.last - self._view.first)
 
     def _gather(self, lines: Sequence[Line], frame: Frame, cells: int) -> View:
         """Sorts the points that are in sight into the canvas's dot columns."""

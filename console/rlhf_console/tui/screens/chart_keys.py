@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import ClassVar
 
+from textual import on
 from textual.binding import Binding, BindingType
 
 from rlhf_console.runs.focus import OpenRun
@@ -13,6 +14,7 @@ from rlhf_console.scale import live_view
 from rlhf_console.tui.drawing.chart_options import ChartOptions
 from rlhf_console.tui.drawing.places import axes_of, newest_place, place_of, step_at
 from rlhf_console.tui.screens.view import View
+from rlhf_console.tui.widgets.chart import MetricChart
 
 
 class ChartKeys(View, can_focus=True):
@@ -86,6 +88,17 @@ class ChartKeys(View, can_focus=True):
 
     def action_follow(self) -> None:
         self.draw_with(replace(self.options, view=None, cursor=None))
+
+    @on(MetricChart.Chosen)
+    def _point_at(self, message: MetricChart.Chosen) -> None:
+        """A click sets the crosshair."""
+        if message.place is not None:
+            self.draw_with(replace(self.options, cursor=round(message.place)))
+
+    @on(MetricChart.Wheeled)
+    def _zoom_at(self, message: MetricChart.Wheeled) -> None:
+        zoomed = replace(self.options, cursor=message.place).zoomed(*self._extent(), message.factor)
+        self.draw_with(replace(zoomed, cursor=self.options.cursor))
 
     def action_point(self, by: int) -> None:
         self.draw_with(self.options.pointed(*self._extent(), by))
