@@ -71,12 +71,12 @@ class Again:
     def _changed_by_checkpoint(self, record: RunRecord) -> dict[str, tuple[Any, str]]:
         """Dotted key -> value and its origin: what was set by hand until a fork's checkpoint, or the model of one."""
         if self.way == "fork":
-            state = state_to_fork(find_checkpoint(self.run, self.checkpoint))
+            state = state_to_fork(find_checkpoint(self.run, self.checkpoint, contents=False))
             return {key: (value, f"{SET_IN} {record.id}") for key, value in state.live_values.items()}
         if self.way == "model":
             if MODEL_KEY not in flatten(record.config):
                 raise UserError(f"{record.plugin} has no key {MODEL_KEY!r}: it can't begin from a model")
-            found = find_checkpoint(self.run, self.checkpoint)
+            found = find_checkpoint(self.run, self.checkpoint, contents=False)
             return {MODEL_KEY: (f"run:{record.id}@{found.name}", f"model of {record.id}")}
         return {}
 

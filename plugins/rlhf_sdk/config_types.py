@@ -15,11 +15,12 @@ _COMPARISONS = (("gt", ">"), ("ge", ">="), ("lt", "<"), ("le", "<="))
 class Option(msgspec.Struct, frozen=True, kw_only=True):
     """One key that can be set; `key` is dotted, `allowed` is in words, `source` names a paper where there is one.
 
-    `live`: it may change while a run lives.
+    `choices`: all that it may be, where that is a few values; `live`: it may change while a run lives.
     """
 
     key: str
     allowed: str
+    choices: list[Any] = []
     default: Any = None
     required: bool = False
     description: str = ""
@@ -69,6 +70,22 @@ def allowed(info: inspect.Type) -> str:
     return _PLAIN.get(type(plain), type(plain).__name__)
 
 
+def choices(info: inspect.Type) -> list[Any]:
+    """All that a value of this type may be; empty where that can't be listed."""
+    plain = unwrapped(info)
+    match plain:
+        case inspect.LiteralType():
+            return list(plain.values)
+        case inspect.BoolType():
+            return [True, False]
+        case inspect.NoneType():
+            return [None]
+        case inspect.UnionType():
+            parts = [choices(member) for member in plain.types]
+            return [value for part in parts for value in part] if all(parts) else []
+    return []
+
+
 def _number(info: inspect.IntType | inspect.FloatType) -> str:
     limits = [(sign, getattr(info, name)) for name, sign in _COMPARISONS if getattr(info, name) is not None]
     name = "a whole number" if isinstance(info, inspect.IntType) else "a number"
@@ -105,6 +122,7 @@ def _option(field: inspect.Field, key: str, default: Any) -> Option:
     return Option(
         key=key,
         allowed=allowed(field.type),
+        choices=choices(field.type),
         default=default,
         required=field.required,
         description=((notes and notes.extra_json_schema) or {}).get("description", ""),

@@ -25,15 +25,18 @@ FORK = "fork"
 """The role, in `parents`, of the run that another one was forked from."""
 
 
-def find_checkpoint(run: RunDir, name: str = "") -> Path:
-    """The checkpoint called `name`, else the newest. Raises `UserError` if there is none such, or it is damaged."""
+def find_checkpoint(run: RunDir, name: str = "", *, contents: bool = True) -> Path:
+    """The checkpoint called `name`, else the newest. Raises `UserError` if there is none such, or it is damaged.
+
+    Reads every byte; without `contents` only small files.
+    """
     names = [path.name for path in list_checkpoints(run.checkpoints)]
     if not names:
         raise UserError(f"run {run.id} has no checkpoint")
     if name and name not in names:
         raise UserError(f"run {run.id} has no checkpoint {name!r}; there is {', '.join(names)}.{nearest(name, names)}")
     found = run.checkpoints / (name or names[-1])
-    if problem := damage(found):
+    if problem := damage(found, contents=contents):
         raise UserError(f"{found} is damaged: {problem}")
     return found
 

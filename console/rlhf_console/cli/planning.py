@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Annotated, Any
 
 import msgspec
@@ -12,10 +11,10 @@ import typer
 from rlhf_console import plugins
 from rlhf_console.cli.options import JsonOption, RunsOption, print_json
 from rlhf_console.gpus import Target, target_of
-from rlhf_console.plan_text import peak_of, plan_text, side_by_side, with_peak
+from rlhf_console.plan_text import peak_of, plan_text, side_by_side
+from rlhf_console.planned import planned, stages_linked
 from rlhf_console.profiles import PIPELINE
 from rlhf_console.requests import RunRequest, resolve_request, schema_properties
-from rlhf_sdk.references import STAGE_PREFIX
 from rlhf_sdk.run_root import run_root
 from rlhf_sdk.trainer import UserError
 
@@ -42,38 +41,16 @@ def plan(
     """Say how much memory a run needs, in which phase, whether it fits, and what would save some. Loads nothing."""
     target = target_of(gpu)
     request = resolve_request(plugin, profile, settings or [], from_runs or [], None, run_root(runs))
-    stages = _stages_linked(request)
+    stages = stages_linked(request)
     if layouts:
         _print_layouts(request, stages, target, as_json=as_json)
         return
-    plan = _planned(request.plugin, request.config, stages, target)
+    plan = planned(request.plugin, request.config, stages, target)
     if as_json:
         print_json(_as_data(plan, target))
         return
     title = f"{plugin}, profile {profile}" if profile else plugin
     typer.echo(plan_text(title, plan, target))
-
-
-def _stages_linked(request: RunRequest) -> dict[str, Any]:
-    """The profile's stages by name, where the config of a single plugin links to them."""
-    if request.plugin == PIPELINE or not request.profile or not _links(request.config):
-        return {}
-    whole = resolve_request(PIPELINE, request.profile, [], [], None, Path())
-    stages: dict[str, Any] = whole.config["stages"]
-    return stages
-
-
-def _links(value: Any) -> bool:
-    if isinstance(value, dict):
-        return any(map(_links, value.values()))
-    return isinstance(value, str) and value.startswith(STAGE_PREFIX)
-
-
-def _planned(plugin: str, config: dict[str, Any], stages: dict[str, Any], target: Target) -> dict[str, Any]:
-    found = plugins.advise(plugin, config, stages, target.device)
-    if not found["rows"]:
-        raise UserError(f"plugin {plugin!r} has no memory plan")
-    return found | {"rows": with_peak(found["rows"])}
 
 
 def _as_data(plan: dict[str, Any], target: Target) -> dict[str, Any]:
@@ -85,7 +62,7 @@ def _as_data(plan: dict[str, Any], target: Target) -> dict[str, Any]:
 
 def _print_layouts(request: RunRequest, stages: dict[str, Any], target: Target, *, as_json: bool) -> None:
     plans = {
-        name: _planned(request.plugin, config, stages, target)["rows"] for name, config in _layouts_of(request).items()
+        name: planned(request.plugin, config, stages, target)["rows"] for name, config in _layouts_of(request).items()
     }
     if as_json:
         print_json({"layouts": plans})

@@ -10,14 +10,14 @@ from textual.binding import Binding, BindingType
 from rlhf_console.printable import printable
 from rlhf_console.runs.removing import archive, delete, restore
 from rlhf_console.tui.screens.confirm import Confirm
-from rlhf_console.tui.screens.controlled import ControlledScreen
+from rlhf_console.tui.screens.repeating import RepeatingScreen
 from rlhf_sdk.run_dir import RunDir
 from rlhf_sdk.trainer import UserError
 
 NAMED_USERS = 3
 
 
-class KeepingScreen(ControlledScreen):
+class KeepingScreen(RepeatingScreen):
     """A subclass says whether it shows the archive, and which runs use a checkpoint of another."""
 
     BINDINGS: ClassVar[list[BindingType]] = [

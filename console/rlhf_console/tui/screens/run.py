@@ -22,10 +22,11 @@ from rlhf_console.tui.drawing.run_head import head_of, head_rows, stage_cells
 from rlhf_console.tui.drawing.samples import sample_page
 from rlhf_console.tui.screens.charts import ChartsView
 from rlhf_console.tui.screens.compare import CompareScreen
-from rlhf_console.tui.screens.controlled import ControlledScreen, SentLine
+from rlhf_console.tui.screens.controlled import SentLine
 from rlhf_console.tui.screens.logs import LogsView
 from rlhf_console.tui.screens.memory import MemoryView
 from rlhf_console.tui.screens.pages import AlertsView, ChecksView, ConfigView, ResultView
+from rlhf_console.tui.screens.repeating import RepeatingScreen
 from rlhf_console.tui.screens.samples import SamplesView
 from rlhf_console.tui.screens.view import View
 from rlhf_console.tui.widgets.bar import Bar
@@ -58,7 +59,7 @@ class Attention(Message):
         self.text = text
 
 
-class RunScreen(ControlledScreen):
+class RunScreen(RepeatingScreen):
     """What one run does, live."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -126,6 +127,10 @@ class RunScreen(ControlledScreen):
         """A command to a pipeline reaches the stage at work through it; an earlier stage is asked itself."""
         shown, opened = self._watched.shown.live, self._watched.opened.live
         return opened.directory if shown.record.pipeline == opened.record.id else shown.directory
+
+    def runs_to_repeat(self) -> list[RunDir]:
+        runs = [self._watched.shown.live.directory, self._watched.opened.live.directory]
+        return list(dict.fromkeys(runs))
 
     @property
     def _view(self) -> View:

@@ -90,7 +90,8 @@ class RunsScreen(KeepingScreen):
     def compose(self) -> ComposeResult:
         yield Cells(id="about")
         yield Cells(id="columns")
-        yield RunTree(self._row, lambda run: run.record.id, opens=True, text=_path, id="runs")
+        self._runs = RunTree(self._row, lambda run: run.record.id, opens=True, text=_path, id="runs")
+        yield self._runs
         yield Cells(id="one")
         yield Input(placeholder="words that are known of a run, or #tags; !word: has not", id="words")
         yield Input(placeholder="tags of this run, with blanks between", id="tags")
@@ -108,10 +109,6 @@ class RunsScreen(KeepingScreen):
                 await self._index.refresh(self._runs.in_sight)
                 self.draw()
             await asyncio.sleep(REFRESH_SECONDS)
-
-    @property
-    def _runs(self) -> RunTree:
-        return self.query_one(RunTree)
 
     @property
     def shows_archive(self) -> bool:
