@@ -26,7 +26,7 @@ def steps_until(limit: float, peaks: Sequence[float]) -> float | None:
     the highest counts, so that a slow rise under much noise shows too.
     """
     recent = list(peaks[-POINTS:])
-    block = math.ceil(len(peaks) / POINTS)
+    block = max(math.ceil(len(peaks) / POINTS), 1)
     whole = [max(peaks[end - block : end]) for end in range(len(peaks) % block + block, len(peaks) + 1, block)]
     found = [_steps_of_trend(limit, recent, 1), _steps_of_trend(limit, whole, block)]
     return min((steps for steps in found if steps is not None), default=None)

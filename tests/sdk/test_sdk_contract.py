@@ -15,7 +15,7 @@ from rlhf_sdk.contract.kit import RULES
 from rlhf_sdk.trainer import UserError
 
 MODULE = Path(__file__).with_name("faulty_plugins.txt")
-WARNED = {"slow": "safe_points", "unnamed": "phases", "silent": "config_type", "unread": "config_is_read"}
+WARNED = ("slow", "unnamed", "silent", "unread", "half_misspelt")
 FAULTS = {
     "not_a_spec": ("declares", "not a PluginSpec"),
     "heavy": ("light", "imports jax"),
@@ -30,6 +30,7 @@ FAULTS = {
     "says_nothing": ("metrics", "a step logged nothing"),
     "always_nan": ("metrics", "went on with loss/total not finite"),
     "misspelt": ("panels", "never logged: reward/summ"),
+    "half_misspelt": ("panels", "not logged here: reward/means"),
     "no_such_column": ("samples", "in no sample: length"),
     "writes_everywhere": ("own_place", "wrote cache.bin"),
     "slow": ("safe_points", "1.1 s without one, after 2 steps"),

@@ -95,3 +95,7 @@ def test_outliers_do_not_move_the_slope() -> None:
     values = [2.0 * place for place in range(21)]
     values[4], values[15] = 500.0, -500.0
     assert math.isclose(slope_of(values), 2.0)
+
+
+def test_nothing_is_foretold_of_nothing() -> None:
+    assert steps_until(10.0, []) is None

@@ -47,6 +47,10 @@ def test_a_plugin_brings_charts_and_headline_and_leaves_its_runs_readable(
         await pilot.press("enter")
         lines = await shown(pilot, "Reward", "Entropy", "Loss")
         assert not any(FROM_METRICS in line for line in lines)
+        for view in "2345678":
+            await pilot.press(view)
+            await pilot.pause(0.6)
+        await shown(pilot, "Result")
 
     async def gone(pilot: Pilot[None]) -> None:
         await shown(pilot, "policy", "reward", "loss", f"{FROM_METRICS}: unknown plugin 'words'")
