@@ -35,6 +35,9 @@ class LineFile:
     def sync(self) -> None:
         os.fsync(self._descriptor)
 
+    def close(self) -> None:
+        os.close(self._descriptor)
+
 
 class Journal:
     """Stamps and appends what a run says; goes on counting where an earlier attempt left off.

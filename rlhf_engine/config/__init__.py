@@ -7,6 +7,7 @@ Huang et al. 2024 ("The N+ Implementation Details of RLHF with PPO", arXiv:2403.
 from rlhf_engine.config.data import COMPARISONS, CleaningConfig, ColumnConfig, DataConfig
 from rlhf_engine.config.distillation import DistilConfig
 from rlhf_engine.config.evaluation import EvalConfig
+from rlhf_engine.config.judging import JudgeConfig
 from rlhf_engine.config.lora import LoraConfig
 from rlhf_engine.config.online import CriticFreeConfig, GRPOConfig, OnlineConfig, PPOConfig, RLOOConfig
 from rlhf_engine.config.preferences import DPOConfig, IPOConfig, KTOConfig, PreferenceConfig
@@ -47,6 +48,7 @@ __all__ = [
     "GRPOConfig",
     "IPOConfig",
     "InitConfig",
+    "JudgeConfig",
     "KTOConfig",
     "LoraConfig",
     "ModelConfig",

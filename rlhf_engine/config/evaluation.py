@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from msgspec import Meta, field, structs
 
 from rlhf_engine.config.data import COMPARISONS, DataConfig
+from rlhf_engine.config.judging import JudgeConfig
 from rlhf_engine.config.sections import COSTE, HUANG, PrecisionConfig, ReleaseCache, Section, TokenizerConfig
 from rlhf_engine.config.supervised import WorldComparisonConfig
 
@@ -36,6 +37,7 @@ class EvalConfig(Section, frozen=True, kw_only=True):
     curves: Annotated[dict[str, str], Meta(description="name -> run:ID of a PPO run: proxy, gold by update")] = field(
         default_factory=dict
     )
+    judge: Annotated[JudgeConfig, Meta(description="who compares responses; none: no judge")] = JudgeConfig()
     tokenizer: Annotated[TokenizerConfig, Meta(description="the tokenizer")] = TokenizerConfig()
     precision: Annotated[PrecisionConfig, Meta(description="numbers")] = PrecisionConfig()
     temperatures: Annotated[list[float], Meta(description="sampling temperatures; 0 is greedy")] = field(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
@@ -12,7 +13,7 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM
 
-from rlhf_engine.config import DataConfig, EvalConfig, InitConfig, ModelConfig, TokenizerConfig
+from rlhf_engine.config import DataConfig, EvalConfig, InitConfig, JudgeConfig, ModelConfig, TokenizerConfig
 from rlhf_engine.data.formatting import format_prompt
 from rlhf_engine.data.tokenizers import load_tokenizer
 from rlhf_engine.data.world import demonstrations
@@ -26,6 +27,13 @@ from rlhf_sdk.run_record import RunRecord
 from rlhf_sdk.trainer import UserError
 
 ROWS = 12
+LONGER_WINS = """
+import json, sys
+for line in sys.stdin:
+    asked = json.loads(line)
+    first = len(asked["first"]) > len(asked["second"])
+    print(json.dumps({"index": asked["index"], "choice": "first" if first else "second"}))
+"""
 
 
 class FakeRun:
@@ -36,6 +44,7 @@ class FakeRun:
         self.samples: list[dict[str, Any]] = []
         self.results: dict[str, dict[str, Any]] = {}
         self.notes: list[str] = []
+        self.alerts: list[str] = []
 
     def safe_point(self) -> None:
         return None
@@ -51,6 +60,9 @@ class FakeRun:
 
     def note(self, text: str) -> None:
         self.notes.append(text)
+
+    def alert(self, severity: str, code: str, message: str, advice: str = "") -> None:
+        self.alerts.append(message)
 
     def result(self, name: str, data: dict[str, Any]) -> None:
         self.results[name] = data
@@ -271,3 +283,33 @@ def test_mistakes_are_named_before_anything_is_loaded(
 ) -> None:
     with pytest.raises(UserError, match=message):
         EvalTrainer().setup(FakeRun(config_of(models, **changes), tmp_path))  # type: ignore[arg-type]
+
+
+def test_a_program_judges_the_policies_and_a_stopped_run_asks_only_the_rest(
+    models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RLHF_JUDGE_PROGRAMS", "allow")
+    judge = JudgeConfig(kind="command", command=[sys.executable, "-c", LONGER_WINS])
+    config = config_of(models, temperatures=[1.0], judge=judge)
+    trainer, run = evaluated(config, tmp_path)
+    figures = run.results["evaluation"]["figures"]
+    base, other = (trainer.finished[f"{name}/temperature_1"].texts for name in ("base", "other"))
+    credits = [(len(o) > len(b)) + (len(o) == len(b)) / 2 for b, o in zip(base, other, strict=True)]
+    assert figures["judge/other/temperature_1/win_rate_vs_base"] == pytest.approx(sum(credits) / ROWS)
+    assert figures["judge/twin/temperature_1/win_rate_vs_base"] == 0.5
+    assert run.alerts == []
+    verdicts = (tmp_path / "data" / "verdicts.jsonl").read_bytes().splitlines(keepends=True)
+    (tmp_path / "data" / "verdicts.jsonl").write_bytes(b"".join(verdicts[:-3]) + b'{"prompt": "half a li')
+    _, again = evaluated(config, tmp_path)
+    assert without_seconds(again.results) == without_seconds(run.results)
+    assert sorted((tmp_path / "data" / "verdicts.jsonl").read_bytes().splitlines(keepends=True)) == sorted(verdicts)
+
+
+def test_a_judge_that_fails_is_a_warning_beside_the_figures(
+    models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RLHF_JUDGE_PROGRAMS", "allow")
+    judge = JudgeConfig(kind="command", command=["no-such-judge"])
+    _, run = evaluated(config_of(models, temperatures=[1.0], judge=judge), tmp_path)
+    assert run.alerts == ["no-such-judge can't be started: No such file or directory"]
+    assert run.results["evaluation"]["figures"]["judge/answers"] == 0

@@ -32,6 +32,7 @@ class Workshop:
         self.bad_rows = write_rows(folder / "bad_rows.jsonl", [_posts()[5] | {"summary": None}])
         self.documents = write_rows(folder / "documents.jsonl", [{"text": f"{row['post']} so"} for row in _posts() * 4])
         self.curve = write_curve(folder / "ppo", 1.0)
+        self.no_verdicts = write_rows(folder / "no_verdicts.jsonl", [])
         self.echoed = str(folder)
         (folder / "echo.json").write_text(json.dumps({"steps_done": 1, "sum": 0.5}))
 
@@ -105,6 +106,16 @@ class Workshop:
     def _pipeline(self) -> Config:
         echo = {"plugin": "echo", "config": {"steps": 1}}
         return {"stages": {"first": echo}}
+
+
+def likes_the_first(asked: list[Config]) -> list[Config]:
+    """A judge as somebody might write one."""
+    return [{"index": question["index"], "choice": "first"} for question in asked]
+
+
+def likes_the_second(asked: list[Config]) -> list[Config]:
+    """Another."""
+    return [answer | {"choice": "second"} for answer in likes_the_first(asked)]
 
 
 def _posts() -> list[dict[str, Any]]:

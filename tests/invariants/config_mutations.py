@@ -36,6 +36,7 @@ HOSTS = {
     "ColumnConfig": ("sft", "data.columns."),
     "WorldComparisonConfig": ("rm", "world."),
     "LoraConfig": ("sft", "lora."),
+    "JudgeConfig": ("eval", "judge."),
     "StageConfig": ("pipeline", "stages.first."),
 }
 """Stage and prefix of the keys of each section; the types of whole configs need none."""
@@ -49,6 +50,10 @@ LONGER = {"response_tokens": 60, "data.max_rows": 15}
 ADAPTERS = {"lora.rank": 4}
 HALF = {"precision.compute": "float16", "precision.allow_float16": True}
 NEWEST_ALONE = {"checkpoint_every": 1, "keep_checkpoints": 1}
+BY_CLAUDE = {"judge.kind": "claude"}
+BY_PROGRAM = {"judge.kind": "command", "judge.command": ["true"]}
+BY_FUNCTION = {"judge.kind": "python", "judge.function": "config_bases:likes_the_first"}
+BY_RECORD = {"judge.kind": "recorded", "judge.recorded": "{no_verdicts}"}
 TRAINED = {"tokenizer.path": "", "tokenizer.train_vocab_size": 380}
 
 MUTATIONS: dict[str, dict[str, Any]] = {
@@ -218,6 +223,7 @@ MUTATIONS: dict[str, dict[str, Any]] = {
         "train_comparisons": world(19, 4),
         "world": {"samples_per_post": 3},
         "curves": {"other": "{curve}"},
+        "judge": {"kind": "scores"},
         "tokenizer": {"path": "{tokenizer}"},
         "precision": {"compute": "bfloat16"},
         "temperatures": [0.5],
@@ -232,6 +238,22 @@ MUTATIONS: dict[str, dict[str, Any]] = {
         "deterministic": True,
         "memory_budget_gib": 1e-6,
         "release_cache": "between_phases",
+    },
+    "JudgeConfig": {
+        "kind": "scores",
+        "criterion": Try("the shorter one", BY_CLAUDE),
+        "model": Try("claude-haiku-4-5", BY_CLAUDE),
+        "api": Try("batches", BY_CLAUDE),
+        "max_output_tokens": Try(64, BY_CLAUDE),
+        "concurrency": Try(2, BY_CLAUDE),
+        "retries": Try(1, BY_CLAUDE),
+        "timeout_seconds": Try(5.0, BY_CLAUDE),
+        "input_usd_per_mtok": Try(7.0, BY_CLAUDE),
+        "output_usd_per_mtok": Try(7.0, BY_CLAUDE),
+        "spend_limit_usd": Try(0.05, BY_CLAUDE),
+        "command": Try(["false"], BY_PROGRAM),
+        "function": Try("config_bases:likes_the_second", BY_FUNCTION),
+        "recorded": Try("{posts}", BY_RECORD),
     },
     "PipelineConfig": {
         "stages": {"second": {"plugin": "echo", "config": {"steps": 1}}},

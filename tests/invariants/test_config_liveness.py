@@ -18,6 +18,7 @@ from rlhf_engine.data.world import demonstrations
 from rlhf_sdk.config_types import fields_of, unwrapped
 from rlhf_sdk.discovery import installed_plugins, load_spec
 from rlhf_sdk.exit_codes import ExitCode
+from stand_in_claude import StandInClaude
 from tiny_runs import Fingerprint, finished_run, with_values
 
 UNKNOWN = "?"
@@ -86,6 +87,8 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workshop]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_CACHE_HOME", str(folder / "cache"))
         patch.setattr(datasets, "load_dataset", hub_rows)
+        patch.setattr("rlhf_plugins.judges.service.make_client", StandInClaude)
+        patch.setenv("RLHF_JUDGE_PROGRAMS", "allow")
         yield Workshop(folder)
 
 

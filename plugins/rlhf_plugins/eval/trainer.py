@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict
+from functools import cached_property
 from pathlib import Path
 from typing import Any, cast
 
@@ -23,6 +24,8 @@ from rlhf_plugins.engine_trainer import EngineTrainer
 from rlhf_plugins.eval.accuracy import accuracy_report
 from rlhf_plugins.eval.costs import training_cpu_seconds
 from rlhf_plugins.eval.curves import read_curve
+from rlhf_plugins.eval.judging import judged_report, matches_of, score_judge
+from rlhf_plugins.judges.choice import judge_of
 
 STATE_FILE = "evaluation.json"
 
@@ -42,6 +45,7 @@ class EvalTrainer(EngineTrainer):
     def prepare(self) -> None:
         self.config = config = self.config.with_named_policies()
         _check(config)
+        self.judge = judge_of(config.judge, run=self.run.directory, hooks=self.run)
         self.baseline_name = next(iter(config.policies))
         baseline_path = config.policies[self.baseline_name]
         self.tokenizer = load_tokenizer(config.tokenizer, baseline_path, tuple)
@@ -68,9 +72,11 @@ class EvalTrainer(EngineTrainer):
             for temperature in config.temperatures
             if policy in self.policies_at(temperature)
         ]
-        self.total_steps = len(self.pairs) + bool(config.comparisons.source)
+        judged = config.judge.kind != "none"
+        self.total_steps = len(self.pairs) + bool(config.comparisons.source) + judged
         self.finished: dict[str, Responses] = {}
         self.accuracy: Report | None = None
+        self.judged: Report | None = None
         self.curves = {name: read_curve(name, model) for name, model in config.curves.items()}
 
     @property
@@ -109,9 +115,11 @@ class EvalTrainer(EngineTrainer):
         return self.loaded[name]
 
     def update(self) -> dict[str, float]:
-        """One (policy, temperature) pair; at last the reward model's accuracy."""
-        if self.steps_done == len(self.pairs):
+        """One (policy, temperature) pair; then the reward model's accuracy; at last what the judge says."""
+        if self.steps_done == len(self.pairs) and self.config.comparisons.source:
             return self.measure_reward_model()
+        if self.steps_done >= len(self.pairs):
+            return self.ask_judge()
         policy, temperature = self.pairs[self.steps_done]
         if policy == self.best_of_name:
             responses = self.evaluator.best_of(self.config.best_of, temperature)
@@ -126,6 +134,17 @@ class EvalTrainer(EngineTrainer):
         report = accuracy_report(reward_model, self.evaluator, self.config, self.keep_skipped)
         self.accuracy = {"table": report.table(), "figures": report.figures()}
         return {"eval/reward_model_accuracy": report.figures()["reward_model/accuracy"]}
+
+    def ask_judge(self) -> dict[str, float]:
+        """A judge that stops early leaves a warning and what it has answered."""
+        matches = matches_of(self.comparisons())
+        prompts = [prompt.text for prompt in self.prompts]
+        judge = self.judge or score_judge(prompts, matches)
+        with self.run.phase("judge"):
+            self.judged = judged_report(judge, prompts, matches, self.run.directory / "data", self.run)
+        for problem in self.judged["problems"]:
+            self.run.alert("warning", "judge", problem)
+        return {f"eval/{name}": value for name, value in self.judged["figures"].items() if name.count("/") == 1}
 
     def record_samples(self, tag: str, responses: Responses) -> None:
         scores = {"score": responses.proxy, "gold": responses.gold, "kl/sequence_nats": responses.kl_nats}
@@ -144,7 +163,7 @@ class EvalTrainer(EngineTrainer):
     def save(self, directory: Path) -> None:
         super().save(directory)
         finished = {name: asdict(responses) for name, responses in self.finished.items()}
-        state = {"finished": finished, "accuracy": self.accuracy}
+        state = {"finished": finished, "accuracy": self.accuracy, "judged": self.judged}
         (directory / STATE_FILE).write_text(json.dumps(state))
 
     def load(self, directory: Path) -> None:
@@ -152,6 +171,7 @@ class EvalTrainer(EngineTrainer):
         state = json.loads((directory / STATE_FILE).read_text())
         self.finished = {name: Responses(**fields) for name, fields in state["finished"].items()}
         self.accuracy = state["accuracy"]
+        self.judged = state.get("judged")
 
     def finish(self) -> None:
         with self.guarded():
@@ -165,6 +185,9 @@ class EvalTrainer(EngineTrainer):
         if self.accuracy is not None:
             tables.append(self.accuracy["table"])
             figures |= self.accuracy["figures"]
+        if self.judged is not None:
+            tables += self.judged["tables"]
+            figures |= self.judged["figures"]
         if self.curves:
             tables.append(curves_table(self.curves))
             figures |= curves_figures(self.curves)
@@ -173,15 +196,20 @@ class EvalTrainer(EngineTrainer):
 
     def comparisons(self) -> list[Comparison]:
         """One for each temperature."""
-        references = self.evaluator.references() if self.evaluator.has_references else None
-        if references is None:
-            self.run.note("prompts: not all of them have a reference, so nothing is compared with references")
         posts = [post_of(prompt) for prompt in self.prompts]
         resampling = Resampling(posts, self.config.bootstrap, self.config.seed)
         return [
-            Comparison(temperature, self.responses_at(temperature), references, resampling, self.costs())
+            Comparison(temperature, self.responses_at(temperature), self.references, resampling, self.costs())
             for temperature in self.config.temperatures
         ]
+
+    @cached_property
+    def references(self) -> Responses | None:
+        """Measured once; None where some prompt has none."""
+        if self.evaluator.has_references:
+            return self.evaluator.references()
+        self.run.note("prompts: not all of them have a reference, so nothing is compared with references")
+        return None
 
     def responses_at(self, temperature: float) -> dict[str, Responses]:
         return {policy: self.finished[pair_name(policy, temperature)] for policy in self.policies_at(temperature)}

@@ -1,0 +1,1 @@
+"""Who says which of two responses is better: scores, a Claude model, a program, a function, recorded verdicts."""
