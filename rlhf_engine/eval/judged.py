@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from math import isnan
 from typing import Any
 
 from rlhf_engine.eval.agreement import Agreement, agreement
@@ -97,7 +98,7 @@ class Judged:
             "length_controlled": controlled.rate if controlled else None,
         }
         for judge, found in self.agreements.items():
-            intervals |= {f"agreement_with_{judge}": found.accuracy, f"kappa_with_{judge}": found.kappa}
+            intervals |= {f"agreement_with_{judge}": found.accuracy, f"kappa_with_{judge}": _defined(found.kappa)}
         numbers = flat_figures(intervals) | _numbers(rate, NUMBERS) | _numbers(self.bias, BIASES)
         prefix, end = self.match.figure_prefix, f"_vs_{self.match.other}"
         return {f"{prefix}/{name}{end}": value for name, value in numbers.items()}
@@ -142,6 +143,11 @@ def _numbers(source: object, names: Sequence[str]) -> dict[str, float]:
     return {name: float(value) for name, value in found.items() if value is not None}
 
 
+def _defined(interval: Interval) -> Interval | None:
+    """Kappa has no value where chance alone would agree always."""
+    return None if isnan(interval.mean) else interval
+
+
 def _text(interval: Interval | None) -> str | None:
     return str(interval) if interval is not None else None
 
@@ -181,7 +187,7 @@ def _agreement_tables(judge: str, judged: Sequence[Judged]) -> list[Table]:
 
 
 def _agreement_cells(found: Agreement) -> list[Any]:
-    return [str(found.accuracy), str(found.kappa), found.count, found.left_out]
+    return [str(found.accuracy), _text(_defined(found.kappa)), found.count, found.left_out]
 
 
 def figures_of(judged: Sequence[Judged]) -> Mapping[str, float]:

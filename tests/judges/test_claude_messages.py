@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from asking_hooks import BOTH_ORDERS, QUESTIONS, AskingHooks, asked, choices, claude
 from fake_service import FakeService, Fault, error, message, texts_of, verdict
-
 from rlhf_engine.errors import ConfigError
 from rlhf_plugins.judges.questions import Question
 
