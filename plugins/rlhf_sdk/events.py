@@ -195,6 +195,10 @@ class UnknownEvent(Event, frozen=True, tag="unknown"):
     fields: dict[str, Any]
 
 
+ASKED = "asked"
+"""The tag of samples that somebody asked for."""
+
+
 class Sample(msgspec.Struct, frozen=True, kw_only=True):
     """One line of `samples.jsonl`: what the policy wrote for a prompt, and how it was scored.
 

@@ -12,9 +12,8 @@ from typing import Any
 import msgspec
 
 from rlhf_sdk.checkpoints import damage, list_checkpoints
-from rlhf_sdk.events import Check, Event, MetricsLogged, Result, Sample, Started
+from rlhf_sdk.events import ASKED, Check, Event, MetricsLogged, Result, Sample, Started
 from rlhf_sdk.run_dir import RunDir
-from rlhf_sdk.worker_requests import ASKED
 
 UNSTEADY = {"schema", "seq", "attempt", "time", "seconds", "memory", "bytes"}
 UNSTEADY_METRICS = ("throughput/", "time/", "memory/")

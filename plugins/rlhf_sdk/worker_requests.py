@@ -6,14 +6,11 @@ import traceback
 from typing import Any
 
 from rlhf_sdk.commands import AnyCommand, Checkpoint, Pause, SampleNow, SetValue
-from rlhf_sdk.events import ValueSet
+from rlhf_sdk.events import ASKED, ValueSet
 from rlhf_sdk.live_values import value_of, with_value
 from rlhf_sdk.spec import PluginSpec
 from rlhf_sdk.trainer import Reconfigurable, Sampler, Trainer, UserError
 from rlhf_sdk.worker_run import WorkerRun
-
-ASKED = "asked"
-"""The tag of samples that somebody asked for."""
 
 
 class Requests:

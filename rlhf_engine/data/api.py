@@ -14,7 +14,7 @@ from rlhf_engine.config import DataConfig
 from rlhf_engine.data.cache import cache_key, cached, default_cache
 from rlhf_engine.data.examples import ComparisonGroup, Demonstration, Prompt
 from rlhf_engine.data.formatting import encode, fit_prompt, format_prompt, response_tokens
-from rlhf_engine.data.records import Plain, has_prompt, problem_of, records, response_roles
+from rlhf_engine.data.records import Plain, has_prompt, is_undecided, problem_of, records, response_roles
 from rlhf_engine.data.report import DataReport
 from rlhf_engine.hooks import Hooks
 
@@ -71,6 +71,9 @@ def _build(
         if report.read % REPORT_EVERY == 0:
             hooks.progress(what, report.read)
             hooks.safe_point()
+        if is_undecided(record, roles):
+            report.counts["comparisons undecided"] += 1
+            continue
         problem = problem_of(record, roles)
         if problem is not None:
             report.skip(file, number, *problem, record.get("id", ""))

@@ -14,6 +14,8 @@ from rlhf_engine.data.report import DataReport
 from rlhf_engine.data.sources import read_rows
 
 Plain = dict[str, Any]
+UNDECIDED = ("tie", "both_bad")
+"""Verdicts of the console's votes that prefer neither response."""
 
 
 def records(
@@ -63,6 +65,11 @@ def _prompt_roles(record: Plain, config: DataConfig, roles: Sequence[str]) -> li
 
 def response_roles(roles: Sequence[str]) -> list[str]:
     return [role for role in roles if role != "prompt"]
+
+
+def is_undecided(record: Plain, roles: Sequence[str]) -> bool:
+    """A vote that preferred neither response: nothing to learn from, and nothing wrong with it."""
+    return "chosen" in roles and record.get("chosen") is None and record.get("verdict") in UNDECIDED
 
 
 def problem_of(record: Plain, roles: Sequence[str]) -> tuple[str, Any] | None:

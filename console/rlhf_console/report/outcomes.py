@@ -7,7 +7,8 @@ from contextlib import suppress
 from typing import Any
 
 from rlhf_console.report.document import Block, Quotes, Section, Table, Text
-from rlhf_console.runs.pairs import MEASURES, Pair, Side, pairs_of
+from rlhf_console.runs.focus import OpenRun
+from rlhf_console.runs.pairs import MEASURES, Match, Side, matches_of, sides_of
 from rlhf_console.runs.store import LiveRun
 from rlhf_sdk.events import Check, Sample
 
@@ -73,53 +74,41 @@ def samples(runs: Sequence[LiveRun]) -> Section:
 
 
 def _sides(run: LiveRun) -> list[Side]:
-    """By tag; of training, where a tag comes again and again, its first and its newest step."""
-    by_tag: dict[str, dict[int, list[Sample]]] = {}
-    for sample in run.directory.samples():
-        by_tag.setdefault(sample.tag, {}).setdefault(sample.step, []).append(sample)
-    sides = []
-    for tag, by_step in by_tag.items():
-        if len(by_step) == 1:
-            sides.append(_side(run, tag, next(iter(by_step.values()))))
-        else:
-            sides += [_side(run, f"{tag}, step {step}", by_step[step]) for step in (min(by_step), max(by_step))]
-    return sides
-
-
-def _side(run: LiveRun, name: str, found: Sequence[Sample]) -> Side:
-    return Side(run.record.id, name, {sample.prompt: sample for sample in found})
+    """By tag; of training, where a tag comes again and again, the first and the newest sample of each prompt."""
+    opened = OpenRun(run)
+    opened.samples.read_all()
+    return [side for side in sides_of(opened) if not isinstance(side.when, int)]
 
 
 def _compared(sides: Sequence[Side]) -> list[tuple[Side, Side]]:
     """The first side that has others with the same prompts, with each of those of its kind: of one temperature, say."""
     for place, first in enumerate(sides):
-        kind = first.name.rpartition("/")[2]
-        common = [side for side in sides[place + 1 :] if first.samples.keys() & side.samples.keys()]
-        alike = [side for side in common if side.name.rpartition("/")[2] == kind] or common[:1]
+        common = [side for side in sides[place + 1 :] if matches_of((first, side), "prompt")]
+        alike = [side for side in common if side.kind == first.kind] or common[:1]
         if alike:
             return [(first, side) for side in alike]
     return []
 
 
 def _chosen(run: LiveRun, left: Side, right: Side) -> list[Block]:
-    pairs = pairs_of(left, right, "largest gain")
-    if pairs[0].gain is None:
-        picked = {"first prompt": pairs[0]}
+    matches = matches_of((left, right), "largest gain")
+    if matches[0].gain is None:
+        picked = {"first prompt": matches[0]}
     else:
-        picked = {"largest gain": pairs[0], "middle": pairs[len(pairs) // 2], "largest loss": pairs[-1]}
+        picked = {"largest gain": matches[0], "middle": matches[len(matches) // 2], "largest loss": matches[-1]}
     stage = run.record.stage or run.record.plugin
     return [
-        Quotes(f"{stage}, {right.name} against {left.name}: {why}", _texts(pair, left, right))
-        for why, pair in picked.items()
+        Quotes(f"{stage}, {right.name} against {left.name}: {why}", _texts(match, left, right))
+        for why, match in picked.items()
     ]
 
 
-def _texts(pair: Pair, left: Side, right: Side) -> list[tuple[str, str]]:
-    texts = [("prompt", pair.prompt)]
-    if pair.left.reference:
-        texts.append(("reference", pair.left.reference))
-    sides = ((left, pair.left), (right, pair.right))
-    return texts + [(f"{side.name}{_score(sample)}", sample.response) for side, sample in sides]
+def _texts(match: Match, left: Side, right: Side) -> list[tuple[str, str]]:
+    pairs = [(side, side.sample(row)) for side, row in zip((left, right), match.rows, strict=True)]
+    found = [(side, sample) for side, sample in pairs if sample is not None]
+    texts = [("prompt", sample.prompt) for _, sample in found[:1]]
+    texts += [("reference", sample.reference) for _, sample in found[:1] if sample.reference]
+    return texts + [(f"{side.name}{_score(sample)}", sample.response) for side, sample in found]
 
 
 def _score(sample: Sample) -> str:

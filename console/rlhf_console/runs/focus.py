@@ -10,9 +10,9 @@ import msgspec
 
 from rlhf_console.runs.log_file import LogFile
 from rlhf_console.runs.marks import Marks
+from rlhf_console.runs.samples_file import SamplesFile
 from rlhf_console.runs.series import Series
 from rlhf_console.runs.store import LiveRun
-from rlhf_sdk.events import Sample
 from rlhf_sdk.machine import MachineSample
 from rlhf_sdk.run_root import find_run
 from rlhf_sdk.states import State, known_state
@@ -20,44 +20,32 @@ from rlhf_sdk.tail import Tail
 from rlhf_sdk.trainer import UserError
 
 PIECE = 256 << 10
-KEPT_SAMPLES = 1000
 KEPT_MOMENTS = 600
 
 
 class OpenRun:
     """Everything that is shown of one run.
 
-    `samples` are the newest ones, oldest first; `moments` are the newest samples of the machine, about one a second;
+    `samples` are found by their places in the file; `moments` are the newest samples of the machine, one a second;
     `memory` has the largest RSS in bytes during each step; `log_file` is what the worker printed.
     """
 
     def __init__(self, live: LiveRun) -> None:
         self.live = live
-        self.samples: deque[Sample] = deque(maxlen=KEPT_SAMPLES)
+        self.samples = SamplesFile(live.directory.samples_file)
         self.moments: deque[MachineSample] = deque(maxlen=KEPT_MOMENTS)
         self.memory = Series()
         self.log_file = LogFile(live.directory.log)
-        self._samples = live.directory.samples()
         self._machine = Tail(live.directory.machine_file, _decode_machine)
 
     def read(self) -> bool:
         """Reads a piece of what is new, at most about 256 KiB of each file; True if there may be more."""
         if self.live.refresh(PIECE):
             return True
-        samples, machine = self._samples.read(PIECE), self._machine.read(PIECE)
-        for sample in samples:
-            self._take(sample)
+        samples, machine = self.samples.read(), self._machine.read(PIECE)
         for moment in machine:
             self._take_machine(moment)
         return bool(samples or machine) or self.log_file.read()
-
-    def _take(self, sample: Sample) -> None:
-        """A new attempt supersedes what earlier ones wrote from its first sample's step on."""
-        if self.samples and self.samples[-1].attempt < sample.attempt:
-            kept = [old for old in self.samples if old.step < sample.step]
-            self.samples.clear()
-            self.samples.extend(kept)
-        self.samples.append(sample)
 
     def _take_machine(self, moment: MachineSample) -> None:
         """Nothing of one from after the worker's end."""

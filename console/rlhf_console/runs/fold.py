@@ -52,7 +52,7 @@ class RunSummary:
     """Everything that the events of one run say, in memory. Fed by `fold`.
 
     `checks` has each light as it was last told, `told_checks` every change of one; `values_set` what was set by hand,
-    `pauses` when the run was held.
+    `pauses` when the run was held; `resumed_samples` the newest sample that each attempt went on from.
     """
 
     plugin: str = ""
@@ -82,6 +82,7 @@ class RunSummary:
     acknowledged: list[CommandAcknowledged] = field(default_factory=list)
     values_set: list[ValueSet] = field(default_factory=list)
     pauses: list[StateChanged] = field(default_factory=list)
+    resumed_samples: dict[int, int] = field(default_factory=dict)
     unknown: int = 0
 
     @property
@@ -162,6 +163,7 @@ def _take(summary: RunSummary, event: Event) -> None:
 def _start(summary: RunSummary, event: Started) -> None:
     summary.plugin, summary.total_steps, summary.attempt = event.plugin, event.total_steps, event.attempt
     summary.step, summary.exit_code, summary.progress = event.step, None, None
+    summary.resumed_samples[event.attempt] = event.resumed_sample_seq
     summary.told_checks = [check for check in summary.told_checks if check.seq <= event.resumed_seq]
     summary.checks = {check.name: check for check in summary.told_checks}
     summary.logged.forget_after(event.step)

@@ -1,91 +1,163 @@
-"""Responses of two sides to the same prompts: of two runs, two checkpoints, or two policies of one evaluation."""
+"""Responses to the same prompts: of runs, of steps of one run, or of policies of one evaluation; two or three sides."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from itertools import combinations
+from typing import Literal
 
 from rlhf_console.runs.focus import OpenRun
+from rlhf_console.runs.sample_query import Query, select, steps_of
 from rlhf_sdk.events import Sample
 
 MEASURES = ("gold", "score")
 ORDERS = ("largest gain", "largest loss", "prompt")
+MOST_SIDES = 3
+
+When = int | Literal["only", "first", "newest"]
+"""Samples of one step; of several steps the first or the newest of each prompt; of the one step there is: "only"."""
 
 
 @dataclass(frozen=True)
 class Side:
-    """What one policy wrote, by prompt: the newest of each prompt, or those of one step."""
+    """What one policy wrote: the samples of a run with one tag, as they are when asked for."""
 
     run_id: str
-    name: str
-    samples: dict[str, Sample]
+    tag: str
+    when: When
+    run: OpenRun = field(compare=False, repr=False)
+
+    @property
+    def name(self) -> str:
+        if self.when == "only":
+            return self.tag
+        return f"{self.tag} step {self.when}" if isinstance(self.when, int) else f"{self.tag} {self.when}"
+
+    @property
+    def kind(self) -> str:
+        """What sides must have in common to be worth comparing: a temperature, say."""
+        return self.tag.rpartition("/")[2]
 
     @property
     def label(self) -> str:
         return f"{self.run_id} {self.name}"
 
+    def rows(self) -> dict[int, int]:
+        """The sample of each prompt: key of the prompt (`Columns.prompts`) to row, oldest first."""
+        samples, resumed = self.run.samples, self.run.live.summary.resumed_samples
+        step = self.when if isinstance(self.when, int) else None
+        found = select(samples, Query("newest", tag=self.tag, step=step), resumed)
+        rows: dict[int, int] = {}
+        for row in reversed(found):
+            prompt = int(samples.columns.prompts[row])
+            if not (self.when == "first" and prompt in rows):
+                rows[prompt] = row
+        return rows
+
+    def sample(self, row: int) -> Sample | None:
+        return self.run.samples.sample(row)
+
+    def figure(self, name: str, row: int) -> float:
+        """NaN where the sample has none."""
+        column = self.run.samples.columns.figures.get(name)
+        return math.nan if column is None else column[row]
+
 
 @dataclass(frozen=True)
-class Pair:
-    """One prompt with both responses; `gain` is the right one's measure less the left one's, where both have it."""
+class Match:
+    """One prompt with a response of each side; `gain`: the last one's measure less the first one's, if both have it."""
 
-    left: Sample
-    right: Sample
+    prompt: int
+    rows: tuple[int, ...]
     gain: float | None
 
-    @property
-    def prompt(self) -> str:
-        return self.left.prompt
 
-
-def labels_of(sides: tuple[Side, Side]) -> tuple[str, str]:
-    """What tells the two apart: the policies of one run, else the runs too."""
-    left, right = sides
-    if left.run_id != right.run_id:
-        return left.label, right.label
-    return left.name, right.name
+def labels_of(sides: Sequence[Side]) -> tuple[str, ...]:
+    """What tells the sides apart: tag and step of one run, else the runs too."""
+    same_run = len({side.run_id for side in sides}) == 1
+    return tuple(side.name if same_run else side.label for side in sides)
 
 
 def sides_of(run: OpenRun) -> list[Side]:
-    """A side for each tag of an evaluation; of training samples the first and the newest step."""
-    by_tag: dict[str, list[Sample]] = {}
-    for sample in run.samples:
-        by_tag.setdefault(sample.tag, []).append(sample)
-    run_id, sides = run.live.record.id, []
-    for tag, samples in by_tag.items():
-        steps = sorted({sample.step for sample in samples})
-        for step in [None] if len(steps) == 1 else [steps[0], steps[-1]]:
-            chosen = [sample for sample in samples if step is None or sample.step == step]
-            sides.append(Side(run_id, tag if step is None else f"{tag} step {step}", by_prompt(chosen)))
+    """A side for each tag; of one with samples at several steps the first and newest of each prompt, and each step."""
+    samples, run_id, sides = run.samples, run.live.record.id, list[Side]()
+    for tag in samples.columns.tag_names:
+        steps = steps_of(samples, tag)
+        whens: list[When] = ["first", "newest", *steps] if len(steps) > 1 else ["only"]
+        sides += [Side(run_id, tag, when, run) for when in whens]
     return sides
 
 
-def by_prompt(samples: Iterable[Sample]) -> dict[str, Sample]:
-    """The newest sample of each prompt."""
-    return {sample.prompt: sample for sample in samples}
+def matches_of(sides: Sequence[Side], order: str) -> list[Match]:
+    """The prompts that all have, in the order asked for; without a measure in the first side's order.
 
-
-def pairs_of(left: Side, right: Side, order: str) -> list[Pair]:
-    """The prompts that both have, in the order asked for; without a measure in the left side's order."""
-    common = [prompt for prompt in left.samples if prompt in right.samples]
-    pairs = [_pair(left.samples[prompt], right.samples[prompt]) for prompt in common]
+    Nothing of a prompt where all sides mean the same sample.
+    """
+    rows = [side.rows() for side in sides]
+    common = [prompt for prompt in rows[0] if all(prompt in others for others in rows[1:])]
+    found = [_match(sides, prompt, tuple(each[prompt] for each in rows)) for prompt in common]
+    matches = [match for match in found if not _is_one_sample(sides, match)]
     if order == "prompt":
-        return pairs
+        return matches
     sign = -1.0 if order == "largest gain" else 1.0
-    return sorted(pairs, key=lambda pair: sign * (pair.gain or 0.0))
+    return sorted(matches, key=lambda match: math.inf if match.gain is None else sign * match.gain)
 
 
-def _pair(left: Sample, right: Sample) -> Pair:
-    measure = next((name for name in MEASURES if name in left.metrics and name in right.metrics), None)
-    return Pair(left, right, right.metrics[measure] - left.metrics[measure] if measure else None)
+def _is_one_sample(sides: Sequence[Side], match: Match) -> bool:
+    return len({(side.run_id, row) for side, row in zip(sides, match.rows, strict=True)}) == 1
 
 
-def good_first_choice(sides: Sequence[Side]) -> tuple[int, int]:
-    """Two sides with prompts in common: the first, and the first other one of the same kind (temperature, say)."""
-    for left, first in enumerate(sides):
-        for right in range(left + 1, len(sides)):
-            other = sides[right]
-            alike = first.name.rpartition("/")[2] == other.name.rpartition("/")[2]
-            if first.samples.keys() & other.samples.keys() and (alike or first.run_id != other.run_id):
-                return left, right
-    return 0, min(1, len(sides) - 1)
+def _match(sides: Sequence[Side], prompt: int, rows: tuple[int, ...]) -> Match:
+    for name in MEASURES:
+        gain = sides[-1].figure(name, rows[-1]) - sides[0].figure(name, rows[0])
+        if not math.isnan(gain):
+            return Match(prompt, rows, gain)
+    return Match(prompt, rows, None)
+
+
+@dataclass(frozen=True)
+class Means:
+    """Of one side over the prompts compared: means of its figures, and the share that ended with EOS."""
+
+    figures: dict[str, float]
+    ended: float
+
+
+def means_of(sides: Sequence[Side], matches: Sequence[Match]) -> list[Means]:
+    return [_means(side, [match.rows[place] for match in matches]) for place, side in enumerate(sides)]
+
+
+def _means(side: Side, rows: list[int]) -> Means:
+    columns = side.run.samples.columns
+    known = {
+        name: [value for row in rows if not math.isnan(value := column[row])]
+        for name, column in columns.figures.items()
+    }
+    figures = {name: math.fsum(values) / len(values) for name, values in known.items() if values}
+    return Means(figures, sum(columns.ended[row] for row in rows) / max(len(rows), 1))
+
+
+def good_first_choice(sides: Sequence[Side]) -> tuple[Side, ...]:
+    """Sides with prompts in common: the newest of each of several runs, else the first two of a kind (a temperature,
+    say), else the first two."""
+    whole = [side for side in sides if not isinstance(side.when, int)]
+    if len({side.run_id for side in whole}) > 1:
+        newest = [side for side in whole if side.when != "first"]
+        found = _sharing(newest, lambda left, right: left.run_id != right.run_id)
+        if found:
+            return _with_third(found, newest)
+    found = _sharing(whole, lambda left, right: left.kind == right.kind)
+    return found or tuple(sides[:2])
+
+
+def _sharing(sides: Sequence[Side], alike: Callable[[Side, Side], bool]) -> tuple[Side, ...]:
+    return next((pair for pair in combinations(sides, 2) if alike(*pair) and matches_of(pair, "prompt")), ())
+
+
+def _with_third(pair: tuple[Side, ...], sides: Sequence[Side]) -> tuple[Side, ...]:
+    """A side of a third run that has prompts in common with both, if there is one."""
+    runs = {side.run_id for side in pair}
+    others = (side for side in sides if side.run_id not in runs)
+    return next(((*pair, other) for other in others if matches_of((*pair, other), "prompt")), pair)

@@ -5,14 +5,15 @@ from __future__ import annotations
 import os
 import random
 import time
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
 import msgspec
 
-from rlhf_console.runs.pairs import Pair, Side
+from rlhf_sdk.events import Sample
 from rlhf_sdk.files import PRIVATE_FILE
+from rlhf_sdk.tail import Tail
 
 Verdict = Literal["left", "right", "tie", "both_bad"]
 FILE = "preferences.jsonl"
@@ -21,7 +22,8 @@ FILE = "preferences.jsonl"
 class Vote(msgspec.Struct, frozen=True, kw_only=True):
     """One line of `preferences.jsonl`; `chosen` and `rejected` are there where one response was better.
 
-    `left` and `right` name run and policy; `blind`: whoever voted did not see which was which.
+    `policies` names run and policy of each of the `responses`, in the order in which they stood; `blind`: whoever voted
+    did not see which was which.
     """
 
     prompt: str
@@ -35,27 +37,34 @@ class Vote(msgspec.Struct, frozen=True, kw_only=True):
     time: float
 
 
-@dataclass(frozen=True)
 class Voting:
-    """Writes votes to one file in the run folder."""
+    """Writes votes to one file in the run folder, and knows what was voted on before."""
 
-    root: Path
+    def __init__(self, root: Path) -> None:
+        self.file = root / FILE
+        self._votes = Tail(self.file, msgspec.json.Decoder(Vote).decode)
+        self._voted: set[tuple[str, frozenset[str]]] = set()
 
-    @property
-    def file(self) -> Path:
-        return self.root / FILE
+    def refresh(self) -> None:
+        """Reads what has been voted since. Raises `OSError` where the file can't be read."""
+        self._voted.update((vote.prompt, frozenset(vote.policies)) for vote in self._votes.read())
 
-    def vote(self, pair: Pair, sides: tuple[Side, Side], verdict: Verdict, *, blind: bool, note: str = "") -> None:
-        """Appends one line, whole. Raises `OSError` where the file can't be written."""
-        responses = [pair.left.response, pair.right.response]
+    def has_vote(self, prompt: str, labels: Sequence[str]) -> bool:
+        return (prompt, frozenset(labels)) in self._voted
+
+    def vote(
+        self, pair: tuple[Sample, Sample], labels: tuple[str, str], verdict: Verdict, *, blind: bool, note: str = ""
+    ) -> None:
+        """Appends one line, whole, on `pair` as it stood. Raises `OSError` where the file can't be written."""
+        responses = [sample.response for sample in pair]
         best = {"left": 0, "right": 1}.get(verdict)
         vote = Vote(
-            prompt=pair.prompt,
+            prompt=pair[0].prompt,
             chosen=None if best is None else responses[best],
             rejected=None if best is None else responses[1 - best],
             verdict=verdict,
             responses=responses,
-            policies=[side.label for side in sides],
+            policies=list(labels),
             blind=blind,
             note=note,
             time=time.time(),
@@ -68,6 +77,6 @@ class Voting:
             os.close(descriptor)
 
 
-def is_turned(prompt: str, labels: tuple[str, str]) -> bool:
+def is_turned(prompt: str, labels: Sequence[str]) -> bool:
     """Whether the two are shown the other way round when blind: fixed for a prompt, like a coin over prompts."""
     return random.Random(f"{prompt}/{sorted(labels)}").random() < 0.5

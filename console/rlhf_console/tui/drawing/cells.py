@@ -67,6 +67,16 @@ def join(parts: list[Row], gap: int = GAP) -> Row:
     return row
 
 
+def flow(parts: list[Row], width: int, gap: int = GAP) -> list[Row]:
+    """The parts in rows of at most `width` cells, as many to a row as there is room for."""
+    rows: list[Row] = [[]]
+    for part in parts:
+        longer = join([rows[-1], part], gap)
+        fits = not rows[-1] or len(longer) <= width
+        rows = [*rows[:-1], longer] if fits else [*rows, part]
+    return rows
+
+
 def changed_spans(before: Row, after: Row) -> list[tuple[int, int]]:
     """Columns [start, end) where two rows of one length differ; neighbouring spans are joined."""
     spans: list[tuple[int, int]] = []

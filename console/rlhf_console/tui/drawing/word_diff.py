@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from difflib import SequenceMatcher
 
-from rich.cells import cell_len
-
 from rlhf_console.printable import printable
 from rlhf_console.tui.drawing.cells import Row, text_cells
 
@@ -26,6 +24,11 @@ def marked_words(left: str, right: str) -> tuple[list[Word], list[Word]]:
         left_marks[block.a : block.a + block.size] = [False] * block.size
         right_marks[block.b : block.b + block.size] = [False] * block.size
     return _styled(mine, left_marks, "removed"), _styled(others, right_marks, "added")
+
+
+def added_words(first: str, text: str) -> list[Word]:
+    """The words of `text`; those that `first` has not are in the style of addition."""
+    return marked_words(first, text)[1]
 
 
 def plain_words(text: str) -> list[Word]:
@@ -49,7 +52,3 @@ def wrapped(words: list[Word], width: int) -> list[Row]:
             continue
         rows += [cells[start : start + width] for start in range(0, len(cells), width)]
     return [row for row in rows if row] or [[]]
-
-
-def width_of(words: list[Word]) -> int:
-    return sum(cell_len(word) + 1 for word, _ in words)

@@ -177,13 +177,19 @@ class RunScreen(RepeatingScreen):
 
     def _draw_newest(self, width: int) -> None:
         """The newest sample below the charts, where there is room."""
-        cells, samples = self.query_one("#newest", Cells), self._watched.shown.samples
-        cells.display = bool(samples) and self._view.id == "charts" and self.size.height >= TALL
-        if cells.display:
+        cells, newest = self.query_one("#newest", Cells), self._watched.shown.samples.newest
+        cells.display = newest is not None and self._view.id == "charts" and self.size.height >= TALL
+        if newest is not None and cells.display:
             rule = fit(text_cells("─" * width, "dim"), width)
-            cells.show([rule, *sample_page(samples[-1], width, NEWEST_ROWS - 1)][:NEWEST_ROWS])
+            cells.show([rule, *sample_page(newest, width, NEWEST_ROWS - 1)][:NEWEST_ROWS])
 
     def action_open(self, name: str) -> None:
+        """The samples are those of the crosshair's step, and the crosshair is where samples were chosen."""
+        charts, samples = self.query_one(ChartsView), self.query_one(SamplesView)
+        if name == "samples" and self._view is charts and charts.step is not None:
+            samples.point(charts.step)
+        if name == "charts" and self._view is samples and samples.update_listed is not None:
+            charts.go_to(samples.update_listed)
         self.query_one(ContentSwitcher).current = name
         self._view.main_widget().focus()
         self.call_after_refresh(self.draw)

@@ -27,6 +27,7 @@ STYLES = (
     "removed",
     "added",
     *(f"series-{i}" for i in range(6)),
+    *(f"{end}-{shade}" for end in ("cold", "hot") for shade in (1, 2, 3)),
 )
 
 
@@ -55,6 +56,12 @@ class Styled(Widget):
         & > .cells--series-3 { color: $series-3; }
         & > .cells--series-4 { color: $series-4; }
         & > .cells--series-5 { color: $series-5; }
+        & > .cells--cold-1 { background: $primary 20%; }
+        & > .cells--cold-2 { background: $primary 45%; }
+        & > .cells--cold-3 { background: $primary 70%; text-style: bold; }
+        & > .cells--hot-1 { background: $warning 20%; }
+        & > .cells--hot-2 { background: $warning 40%; }
+        & > .cells--hot-3 { background: $warning 60%; text-style: bold; }
     }
     """
 
