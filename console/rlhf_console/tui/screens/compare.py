@@ -27,7 +27,7 @@ from rlhf_console.runs.pairs import (
 from rlhf_console.runs.sent_commands import SentCommands
 from rlhf_console.runs.votes import Verdict, Voting, is_turned
 from rlhf_console.tui.drawing.cells import Row, fit, text_cells
-from rlhf_console.tui.drawing.comparison import means_row, pair_row, pair_rows, sides_row
+from rlhf_console.tui.drawing.comparison import BLIND_HEADS, means_row, pair_row, pair_rows, sides_row
 from rlhf_console.tui.drawing.samples import sample_text
 from rlhf_console.tui.screens.controlled import ControlledScreen, SentLine
 from rlhf_console.tui.screens.sides import SidesScreen
@@ -168,10 +168,10 @@ class CompareScreen(ControlledScreen):
         return pair_row(prompt, None if self._blind else match.gain, width, voted=voted)
 
     def _text(self, match: Match) -> str:
-        pairs = [(side.label, side.sample(row)) for side, row in zip(self._sides, match.rows, strict=True)]
-        return "\n\n".join(
-            f"{'?' if self._blind else label}\n{sample_text(sample)}" for label, sample in pairs if sample
-        )
+        """The responses as they stand, to be copied; when blind without names."""
+        samples, sides = self._shown_pair() or ([], [])
+        heads = BLIND_HEADS if self._blind else labels_of(sides) if sides else ()
+        return "\n\n".join(f"{head}\n{sample_text(each)}" for head, each in zip(heads, samples, strict=True))
 
     @on(PickList.Moved, "#pairs")
     def _draw_pair(self) -> None:
