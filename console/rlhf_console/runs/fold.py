@@ -189,6 +189,7 @@ def _end_phase(summary: RunSummary, event: PhaseEnded) -> None:
         phase.highest[name] = max(phase.highest.get(name, 0), event.memory[name])
     summary.phase = event.name
     summary.timeline.end_phase(event, summary.memory_table)
-    used = event.memory.get("peak") or event.memory.get("rss_peak") or event.memory.get("rss")
+    of_process = 0 if summary.timeline.on_device else event.memory.get("rss_peak") or event.memory.get("rss")
+    used = event.memory.get("peak") or of_process
     if used:
         summary.memory.add_highest(event.step, float(used), event.time)

@@ -1,31 +1,38 @@
-"""Alerts as rows, newest first, with when, where, the figures and the advice."""
+"""Alerts as rows: when, how serious, where; and one of them whole, with its figures and the advice."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
 
 from rlhf_console.scale import figure
 from rlhf_console.tui.drawing.cells import Row, fit, join, text_cells, wrap
 from rlhf_console.tui.drawing.states import SEVERITY_LOOKS
 from rlhf_sdk.events import Alert
 
-INDENT = 4
+LABEL, CODE = 9, 22
 
 
-def alert_rows(alerts: Sequence[Alert], width: int) -> list[Row]:
-    if not alerts:
-        return [text_cells("no alerts", "dim")]
-    return [row for alert in reversed(alerts) for row in _alert(alert, width)]
-
-
-def _alert(alert: Alert, width: int) -> list[Row]:
+def alert_row(alert: Alert, step: int, width: int) -> Row:
+    """One row, the beginning of the message at its end; `step` is when it was."""
     label, style = SEVERITY_LOOKS[alert.severity]
     when = time.strftime("%H:%M:%S", time.localtime(alert.time))
+    columns = fit(text_cells(label, style), LABEL), fit(text_cells(alert.code, "bold"), CODE)
+    where = text_cells(f"step {step}", "dim")
+    return fit(join([text_cells(when, "dim"), *columns, where, text_cells(alert.message)]), width)
+
+
+def alert_page(alert: Alert, width: int) -> list[Row]:
+    """The message, the advice, the figures, and the way to what else happened then."""
+    label, style = SEVERITY_LOOKS[alert.severity]
+    when = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(alert.time))
     where = f"in {alert.phase}" if alert.phase else ""
-    figures = [text_cells(f"{name} {figure(value)}", "dim") for name, value in alert.figures.items()]
-    head = join([text_cells(when, "dim"), text_cells(label, style), text_cells(alert.code, "bold"),
-                 text_cells(f"step {alert.step}", "dim"), text_cells(where), *figures])  # fmt: skip
-    said = [text_cells(" " * INDENT + line) for line in wrap(alert.message, width - INDENT)]
-    advice = [text_cells(" " * INDENT + line, "accent") for line in wrap(f"→ {alert.advice}", width - INDENT)]
-    return [fit(head, width), *said, *(advice if alert.advice else []), []]
+    head = join([text_cells(label, style), text_cells(alert.code, "bold"), text_cells(where), text_cells(when, "dim")])
+    said = [text_cells(line) for line in wrap(alert.message, width)]
+    advice = [text_cells(line, "accent") for line in wrap(f"→ {alert.advice}", width)] if alert.advice else []
+    figures = [text_cells(f"{name} {figure(value)}") for name, value in alert.figures.items()]
+    measured = [fit(join(figures), width)] if figures else []
+    return [head, *said, *advice, *measured, text_cells("enter: that step in the charts", "dim")]
+
+
+def alert_text(alert: Alert) -> str:
+    return f"{alert.severity} {alert.code}: {alert.message}" + (f"\n{alert.advice}" if alert.advice else "")

@@ -1,4 +1,4 @@
-"""Views that are a text to scroll through: sanity lights, alerts, config, results."""
+"""Views that are a text to scroll through: sanity lights, config, results."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from textual.widget import Widget
 from rlhf_console.headlines import Declared
 from rlhf_console.render import result
 from rlhf_console.runs.focus import OpenRun
-from rlhf_console.tui.drawing.alerts import alert_rows
 from rlhf_console.tui.drawing.cells import Row, text_cells
 from rlhf_console.tui.drawing.checks import check_rows
 from rlhf_console.tui.drawing.config import config_rows
@@ -40,13 +39,6 @@ class ChecksView(PageView):
 
     def rows(self, run: OpenRun, width: int) -> list[Row]:
         return check_rows(run.live.summary, width)
-
-
-class AlertsView(PageView):
-    TITLE = "Alerts"
-
-    def rows(self, run: OpenRun, width: int) -> list[Row]:
-        return alert_rows(run.live.summary.alerts, width)
 
 
 class ResultView(PageView):

@@ -20,15 +20,16 @@ from rlhf_console.tui.declarations import Declarations
 from rlhf_console.tui.drawing.cells import fit, text_cells
 from rlhf_console.tui.drawing.run_head import head_of, head_rows, stage_cells
 from rlhf_console.tui.drawing.samples import sample_page
+from rlhf_console.tui.screens.alerts import AlertsView
 from rlhf_console.tui.screens.charts import ChartsView
 from rlhf_console.tui.screens.compare import CompareScreen
 from rlhf_console.tui.screens.controlled import SentLine
 from rlhf_console.tui.screens.logs import LogsView
 from rlhf_console.tui.screens.memory import MemoryView
-from rlhf_console.tui.screens.pages import AlertsView, ChecksView, ConfigView, ResultView
+from rlhf_console.tui.screens.pages import ChecksView, ConfigView, ResultView
 from rlhf_console.tui.screens.repeating import RepeatingScreen
 from rlhf_console.tui.screens.samples import SamplesView
-from rlhf_console.tui.screens.view import View
+from rlhf_console.tui.screens.view import GoToStep, View
 from rlhf_console.tui.widgets.bar import Bar
 from rlhf_console.tui.widgets.cells import Cells
 from rlhf_sdk.run_dir import RunDir
@@ -193,6 +194,12 @@ class RunScreen(RepeatingScreen):
         self.query_one(ContentSwitcher).current = name
         self._view.main_widget().focus()
         self.call_after_refresh(self.draw)
+
+    @on(GoToStep)
+    def _go_to_step(self, message: GoToStep) -> None:
+        """Once the charts have the run that is shown."""
+        self.action_open("charts")
+        self.call_after_refresh(self.query_one(ChartsView).go_to, message.step)
 
     def action_turn(self, by: int) -> None:
         names = list(VIEWS)
