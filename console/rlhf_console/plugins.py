@@ -26,7 +26,7 @@ TIMEOUT_SECONDS = 30.0
 DESCRIBE_SECONDS = 15.0
 SLOTS = BoundedSemaphore(4)
 """Plugins are asked side by side, since one that hangs must not keep the others waiting, but not all at once."""
-CACHE_FORMAT = 2
+CACHE_FORMAT = 3
 """Another one whenever `describe` says more than it did."""
 
 
@@ -87,6 +87,14 @@ def plan(name: str, config: dict[str, Any], root: Path | None = None) -> list[di
     """
     rows: list[dict[str, Any]] = _ask(name, "--plan", stdin=config, root=root).get("rows", [])
     return rows
+
+
+def cost(name: str, config: dict[str, Any]) -> list[str]:
+    """What a run would spend, in sentences; none if the plugin spends nothing that it knows of."""
+    if not describe(name)["cost"]:
+        return []
+    sentences: list[str] = _ask(name, "--cost", stdin=config)["sentences"]
+    return sentences
 
 
 def advise(name: str, config: dict[str, Any], stages: dict[str, dict[str, Any]], device: PlanDevice) -> dict[str, Any]:

@@ -2,8 +2,9 @@
 
 Prints one JSON object. Without a flag: the declaration, with the config's JSON schema and its options in words.
 `--validate` reads a config (JSON) from stdin and prints {"config": the complete config}; `--plan` prints the memory
-plan, {"rows": [...]}; `--advise` reads {"config", "stages", "device"} and prints a `PlanAdvice`. What is wrong comes as
-{"error": {"key", "message"}} with exit code 2, or 3 if the plugin is broken.
+plan, {"rows": [...]}; `--cost` prints what a run would spend in words, {"sentences": [...]}; `--advise` reads
+{"config", "stages", "device"} and prints a `PlanAdvice`. What is wrong comes as {"error": {"key", "message"}} with exit
+code 2, or 3 if the plugin is broken.
 """
 
 from __future__ import annotations
@@ -42,6 +43,7 @@ def describe(spec: PluginSpec) -> dict[str, Any]:
         "sample_columns": msgspec.to_builtins(spec.sample_columns),
         "capabilities": spec.capabilities,
         "plan": bool(spec.plan),
+        "cost": bool(spec.cost),
         "schema": msgspec.json.schema(spec.config),
         "options": msgspec.to_builtins(list(options(spec.config))),
     }
@@ -56,6 +58,12 @@ def plan(spec: PluginSpec, config: dict[str, Any]) -> dict[str, Any]:
     """The plugin's memory plan; no rows if it has none. Raises `ConfigError`."""
     complete = convert_config(config, spec.config)
     return {"rows": msgspec.to_builtins(load_attribute(spec.plan)(complete)) if spec.plan else []}
+
+
+def cost(spec: PluginSpec, config: dict[str, Any]) -> dict[str, Any]:
+    """What a run would spend, if the plugin knows. Raises `ConfigError`."""
+    complete = convert_config(config, spec.config)
+    return {"sentences": load_attribute(spec.cost)(complete) if spec.cost else []}
 
 
 def advise(spec: PluginSpec, asked: dict[str, Any]) -> dict[str, Any]:
@@ -97,6 +105,7 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     actions = parser.add_mutually_exclusive_group()
     actions.add_argument("--validate", dest="action", action="store_const", const=validate)
     actions.add_argument("--plan", dest="action", action="store_const", const=plan)
+    actions.add_argument("--cost", dest="action", action="store_const", const=cost)
     actions.add_argument("--advise", dest="action", action="store_const", const=advise)
     return parser.parse_args(arguments)
 

@@ -69,6 +69,7 @@ class PluginSpec(msgspec.Struct, frozen=True, kw_only=True):
     called with a config in a `describe` process: the memory that a run of it would need, as a list of `PlanRow`.
     `advice`, if any, is "module:function", called there with an `AdviceRequest`: what else `rlhf plan` says, as a
     `PlanAdvice`.
+    `cost`, if any, is "module:function", called there with a config: sentences about the money that a run would spend.
     `check`, if any, is "module:function", called with a `CheckRequest` in a process of its own: it tries what a run
     would do, and yields a `CheckRow` for each finding.
     """
@@ -83,5 +84,6 @@ class PluginSpec(msgspec.Struct, frozen=True, kw_only=True):
     capabilities: list[str] = msgspec.field(default_factory=lambda: ["checkpoint"])
     plan: str = ""
     advice: str = ""
+    cost: str = ""
     check: str = ""
     contract: int = CONTRACT_VERSION

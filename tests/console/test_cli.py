@@ -105,11 +105,13 @@ def test_lists_and_options_are_plain_or_json(tmp_path: Path) -> None:
 
 
 def test_a_dry_run_writes_nothing_and_names_every_origin(tmp_path: Path) -> None:
-    done = rlhf(tmp_path / "runs", "run", "pipeline", "--profile", "demo", "--dry-run", "--json")
+    judge = ["--set", "eval.judge.kind=claude"]
+    done = rlhf(tmp_path / "runs", "run", "pipeline", "--profile", "demo", *judge, "--dry-run", "--json")
     assert done.returncode == 0, done.stderr
     planned = json.loads(done.stdout)
     assert any("policy" in row["what"] for rows in planned["plan"].values() for row in rows)
     assert planned["provenance"]["stages.ppo.config.kl_coef"].startswith("profile demo")
+    assert planned["cost"][0].startswith("eval: at most 4,800 questions to claude-sonnet-4-6 by batches")
     assert not (tmp_path / "runs").exists()
 
 

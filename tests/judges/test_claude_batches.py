@@ -48,7 +48,7 @@ def test_a_batch_answers_everything_at_half_the_price(service: FakeService, tmp_
 
 
 def test_many_questions_go_by_batches(service: FakeService, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("rlhf_plugins.judges.claude.BATCHES_ABOVE", 10)
+    monkeypatch.setattr("rlhf_plugins.judges.sending.BATCHES_ABOVE", 10)
     asked(claude(tmp_path, "few", api="auto"), tmp_path / "few", BOTH_ORDERS[:10])
     assert (len(service.requests), len(service.batches)) == (10, 0)
     service.answer = lambda request: '{"reason": "", "verdict": "tie"}'

@@ -71,7 +71,7 @@ def run(
     checkpoint_every: CheckpointEveryOption = "",
     detach: Annotated[bool, typer.Option("--detach", help="Return at once; the run goes on.")] = False,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Print the resolved config, its origins and the memory expected.")
+        bool, typer.Option("--dry-run", help="Print the resolved config, its origins, memory and cost expected.")
     ] = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -164,9 +164,10 @@ def _print_outcome(runs: str, finished: LiveRun, state: State, *, as_json: bool)
 
 def _print_dry_run(request: RunRequest, *, as_json: bool) -> None:
     rows, problem = _memory_plan(request)
+    cost = plugins.cost(request.plugin, request.config)
     if as_json:
         plan = {"rows": rows, "problem": problem}
-        print_json({"config": request.config, "provenance": request.provenance, "plan": plan})
+        print_json({"config": request.config, "provenance": request.provenance, "plan": plan, "cost": cost})
         return
     for key, value in flatten(request.config).items():
         shown = number(value) if not isinstance(value, str) else repr(value)
@@ -174,6 +175,9 @@ def _print_dry_run(request: RunRequest, *, as_json: bool) -> None:
     if rows:
         typer.echo("\nMemory expected")
         typer.echo(table(["phase", "what", "bytes"], [[row["phase"], row["what"], size(row["bytes"])] for row in rows]))
+    if cost:
+        typer.echo("\nCost expected")
+        typer.echo("\n".join(map(printable, cost)))
     if problem:
         print(f"no memory plan: {printable(problem)}", file=sys.stderr)
 

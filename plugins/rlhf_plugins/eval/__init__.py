@@ -17,5 +17,6 @@ plugin = PluginSpec(
     headline=["eval/proxy_mean", "eval/gold_mean", "eval/kl_sequence_nats"],
     capabilities=["checkpoint"],
     plan="rlhf_plugins.plans:plan_eval",
+    cost="rlhf_plugins.judges.cost:evaluation_cost",
     advice="rlhf_plugins.plan_advice:advise",
 )

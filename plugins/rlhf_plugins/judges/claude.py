@@ -11,11 +11,9 @@ from rlhf_plugins.judges.messages import ask_by_messages
 from rlhf_plugins.judges.prices import ANSWER_TOKENS, CHARACTERS_PER_TOKEN, Prices
 from rlhf_plugins.judges.prompts import key_of, message_of, system_of
 from rlhf_plugins.judges.questions import Judgement, Question
+from rlhf_plugins.judges.sending import by_batches
 from rlhf_plugins.judges.service import Service, Todo
 from rlhf_plugins.judges.verdict_store import PaidVerdict, VerdictStore
-
-BATCHES_ABOVE = 100
-"""Questions, where `eval.judge.api` is auto."""
 
 
 class ClaudeJudge:
@@ -54,10 +52,6 @@ class ClaudeJudge:
         usd = estimate(self.config, self.service.prices, list(todo.values()), batch=batch)
         hooks.note(f"judge: {asked - len(todo)} of {asked} answers are known; the others: {usd}")
         yield from (ask_by_batches if batch else ask_by_messages)(self.service, todo, hooks)
-
-
-def by_batches(config: JudgeConfig, questions: int) -> bool:
-    return config.api == "batches" or (config.api == "auto" and questions > BATCHES_ABOVE)
 
 
 def estimate(config: JudgeConfig, prices: Prices, questions: Sequence[Question], *, batch: bool) -> str:

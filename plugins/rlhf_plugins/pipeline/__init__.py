@@ -33,6 +33,7 @@ plugin = PluginSpec(
     headline=["pipeline/stages_finished"],
     capabilities=["checkpoint"],
     plan="rlhf_plugins.pipeline_plan:plan_pipeline",
+    cost="rlhf_plugins.judges.cost:pipeline_cost",
     advice="rlhf_plugins.plan_advice:advise",
     check="rlhf_plugins.checking.hook:check_pipeline",
 )
