@@ -55,6 +55,14 @@ class Tail(Generic[Item]):
         self.damaged += count - len(items)
         return items
 
+    @property
+    def unread_bytes(self) -> int:
+        """What the file has beyond what was read; 0 where there is no file."""
+        try:
+            return max(self.path.stat().st_size - self._offset, 0)
+        except FileNotFoundError:
+            return 0
+
     def skip_to_end(self) -> None:
         """What is there already is passed over; a line that is half-written now counts as damaged."""
         with suppress(FileNotFoundError):

@@ -44,6 +44,11 @@ class LiveRun:
         fold(self.summary, events)
         return bool(events)
 
+    @property
+    def unread_bytes(self) -> int:
+        """Events that are still to be read."""
+        return self._events.unread_bytes
+
     def catch_up(self) -> LiveRun:
         """Reads everything up to now."""
         while self.refresh():

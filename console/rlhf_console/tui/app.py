@@ -23,6 +23,7 @@ from rlhf_console.runs.store import LiveRun
 from rlhf_console.settings import Settings
 from rlhf_console.tui.declarations import Declarations
 from rlhf_console.tui.keymap import keymap_of, shown_key
+from rlhf_console.tui.link import LinkedApp
 from rlhf_console.tui.outside import HasText, for_clipboard, page, save_picture
 from rlhf_console.tui.palette import RunsProvider
 from rlhf_console.tui.places import places
@@ -40,7 +41,7 @@ from rlhf_sdk.trainer import UserError
 DEFAULTS = Settings()
 
 
-class ConsoleApp(App[None]):
+class ConsoleApp(LinkedApp[None]):
     """Watches the runs of one root, and passes on what a person wants of them; closing it changes nothing of any run.
 
     With `readonly` nothing can be asked of a run. Raises `UserError` for keys that can't be as `settings` wants them.

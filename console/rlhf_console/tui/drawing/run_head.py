@@ -19,11 +19,12 @@ from rlhf_sdk.states import ENDED, State
 BAR = 16
 WIDE = 100
 SHOWN_PHASES = 5
+MUCH_BYTES = 4 << 20
 
 
 @dataclass(frozen=True)
 class Head:
-    """What is known of the run that is shown."""
+    """What is known of the run that is shown, but for `unread_bytes` of its events."""
 
     record: RunRecord
     state: State
@@ -31,6 +32,7 @@ class Head:
     reason: str
     machine: MachineSample | None
     declared: Declared
+    unread_bytes: int = 0
 
 
 def head_of(focus: Focus, declared: Declared) -> Head:
@@ -39,7 +41,15 @@ def head_of(focus: Focus, declared: Declared) -> Head:
     state = shown.live.state
     over = state in ENDED or state is State.LOST
     reason = shown.reason() if over else shown.live.summary.reason
-    return Head(shown.live.record, state, shown.live.summary, reason, None if over else shown.machine, declared)
+    return Head(
+        shown.live.record,
+        state,
+        shown.live.summary,
+        reason,
+        None if over else shown.machine,
+        declared,
+        shown.live.unread_bytes,
+    )
 
 
 def head_rows(head: Head, width: int) -> list[Row]:
@@ -52,7 +62,9 @@ def _progress(head: Head, width: int) -> Row:
     name = head.record.id if not head.record.profile else f"{head.record.id} · {head.record.profile}"
     left = join([state_cells(head.state), text_cells(name, "title")])
     eta = f"{duration(summary.eta_seconds)} left" if head.state is State.RUNNING and summary.eta_seconds else ""
+    reading = f"reading, {size(head.unread_bytes)} to go" if head.unread_bytes > MUCH_BYTES else ""
     right = join([
+        text_cells(reading, "warn"),
         text_cells(f"step {steps_text(summary)}" if steps_text(summary) else ""),
         progress_bar(summary, BAR if width >= WIDE else BAR // 2),
         text_cells(eta),

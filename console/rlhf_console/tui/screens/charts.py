@@ -155,7 +155,8 @@ class ChartsView(ChartChoice):
         if new:
             grid.mount_all(new)
         for place, chart in enumerate(charts):
-            chart.display = place < count
+            if chart.display != (place < count):
+                chart.display = place < count
         return [*charts, *new][:count]
 
     def _draw_list(self) -> None:

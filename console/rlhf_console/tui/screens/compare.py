@@ -10,7 +10,7 @@ from typing import ClassVar
 from textual import on, work
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.widgets import Footer, Input
+from textual.widgets import Input
 
 from rlhf_console.printable import printable
 from rlhf_console.runs.focus import OpenRun
@@ -32,6 +32,7 @@ from rlhf_console.tui.drawing.samples import sample_text
 from rlhf_console.tui.screens.controlled import ControlledScreen, SentLine
 from rlhf_console.tui.screens.sides import SidesScreen
 from rlhf_console.tui.widgets.cells import Cells
+from rlhf_console.tui.widgets.key_bar import KeyBar
 from rlhf_console.tui.widgets.pick_list import PickList
 from rlhf_console.tui.widgets.row_view import Page
 from rlhf_sdk.events import Sample
@@ -89,7 +90,7 @@ class CompareScreen(ControlledScreen):
         yield Page(id="pair")
         yield Input(placeholder="a note that goes with the next vote", id="note")
         yield SentLine()
-        yield Footer()
+        yield KeyBar()
 
     def on_mount(self) -> None:
         self._list.focus()

@@ -11,6 +11,7 @@ from textual.screen import Screen
 
 from rlhf_console.runs.sent_commands import SENDER, SentCommands
 from rlhf_console.tui.drawing.sent import sent_row
+from rlhf_console.tui.link import LinkedApp
 from rlhf_console.tui.screens.confirm import Confirm
 from rlhf_console.tui.screens.set_value import Change, SetValueScreen
 from rlhf_console.tui.widgets.cells import Cells
@@ -61,6 +62,11 @@ class ControlledScreen(Screen[None]):
         """On top, or behind dialogs alone; `is_current` is also true right behind a screen that covers everything."""
         alive = self.is_current and self.is_attached and self.is_mounted
         return alive and (self.app.screen is self or self.app.screen.is_modal)
+
+    @property
+    def terminal_is_behind(self) -> bool:
+        """What it has not shown yet is to be shown first: what comes by itself is left out until then."""
+        return isinstance(self.app, LinkedApp) and self.app.terminal_is_behind
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         return not (self.readonly and action in CONTROLS)

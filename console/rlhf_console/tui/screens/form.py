@@ -11,7 +11,7 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 from textual.screen import Screen
-from textual.widgets import ContentSwitcher, Footer, Input, Static
+from textual.widgets import ContentSwitcher, Input, Static
 
 from rlhf_console.gpus import target_of
 from rlhf_console.plan_text import plan_text, verdict
@@ -22,6 +22,7 @@ from rlhf_console.tui.drawing.form import check_row_rows, entry_row, plain, read
 from rlhf_console.tui.screens.choose import ChooseScreen
 from rlhf_console.tui.screens.confirm import Confirm
 from rlhf_console.tui.widgets.cells import Cells
+from rlhf_console.tui.widgets.key_bar import KeyBar
 from rlhf_console.tui.widgets.pick_list import PickList
 from rlhf_console.tui.widgets.row_view import Page
 from rlhf_sdk.spec import CheckRow
@@ -66,7 +67,7 @@ class FormScreen(Screen[bool]):
             yield Page(id=CHECK)
         yield Input(id="value")
         yield Input(placeholder="words in the key; * what was changed", id="words")
-        yield Footer()
+        yield KeyBar()
 
     def on_mount(self) -> None:
         self.query_one("#entries").focus()

@@ -10,13 +10,14 @@ from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.screen import Screen
-from textual.widgets import Footer, Input
+from textual.widgets import Input
 
 from rlhf_console.runs.launching import Choice, Draft, choices, with_problems
 from rlhf_console.tui.drawing.cells import fit, text_cells
 from rlhf_console.tui.drawing.form import choice_row
 from rlhf_console.tui.screens.form import FormScreen
 from rlhf_console.tui.widgets.cells import Cells
+from rlhf_console.tui.widgets.key_bar import KeyBar
 from rlhf_console.tui.widgets.pick_list import PickList
 
 REFRESH_SECONDS = 0.5
@@ -44,7 +45,7 @@ class LaunchScreen(Screen[None]):
         yield Cells(id="title")
         yield PickList(choice_row, lambda choice: (choice.plugin, choice.profile), opens=True, id="choices")
         yield Input(placeholder="words of plugin or profile", id="words")
-        yield Footer()
+        yield KeyBar()
 
     def on_mount(self) -> None:
         self.call_after_refresh(self._say, "What to run")

@@ -9,7 +9,7 @@ from textual import on, work
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.message import Message
-from textual.widgets import ContentSwitcher, Footer
+from textual.widgets import ContentSwitcher
 
 from rlhf_console.printable import printable
 from rlhf_console.runs.focus import Focus, Overlays
@@ -32,11 +32,13 @@ from rlhf_console.tui.screens.samples import SamplesView
 from rlhf_console.tui.screens.view import GoToStep, View
 from rlhf_console.tui.widgets.bar import Bar
 from rlhf_console.tui.widgets.cells import Cells
+from rlhf_console.tui.widgets.key_bar import KeyBar
 from rlhf_sdk.run_dir import RunDir
 from rlhf_sdk.trainer import UserError
 
 REFRESH_SECONDS = 0.5
 POLL_SECONDS = 0.2
+SOON_SECONDS = 0.05
 NEWEST_ROWS = 7
 TALL = 36
 WIDE = 100
@@ -89,6 +91,7 @@ class RunScreen(RepeatingScreen):
         self._watched = Focus(opened)
         self._overlays = Overlays(marks)
         self._alerts_seen: tuple[str, int] | None = None
+        self._problem = ""
         self._declarations = declarations
 
     def compose(self) -> ComposeResult:
@@ -100,26 +103,41 @@ class RunScreen(RepeatingScreen):
                 yield view(id=name)
         yield Cells(id="newest")
         yield SentLine()
-        yield Footer()
+        yield KeyBar()
 
     def on_mount(self) -> None:
         self._view.main_widget().focus()
         self._read()
         self.set_interval(REFRESH_SECONDS, self._tick)
+        self._soon = self.set_interval(SOON_SECONDS, self._draw_first)
 
     @work
     async def _read(self) -> None:
         while True:
-            try:
-                more = self._watched.read() | self._overlays.read()
-            except (OSError, UserError) as error:
-                self.notify(printable(str(error)), severity="error", markup=False)
-                return
-            await asyncio.sleep(0 if more else POLL_SECONDS)
+            await asyncio.sleep(0 if self._read_piece() else POLL_SECONDS)
+
+    def _read_piece(self) -> bool:
+        """True if there may be more; what can't be read is said once."""
+        try:
+            more = self._watched.read() | self._overlays.read()
+        except (OSError, UserError) as error:
+            if str(error) != self._problem:
+                self._problem = str(error)
+                self.notify(printable(self._problem), severity="error", markup=False)
+            return False
+        return more
 
     def _tick(self) -> None:
+        """The newest first, so that nothing waits for longer than from one tick to the next."""
+        self._read_piece()
         self._call_attention()
-        self.draw()
+        if not self.terminal_is_behind:
+            self.draw()
+
+    def _draw_first(self) -> None:
+        if self._declarations.get(self._watched.shown.live.record.plugin) is not None:
+            self._soon.stop()
+            self.draw()
 
     def on_resize(self) -> None:
         self.draw()

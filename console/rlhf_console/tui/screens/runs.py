@@ -12,7 +12,7 @@ from typing import ClassVar
 from textual import on, work
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.widgets import Footer, Input
+from textual.widgets import Input
 
 from rlhf_console.headlines import Declared
 from rlhf_console.runs.arranging import NEWEST, Arrangement, Listing, Place, came_from
@@ -32,6 +32,7 @@ from rlhf_console.tui.screens.controlled import SentLine
 from rlhf_console.tui.screens.keeping import KeepingScreen
 from rlhf_console.tui.screens.launch import LaunchScreen
 from rlhf_console.tui.widgets.cells import Cells
+from rlhf_console.tui.widgets.key_bar import KeyBar
 from rlhf_console.tui.widgets.pick_list import PickList
 from rlhf_sdk.run_dir import RunDir
 from rlhf_sdk.states import LIVE
@@ -96,19 +97,23 @@ class RunsScreen(KeepingScreen):
         yield Input(placeholder="words that are known of a run, or #tags; !word: has not", id="words")
         yield Input(placeholder="tags of this run, with blanks between", id="tags")
         yield SentLine()
-        yield Footer()
+        yield KeyBar()
 
     def on_mount(self) -> None:
         self._read()
-        self.set_interval(REFRESH_SECONDS, self.draw)
+        self.set_interval(REFRESH_SECONDS, self._tick)
 
     @work
     async def _read(self) -> None:
         while True:
             if self.in_sight:
                 await self._index.refresh(self._runs.in_sight)
-                self.draw()
+                self._tick()
             await asyncio.sleep(REFRESH_SECONDS)
+
+    def _tick(self) -> None:
+        if not self.terminal_is_behind:
+            self.draw()
 
     @property
     def shows_archive(self) -> bool:
