@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable
 
-from benchmarks import demo_seeds, pause_latency, plan_accuracy, precision, start_up, telemetry
+from benchmarks import demo_seeds, hacking, pause_latency, plan_accuracy, precision, start_up, telemetry
 
 BENCHMARKS: dict[str, Callable[[], None]] = {
     "start-up": start_up.main,
@@ -14,6 +14,7 @@ BENCHMARKS: dict[str, Callable[[], None]] = {
     "precision": precision.main,
     "telemetry": telemetry.main,
     "demo-seeds": demo_seeds.main,
+    "hacking": hacking.main,
 }
 
 

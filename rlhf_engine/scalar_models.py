@@ -59,10 +59,25 @@ class ScalarModel(nn.Module):
         return getattr(self.network.config, "score_norm", "")
 
     def set_affine(self, gain: float, bias: float, *, head_offsets: Sequence[float] = (), score_norm: str = "") -> None:
-        """Replaces the normalisation: it never accumulates, on reload either. No offsets: all heads have 0."""
+        """Replaces the normalisation: it never accumulates, on reload either. No offsets: all heads have 0.
+
+        The range of scores is no longer known.
+        """
         config: Any = self.network.config
         config.score_gain, config.score_bias = gain, bias
         config.score_offsets, config.score_norm = list(head_offsets), score_norm
+        config.score_range = []
+
+    @property
+    def score_range(self) -> tuple[float, float] | None:
+        """(lowest, highest) score of the held-out comparisons' responses; None where it was not measured."""
+        low_and_high = getattr(self.network.config, "score_range", [])
+        return (low_and_high[0], low_and_high[1]) if low_and_high else None
+
+    def keep_score_range(self, scores: Sequence[float]) -> None:
+        """Of normalised scores of held-out responses; no scores: not measured."""
+        config: Any = self.network.config
+        config.score_range = [min(scores), max(scores)] if scores else []
 
     def head_scores(self, states: Tensor) -> Tensor:
         """Every head's normalised scalars, fp32 [..., n], of hidden states [..., H], also where matrix products

@@ -28,6 +28,7 @@ from rlhf_engine.update_metrics import UpdateMetrics
 from rlhf_plugins.engine_trainer import translated_errors
 from rlhf_plugins.episodes import episode_figures, response_tokens, token_values
 from rlhf_plugins.policy_sampling import PolicySampler
+from rlhf_plugins.probing import load_probing
 from rlhf_sdk.checkpoints import checkpoint_name
 from rlhf_sdk.trainer import Metrics
 
@@ -63,6 +64,10 @@ class OnlineTrainer(PolicySampler):
         self.kl = kl_controller(config)
         self.beyond_kl_limit = False
         self.load_state()
+        reward_model = self.state.models.reward_model
+        self.probing = load_probing(
+            self.run, config, self.tokenizer, self.device, reward_model, updates=self.total_steps
+        )
 
     def check_config(self) -> None:
         """Raises ConfigError where the settings don't fit each other."""
@@ -99,6 +104,8 @@ class OnlineTrainer(PolicySampler):
 
     def update(self) -> dict[str, float]:
         config = self.config
+        if self.probing:
+            self.probing.begin(self.state, config)
         prompt_count = config.batch_size // self.samples_per_prompt
         rows = shuffled_batch(len(self.prompts), prompt_count, self.steps_done, config.seed)
         experience, metrics = self.update_on([self.prompts[row] for row in rows])
@@ -116,7 +123,8 @@ class OnlineTrainer(PolicySampler):
             "episode": float(self.state.updates_done * config.batch_size),
             "throughput/episodes_per_second|rate": float(len(prompts)),
         }
-        return figures | ({"gold/score_mean": sum(golds) / len(golds)} if golds else {})
+        figures |= {"gold/score_mean": sum(golds) / len(golds)} if golds else {}
+        return figures | (self.probing.after(self.state, config) if self.probing else {})
 
     def step(self) -> Metrics | None:
         metrics = None if self.beyond_kl_limit else super().step()
@@ -156,8 +164,12 @@ class OnlineTrainer(PolicySampler):
             )
 
     def can_leave(self) -> bool:
-        """Anywhere: a checkpoint keeps what the update has done so far."""
-        return True
+        """Anywhere but in a probe: a checkpoint keeps what the update has done so far."""
+        return not (self.probing and self.probing.under_way)
+
+    def finish(self) -> None:
+        if self.probing:
+            self.probing.tell(self.state.updates_done)
 
     def reconfigure(self, config: OnlineConfig) -> None:
         """Takes over live values; `kl_coef` as the coefficient of the next update, also under an adaptive control."""
@@ -184,6 +196,8 @@ class OnlineTrainer(PolicySampler):
             save_file(self.state.unfinished.tensors(), directory / UNFINISHED_FILE)
         state = {"kl_coef": self.state.kl.coef, "beyond_kl_limit": self.beyond_kl_limit}
         (directory / STATE_FILE).write_text(json.dumps(state))
+        if self.probing:
+            self.probing.save(directory)
 
     def load(self, directory: Path) -> None:
         super().load(directory)
@@ -192,6 +206,8 @@ class OnlineTrainer(PolicySampler):
         self.state.updates_done = self.steps_done
         if (directory / UNFINISHED_FILE).exists():
             self.state.unfinished = UnfinishedUpdate.of_tensors(load_file(directory / UNFINISHED_FILE), self.device)
+        if self.probing:
+            self.probing.load(directory)
 
 
 def _gold_scores(prompts: Sequence[Prompt], texts: Sequence[str], experience: Experience) -> list[float]:

@@ -93,10 +93,18 @@ class Note(Event, frozen=True, tag="note"):
     text: str
 
 
+class Example(msgspec.Struct, frozen=True):
+    """A prompt with the response to it, as evidence."""
+
+    prompt: str
+    response: str
+
+
 class Alert(Event, frozen=True, tag="alert"):
     """Something a person should look at: `code` is stable, `advice` says what to do.
 
-    `phase` is where it was seen, `figures` has what was measured (bytes, steps, nats) by name.
+    `phase` is where it was seen, `figures` has what was measured (bytes, steps, nats) by name, `examples` a few
+    responses that show it.
     """
 
     severity: Severity
@@ -105,6 +113,7 @@ class Alert(Event, frozen=True, tag="alert"):
     advice: str = ""
     phase: str = ""
     figures: dict[str, float] = {}
+    examples: list[Example] = []
 
 
 class MemoryRow(msgspec.Struct, frozen=True, kw_only=True):

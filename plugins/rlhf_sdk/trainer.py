@@ -9,7 +9,7 @@ from typing import Any, Protocol, runtime_checkable
 
 import msgspec
 
-from rlhf_sdk.events import CheckStatus, MemoryRow, Severity
+from rlhf_sdk.events import CheckStatus, Example, MemoryRow, Severity
 
 Metrics = Mapping[str, float]
 
@@ -55,7 +55,17 @@ class Run(Protocol):
     ) -> None:
         """For the record; `Sample` says what the fields mean."""
 
-    def alert(self, severity: Severity, code: str, message: str, advice: str = "") -> None: ...
+    def alert(
+        self,
+        severity: Severity,
+        code: str,
+        message: str,
+        advice: str = "",
+        *,
+        figures: Metrics | None = None,
+        examples: Sequence[Example] = (),
+    ) -> None:
+        """`Alert` says what the fields mean."""
 
     def check(self, name: str, status: CheckStatus, figure: float, tolerance: float, explanation: str = "") -> None: ...
 

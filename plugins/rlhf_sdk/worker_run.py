@@ -15,6 +15,7 @@ from rlhf_sdk.events import (
     CheckStatus,
     ChildRun,
     Event,
+    Example,
     Note,
     Progress,
     Result,
@@ -226,8 +227,21 @@ class WorkerRun:
             )
         )
 
-    def alert(self, severity: Severity, code: str, message: str, advice: str = "") -> None:
-        self.emit(Alert(severity=severity, code=code, message=message, advice=advice))
+    def alert(
+        self,
+        severity: Severity,
+        code: str,
+        message: str,
+        advice: str = "",
+        *,
+        figures: Metrics | None = None,
+        examples: Sequence[Example] = (),
+    ) -> None:
+        numbers = {name: float(value) for name, value in (figures or {}).items()}
+        said = Alert(
+            severity=severity, code=code, message=message, advice=advice, figures=numbers, examples=[*examples]
+        )
+        self.emit(said)
 
     def check(self, name: str, status: CheckStatus, figure: float, tolerance: float, explanation: str = "") -> None:
         check = Check(name=name, status=status, figure=figure, tolerance=tolerance, explanation=explanation)

@@ -11,6 +11,7 @@ from rlhf_engine.config.judging import JudgeConfig
 from rlhf_engine.config.lora import LoraConfig
 from rlhf_engine.config.online import CriticFreeConfig, GRPOConfig, OnlineConfig, PPOConfig, RLOOConfig
 from rlhf_engine.config.preferences import DPOConfig, IPOConfig, KTOConfig, PreferenceConfig
+from rlhf_engine.config.probing import ProbeConfig
 from rlhf_engine.config.sections import (
     AHMADIAN,
     HUANG,
@@ -59,6 +60,7 @@ __all__ = [
     "PrecisionConfig",
     "PreferenceConfig",
     "PretrainConfig",
+    "ProbeConfig",
     "RLOOConfig",
     "RMConfig",
     "ReleaseCache",

@@ -8,6 +8,7 @@ from msgspec import Meta
 
 from rlhf_engine.config.data import DataConfig
 from rlhf_engine.config.lora import LoraConfig
+from rlhf_engine.config.probing import ProbeConfig
 from rlhf_engine.config.sections import (
     AHMADIAN,
     COSTE,
@@ -85,6 +86,9 @@ class OnlineConfig(TrainerConfig, frozen=True, kw_only=True):
     ] = 0.0
     sample_every: Annotated[int, Meta(ge=1, description="record samples every so many updates", extra=LIVE)] = 1
     sample_count: Annotated[int, Meta(ge=0, description="samples recorded each time", extra=LIVE)] = 4
+    probe: Annotated[
+        ProbeConfig, Meta(description="held-out prompts answered every so often: is the reward being hacked?")
+    ] = ProbeConfig()
 
 
 class PPOConfig(OnlineConfig, frozen=True, kw_only=True):

@@ -33,7 +33,7 @@ class RecordingRun:
     def out_of_memory(self, error: Exception, *, what: str, rows: int, smaller: int | None) -> None:
         return None
 
-    def alert(self, severity: str, code: str, message: str, advice: str = "") -> None:
+    def alert(self, severity: str, code: str, message: str, advice: str = "", **more: Any) -> None:
         return None
 
     def child(self, stage: str, run_id: str, state: str) -> None:

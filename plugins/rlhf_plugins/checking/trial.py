@@ -46,7 +46,7 @@ class TrialRun:
     def sample(self, **fields: Any) -> None:
         return None
 
-    def alert(self, severity: str, code: str, message: str, advice: str = "") -> None:
+    def alert(self, severity: str, code: str, message: str, advice: str = "", **more: Any) -> None:
         return None
 
     def check(self, name: str, status: str, figure: float, tolerance: float, explanation: str = "") -> None:

@@ -86,6 +86,10 @@ class RewardModelTrainer(ComparisonTrainer):
 
     def accuracies(self) -> dict[str, float]:
         """Held-out accuracy of the scores."""
+        return self.held_out_accuracies(self.held_out_scores())
+
+    def held_out_scores(self) -> list[list[float]]:
+        """One score for each response of each held-out group."""
 
         def score(rows: int) -> list[list[float]]:
             return score_groups(
@@ -97,18 +101,19 @@ class RewardModelTrainer(ComparisonTrainer):
             )
 
         with self.run.phase("held-out accuracy"):
-            scores = self.backoff.attempt("held-out accuracy", self.config.micro_batch_size, score, self.run)
-        return self.held_out_accuracies(scores)
+            return self.backoff.attempt("held-out accuracy", self.config.micro_batch_size, score, self.run)
 
     def finish(self) -> None:
-        """Normalises the scores as configured, and records the held-out accuracy."""
+        """Normalises the scores as configured, and records the held-out accuracy and range of scores."""
         with self.guarded():
             raw_scores, score_norm = self.scores_to_normalise(), self.config.score_norm
             gain, bias = normalising_affine(raw_scores.mean(dim=-1), score_norm)
             self.state.reward_model.set_affine(
                 gain, bias, head_offsets=centring_offsets(raw_scores), score_norm=score_norm
             )
-            result = self.accuracies() if self.held_out else {}
+            scores = self.held_out_scores() if self.held_out else []
+            self.state.reward_model.keep_score_range([score for group in scores for score in group])
+            result = self.held_out_accuracies(scores) if self.held_out else {}
         self.run.result("reward_model", result | {"score_gain": gain, "score_bias": bias})
 
     def scores_to_normalise(self) -> torch.Tensor:
