@@ -10,7 +10,7 @@ from contextlib import suppress
 from typing import Any
 
 from rlhf_console.printable import printable
-from rlhf_sdk.events import Check, Sample
+from rlhf_sdk.events import Check, Example, Sample
 
 UNITS = ((86400, "d"), (3600, "h"), (60, "min"), (1, "s"))
 
@@ -114,6 +114,13 @@ def example(shown: dict[str, Any], *, width: int) -> str:
         lines.append(_wrapped("reference", str(shown["reference"]), width))
     lines += [_wrapped(policy, text, width) for policy, text in shown["responses"].items()]
     return "\n".join(lines)
+
+
+def example_of_alert(shown: Example, *, width: int = 0) -> str:
+    """A prompt, as much of it as fits in a line, and the response to it."""
+    width = width or shutil.get_terminal_size(fallback=(100, 24)).columns
+    prompt = textwrap.shorten(_one_line(shown.prompt), width - 13, placeholder=" ...")
+    return f"{_wrapped('prompt', prompt, width)}\n{_wrapped('response', shown.response or '(empty)', width)}"
 
 
 def _wrapped(label: str, text: str, width: int) -> str:

@@ -17,6 +17,15 @@ RESPONSE_PANELS = [
     Panel("Ended with EOS", ["response/eos_share"], "share"),
     Panel("Throughput", ["throughput/episodes_per_second"], "episodes/s"),
 ]
+PROBE_PANELS = [
+    Panel("Probe: proxy and second opinion", ["probe/proxy_mean", "probe/second_mean"], "points"),
+    Panel("Probe: KL to the SFT policy", ["probe/kl_sequence_nats"], "nats/sequence"),
+    Panel(
+        "Probe: copying and repetition",
+        ["probe/title_copying", "probe/coverage", "probe/repetition", "probe/shared_phrase"],
+        "share",
+    ),
+]
 DISAGREEMENT = Panel("Disagreement of the reward model's heads", ["reward/disagreement"], "points")
 KL_COEFFICIENT = Panel("KL coefficient", ["kl/coef"])
 ONLINE_HEADLINE = ["reward/score_mean", "kl/sequence_nats", "gold/score_mean"]

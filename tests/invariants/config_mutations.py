@@ -37,6 +37,7 @@ HOSTS = {
     "WorldComparisonConfig": ("rm", "world."),
     "LoraConfig": ("sft", "lora."),
     "JudgeConfig": ("eval", "judge."),
+    "ProbeConfig": ("ppo", "probe."),
     "StageConfig": ("pipeline", "stages.first."),
 }
 """Stage and prefix of the keys of each section; the types of whole configs need none."""
@@ -48,6 +49,7 @@ IN_GROUPS = {"data.source": ["{pairs}"], "data.max_rows": 0}
 LONGER = {"response_tokens": 60, "data.max_rows": 15}
 """Some of the responses end with EOS."""
 ADAPTERS = {"lora.rank": 4}
+PROBED = {"probe.every": 1, "probe.size": 8}
 HALF = {"precision.compute": "float16", "precision.allow_float16": True}
 NEWEST_ALONE = {"checkpoint_every": 1, "keep_checkpoints": 1}
 BY_CLAUDE = {"judge.kind": "claude"}
@@ -183,6 +185,14 @@ MUTATIONS: dict[str, dict[str, Any]] = {
         "missing_eos_value": 3.0,
         "sample_every": 1,
         "sample_count": 2,
+        "probe": {"every": 1, "size": 8},
+    },
+    "ProbeConfig": {
+        "every": Try(2, PROBED),
+        "size": Try(9, PROBED),
+        "data": Try(world(24, 8), PROBED),
+        "reward_model": Try("{other_reward_model}", PROBED),
+        "ensemble_penalty": Try(3.0, PROBED | {"probe.reward_model": "{ensemble}"}),
     },
     "CriticFreeConfig": {"samples_per_prompt": 4},
     "GRPOConfig": {"kl_placement": "reward", "divide_by_std": False, "loss_mean": Try("tokens", LONGER)},

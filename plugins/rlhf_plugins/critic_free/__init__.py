@@ -7,6 +7,7 @@ from rlhf_plugins.panels import (
     KL_COEFFICIENT,
     LEARNING_RATE,
     ONLINE_HEADLINE,
+    PROBE_PANELS,
     RESPONSE_PANELS,
     REWARD_PANELS,
 )
@@ -17,7 +18,7 @@ CHECK = "rlhf_plugins.checking.hook:check"
 PLAN = "rlhf_plugins.plans:plan_critic_free"
 ADVICE = "rlhf_plugins.plan_advice:advise"
 CLIP_FRACTION = Panel("Clip fraction", ["policy/clip_fraction"], "share")
-LAST_PANELS = [CLIP_FRACTION, *RESPONSE_PANELS, GRADIENT, LEARNING_RATE, KL_COEFFICIENT, DISAGREEMENT]
+LAST_PANELS = [CLIP_FRACTION, *RESPONSE_PANELS, GRADIENT, LEARNING_RATE, KL_COEFFICIENT, DISAGREEMENT, *PROBE_PANELS]
 
 rloo = PluginSpec(
     name="rloo",

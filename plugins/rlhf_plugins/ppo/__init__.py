@@ -6,6 +6,7 @@ from rlhf_plugins.panels import (
     KL_COEFFICIENT,
     LEARNING_RATE,
     ONLINE_HEADLINE,
+    PROBE_PANELS,
     RESPONSE_PANELS,
     REWARD_PANELS,
 )
@@ -26,6 +27,7 @@ plugin = PluginSpec(
         LEARNING_RATE,
         KL_COEFFICIENT,
         DISAGREEMENT,
+        *PROBE_PANELS,
     ],
     headline=ONLINE_HEADLINE,
     plan="rlhf_plugins.plans:plan_ppo",

@@ -1,4 +1,4 @@
-"""Alerts as rows: when, how serious, where; and one of them whole, with its figures and the advice."""
+"""Alerts as rows: when, how serious, where; and one of them whole, with its figures, the advice and examples."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from rlhf_console.tui.drawing.states import SEVERITY_LOOKS
 from rlhf_sdk.events import Alert
 
 LABEL, CODE = 9, 22
+PROMPT, RESPONSE = "prompt    ", "response  "
 
 
 def alert_row(alert: Alert, step: int, width: int) -> Row:
@@ -22,7 +23,7 @@ def alert_row(alert: Alert, step: int, width: int) -> Row:
 
 
 def alert_page(alert: Alert, width: int) -> list[Row]:
-    """The message, the advice, the figures, and the way to what else happened then."""
+    """The message, the advice, the figures, examples, and the way to what else happened then."""
     label, style = SEVERITY_LOOKS[alert.severity]
     when = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(alert.time))
     where = f"in {alert.phase}" if alert.phase else ""
@@ -31,7 +32,20 @@ def alert_page(alert: Alert, width: int) -> list[Row]:
     advice = [text_cells(line, "accent") for line in wrap(f"→ {alert.advice}", width)] if alert.advice else []
     figures = [text_cells(f"{name} {figure(value)}") for name, value in alert.figures.items()]
     measured = [fit(join(figures), width)] if figures else []
-    return [head, *said, *advice, *measured, text_cells("enter: that step in the charts", "dim")]
+    on_its_way = text_cells("enter: that step in the charts", "dim")
+    return [head, *said, *advice, *measured, *_examples(alert, width), on_its_way]
+
+
+def _examples(alert: Alert, width: int) -> list[Row]:
+    """The responses in full, each below as much of its prompt as fits in a line."""
+    rows: list[Row] = []
+    for shown in alert.examples:
+        prompt, response = (" ".join(text.split()) for text in (shown.prompt, shown.response))
+        rows.append(fit(text_cells(PROMPT + prompt, "dim"), width))
+        lines = wrap(response or "(empty)", width - len(RESPONSE))
+        heads = [RESPONSE, *[" " * len(RESPONSE)] * len(lines)]
+        rows += [text_cells(head, "dim") + text_cells(line) for head, line in zip(heads, lines, strict=False)]
+    return rows
 
 
 def alert_text(alert: Alert) -> str:
