@@ -1,4 +1,4 @@
-"""Writes docs/options.md, docs/commands.md and the tables of docs/checks.md from the code: `make docs`."""
+"""Writes docs/options.md, commands.md, and the tables of checks.md and reward_hacking.md from the code: `make docs`."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from rlhf_console.cli.main import app
 from rlhf_engine.checks import online, supervised, texts, weights
 from rlhf_engine.checks.live import FEWEST, RECENT
 from rlhf_engine.checks.rules import Rule
+from rlhf_engine.hacking.detectors import DETECTORS, Detector
 from rlhf_plugins.checking.findings import MEMORY
 from rlhf_sdk.config_types import Option, options
 from rlhf_sdk.discovery import load_spec
@@ -45,6 +46,7 @@ is no terminal, progress is plain lines. RUN is an id, a unique beginning of one
 COMMANDS_HEADING = "| argument or option | what it does |\n| --- | --- |"
 
 CHECKS_HEADING = "| light | threshold | figure | first look at |\n| --- | --- | --- | --- |"
+DETECTORS_HEADING = "| alert | what is measured | fires | what to do |\n| --- | --- | --- | --- |"
 RULES = {
     "every trainer": supervised.GRADIENT_RULES,
     "pretrain, sft": supervised.LANGUAGE_MODEL_RULES[len(supervised.GRADIENT_RULES) :],
@@ -129,19 +131,45 @@ def rule_row(rule: Rule) -> str:
     return f"| {' | '.join(text.replace('|', chr(92) + '|') for text in texts)} |"
 
 
+def with_table(page: str, name: str, lines: list[str]) -> str:
+    """The page with the table between `<!-- NAME -->` and `<!-- end -->` made anew."""
+    begin, end = f"<!-- {name} -->\n", "<!-- end -->"
+    before, found, rest = page.partition(begin)
+    assert found, f"no table {begin}"
+    return before + begin + "".join(f"{line}\n" for line in lines) + end + rest.partition(end)[2]
+
+
 def checks_page() -> str:
-    """docs/checks.md with its tables made anew: each lies between `<!-- NAME -->` and `<!-- end -->`."""
+    """docs/checks.md with its tables made anew."""
     page = (DOCS / "checks.md").read_text()
     for name, rules in RULES.items():
-        begin, end = f"<!-- {name} -->\n", "<!-- end -->"
-        before, found, rest = page.partition(begin)
-        assert found, f"docs/checks.md has no table {begin}"
-        rows = "".join(f"{line}\n" for line in [CHECKS_HEADING, *map(rule_row, rules)])
-        page = before + begin + rows + end + rest.partition(end)[2]
+        page = with_table(page, name, [CHECKS_HEADING, *map(rule_row, rules)])
     return page
 
 
-PAGES = {"options.md": options_page, "commands.md": commands_page, "checks.md": checks_page}
+def detector_row(detector: Detector) -> str:
+    """One detector of reward hacking."""
+    shifts = [
+        f"{detector.deviations:g} standard deviations of single SFT responses" if detector.deviations else "",
+        f"{detector.least:g}" if detector.least else "",
+        f"{detector.share:.0%} of SFT's mean" if detector.share else "",
+    ]
+    threshold = f"{detector.fires} SFT's mean by {', '.join(filter(None, shifts))}"
+    return cells(f"`{detector.code}`", detector.meaning, threshold, detector.advice)
+
+
+def hacking_page() -> str:
+    """docs/reward_hacking.md with its table made anew."""
+    page = (DOCS / "reward_hacking.md").read_text()
+    return with_table(page, "detectors", [DETECTORS_HEADING, *map(detector_row, DETECTORS)])
+
+
+PAGES = {
+    "options.md": options_page,
+    "commands.md": commands_page,
+    "checks.md": checks_page,
+    "reward_hacking.md": hacking_page,
+}
 
 if __name__ == "__main__":
     for file, page in PAGES.items():
