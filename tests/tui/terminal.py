@@ -19,9 +19,10 @@ COLUMNS, LINES = 120, 40
 
 
 class Terminal:
-    """`command` on a terminal of 120 x 40."""
+    """`command` on a terminal of 120 x 40; `sent` is everything that reached it."""
 
     def __init__(self, command: list[str], **environment: str) -> None:
+        self.sent = b""
         self._screen = pyte.Screen(COLUMNS, LINES)
         self._stream = pyte.ByteStream(self._screen)
         self._ours, theirs = pty.openpty()
@@ -42,9 +43,11 @@ class Terminal:
         while time.monotonic() < deadline:
             if select.select([self._ours], [], [], 0.1)[0]:
                 try:
-                    self._stream.feed(os.read(self._ours, 1 << 16))
+                    piece = os.read(self._ours, 1 << 16)
                 except OSError:
                     break
+                self.sent += piece
+                self._stream.feed(piece)
             lines = list(self._screen.display)
             if all(any(text in line for line in lines) for text in wanted):
                 return lines
@@ -61,5 +64,5 @@ class Terminal:
         return code
 
 
-def console(root: Path, *arguments: str) -> Terminal:
-    return Terminal([sys.executable, "-m", "rlhf_console.tui.main", "--runs", str(root), *arguments])
+def console(root: Path, *arguments: str, **environment: str) -> Terminal:
+    return Terminal([sys.executable, "-m", "rlhf_console.tui.main", "--runs", str(root), *arguments], **environment)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 from collections.abc import Iterable, Sequence
 from functools import partial
@@ -32,13 +33,15 @@ from rlhf_console.tui.screens.jump import JumpScreen
 from rlhf_console.tui.screens.keys import KeysScreen, key_table
 from rlhf_console.tui.screens.run import Attention, RunScreen
 from rlhf_console.tui.screens.runs import RunsScreen
-from rlhf_console.tui.themes import DARK, THEMES
+from rlhf_console.tui.themes import ANSI, DARK, THEMES
 from rlhf_console.tui.widgets.pick_list import PickList
 from rlhf_console.tui.widgets.targets import targets_of
 from rlhf_sdk.run_dir import RunDir
 from rlhf_sdk.trainer import UserError
 
 DEFAULTS = Settings()
+NO_COLOUR = "NO_COLOR"
+"""With the terminal's own colours Textual sends none at all where this is set; from others it makes greys."""
 
 
 class ConsoleApp(LinkedApp[None]):
@@ -62,8 +65,8 @@ class ConsoleApp(LinkedApp[None]):
     def __init__(
         self, root: Path, opened: LiveRun | None = None, settings: Settings = DEFAULTS, *, readonly: bool = False
     ) -> None:
-        super().__init__()
-        self._dress(settings.theme)
+        super().__init__(ansi_color=True if NO_COLOUR in os.environ else None)
+        self._dress(ANSI.name if self.no_color else settings.theme)
         self.set_keymap(keymap_of(settings, places(ConsoleApp)))
         self._settings = settings
         self._root, self._opened, self._readonly = root, opened, readonly

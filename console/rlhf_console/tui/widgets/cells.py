@@ -79,7 +79,7 @@ class Styled(Widget):
             Segment("".join(text for text, _ in cells), self._style(name))
             for name, cells in groupby(row, key=lambda cell: cell[1])
         ]
-        return Strip(segments, len(row)).adjust_cell_length(self.row_width)
+        return Strip(segments, len(row)).adjust_cell_length(self.row_width, self._style(""))
 
     @property
     def row_width(self) -> int:
