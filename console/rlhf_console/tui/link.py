@@ -56,8 +56,8 @@ def _takes_more() -> bool:
 class LinkedApp(App[ReturnType], Generic[ReturnType]):
     """An app that knows whether its terminal is behind."""
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, *, ansi_color: bool | None = None) -> None:
+        super().__init__(ansi_color=ansi_color)
         self._link = Link()
 
     @property
