@@ -147,8 +147,8 @@ def _beside(phase: Mapping[str, Any]) -> tuple[str, str]:
 
 
 def outlook(report: Mapping[str, Any]) -> str:
-    """The peak, what there is, and when it will be used up at the trend so far; empty before the first phase."""
-    if not report["phases"]:
+    """The peak, what there is, and when it will be used up at the trend so far; empty before a phase told any."""
+    if not report["peak"]:
         return ""
     limit, left = report["limit"], report["steps_left"]
     peak = f"peak: {size(report['peak'])} in {printable(str(report['peak_phase']))}"

@@ -5,7 +5,7 @@ import itertools
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rlhf_console.runs.timeline import KINDS, MOST_SPANS, Span, Timeline, kinds_of
+from rlhf_console.runs.timeline import KINDS, MOST_SPANS, Span, Timeline, kinds_of, sampled_spans
 from rlhf_console.scale import View, clock_ticks
 from rlhf_console.tui.drawing.axes import AXIS
 from rlhf_console.tui.drawing.cells import Row
@@ -120,6 +120,17 @@ def test_every_device_has_a_row_and_so_has_the_process() -> None:
     assert "GPU 1 card" in rows[0] and "1.00 GiB of 4.00 GiB (25%)" in rows[0] and "busy 30 %" in rows[0]
     assert "2.00 GiB of 4.00 GiB (50%)" in rows[1]
     assert "1.00 GiB of 4.00 GiB (25%)" in rows[2] and "1.5 cores" in rows[3]
+
+
+def test_where_phases_told_nothing_the_samples_of_the_machine_are_drawn() -> None:
+    moments = [
+        MachineSample(time=time, attempt=1, rss=rss, memory_available=0, disk_free=0)
+        for time, rss in ((10.0, 1), (11.0, 2), (12.0, 3), (20.0, 4))
+    ]
+    phases = [one_kind(10.5, 11.5, "rollout"), one_kind(11.5, 12.5, "update")]
+    found = [(span.start, span.end, span.phase, span.bytes) for span in sampled_spans(moments, phases)]
+    assert found == [(10.0, 11.0, "rollout", 2), (11.0, 12.0, "update", 3), (12.0, 20.0, "update", 4)]
+    assert [span.phase for span in sampled_spans(moments, phases[:1])] == ["rollout", "rollout", ""]
 
 
 def test_a_trend_is_drawn_above_nought() -> None:

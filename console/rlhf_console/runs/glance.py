@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -17,6 +19,7 @@ from rlhf_sdk.foreign import check_entries
 from rlhf_sdk.machine import MachineSample
 from rlhf_sdk.run_dir import RunDir
 from rlhf_sdk.run_record import SCHEMA
+from rlhf_sdk.run_root import list_runs
 from rlhf_sdk.states import ENDED, LIVE, State
 from rlhf_sdk.tail import decoded, last_lines
 from rlhf_sdk.trainer import UserError
@@ -57,6 +60,14 @@ def read_heading(run: RunDir) -> RunHeading:
     if heading.schema > SCHEMA:
         raise UserError(f"{run.record_file} has schema {heading.schema}; this version reads up to {SCHEMA}")
     return msgspec.structs.replace(heading, id=run.id)
+
+
+def other_headings(run: RunDir) -> Iterator[RunHeading]:
+    """Of every other readable run in the same root."""
+    for directory in list_runs(run.root):
+        if directory.id != run.id:
+            with suppress(FileNotFoundError, UserError):
+                yield read_heading(directory)
 
 
 @dataclass(frozen=True)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from bisect import bisect_right
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 from rlhf_sdk.events import MemoryTable, PhaseEnded
+from rlhf_sdk.machine import MachineSample
 
 MOST_SPANS = 4096
 KINDS = ("weights", "gradients", "optimizer", "experience", "unaccounted", "activations", "cache")
@@ -14,7 +17,7 @@ KINDS = ("weights", "gradients", "optimizer", "experience", "unaccounted", "acti
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """An outermost phase from `start` to `end` in Unix seconds; `kinds` has bytes in the order of `KINDS`."""
+    """A phase (empty: none) from `start` to `end` in Unix seconds; `kinds` has bytes in the order of `KINDS`."""
 
     start: float
     end: float
@@ -64,6 +67,17 @@ def kinds_of(memory: Mapping[str, int], table: MemoryTable | None, *, on_device:
     kept["activations"] = rest - kept["unaccounted"]
     kept["cache"] = max(memory.get("reserved", 0) - peak, 0)
     return tuple(kept.values())
+
+
+def sampled_spans(moments: Sequence[MachineSample], phases: Sequence[Span]) -> list[Span]:
+    """For phases that told no memory: the RSS of each moment, since the one before it, in the phase that had begun."""
+    found = []
+    for before, now in pairwise(moments):
+        begun = bisect_right(phases, now.time, key=lambda span: span.start) - 1
+        at_work = begun >= 0 and phases[begun].end >= before.time
+        kinds = kinds_of({"rss": now.rss}, None, on_device=False)
+        found.append(Span(before.time, now.time, phases[begun].phase if at_work else "", kinds))
+    return found
 
 
 def _merged(first: Span, second: Span) -> Span:

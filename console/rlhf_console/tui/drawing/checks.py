@@ -23,7 +23,8 @@ INDENT = 9
 def check_rows(summary: RunSummary, width: int) -> list[Row]:
     """A heading, then each light; below one that is not ok its meaning and what to look at first."""
     if not summary.checks:
-        return [text_cells("no sanity lights yet: they are judged after the first update", "dim")]
+        later = "no sanity lights yet: they are judged after the first update"
+        return [text_cells(later if summary.step == 0 else "the plugin has told no sanity lights", "dim")]
     heading = f"{'state':<{INDENT}}{'light':<{NAME}}{'figure':>{FIGURE}}{'threshold':>{FIGURE}}  turned, at step"
     rows = [fit(_first_of_all(summary), width), [], fit(text_cells(heading, "dim"), width)]
     for check in sorted(summary.checks.values(), key=lambda each: ORDER.index(each.status)):

@@ -10,7 +10,8 @@ from rlhf_console.tui.drawing.cells import Row, fit, text_cells
 from rlhf_sdk.run_record import RunRecord
 
 DEFAULT = "default"
-KEY_SHARE, LEAST_KEY = 0.45, 24
+KEY_SHARE, LEAST_KEY = 0.4, 24
+MISSING = object()
 
 
 def flat(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
@@ -54,20 +55,32 @@ def _row(record: RunRecord, key: str, value: Any, now: Mapping[str, Any], width:
 
 
 def difference_rows(here: RunRecord, there: RunRecord, width: int) -> list[Row]:
-    """Only the keys whose values differ."""
-    mine, others = dict(flat(here.config)), dict(flat(there.config))
-    keys = sorted(key for key in mine.keys() | others.keys() if mine.get(key) != others.get(key))
-    heading = text_cells(f"{len(keys)} keys differ: {here.id} | {there.id}", "title")
-    return [fit(heading, width), [], *(_difference(key, mine, others, width) for key in keys)]
+    """Only what differs: plugin, profile, seed and revision first, then the keys of the configs."""
+    about = _differing(_outside_config(here), _outside_config(there), width)
+    keys = _differing(dict(flat(here.config)), dict(flat(there.config)), width)
+    heading = fit(text_cells(f"{len(keys)} keys differ", "title"), width)
+    names = _sides("", here.id, there.id, width)
+    return [heading, names, [], *about, *keys]
 
 
-def _difference(key: str, mine: Mapping[str, Any], others: Mapping[str, Any], width: int) -> Row:
+def _outside_config(record: RunRecord) -> dict[str, Any]:
+    found = {"(plugin)": record.plugin, "(profile)": record.profile, "(seed)": record.seed}
+    return found | (
+        {"(git)": record.git.revision[:9] + (", changed" if record.git.dirty else "")} if record.git else {}
+    )
+
+
+def _differing(mine: Mapping[str, Any], others: Mapping[str, Any], width: int) -> list[Row]:
+    keys = sorted(key for key in mine.keys() | others.keys() if mine.get(key, MISSING) != others.get(key, MISSING))
+    return [_sides(key, _side(key, mine), _side(key, others), width) for key in keys]
+
+
+def _sides(key: str, left: str, right: str, width: int) -> Row:
     key_width = max(int(width * KEY_SHARE), LEAST_KEY)
     half = max((width - key_width) // 2, 1)
-    left = fit(text_cells(_side(key, mine), "series-0"), half - 1) + text_cells(" ")
-    return fit(
-        fit(text_cells(key), key_width - 1) + text_cells(" ") + left + text_cells(_side(key, others), "series-1"), width
-    )
+    row = fit(text_cells(key), key_width - 1) + text_cells(" ")
+    row += fit(text_cells(left, "series-0"), half - 1) + text_cells(" ")
+    return fit(row + text_cells(right, "series-1"), width)
 
 
 def _side(key: str, values: Mapping[str, Any]) -> str:

@@ -27,7 +27,7 @@ def timeline_rows(
 
     `view` is in seconds after `began`; `limit` is drawn where it is near enough to be in sight.
     """
-    letters = phase_letters(span.phase for span in spans)
+    letters = phase_letters(span.phase for span in spans if span.phase)
     columns = _columns(spans, began, view, width - AXIS)
     highest = max((span.bytes for span in columns if span is not None), default=0)
     top = limit if limit is not None and limit <= 1.5 * highest else highest
@@ -113,7 +113,9 @@ def _draw_limit(area: list[Row], y: int) -> None:
 
 
 def _band_cell(span: Span | None, letters: Mapping[str, str]) -> Cell:
-    return (letters[span.phase], _phase_style(span.phase, letters)) if span is not None else BLANK
+    if span is None or not span.phase:
+        return BLANK
+    return letters[span.phase], _phase_style(span.phase, letters)
 
 
 def _phase_style(phase: str, letters: Mapping[str, str]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import ClassVar
 
 from textual.app import ComposeResult
@@ -11,6 +12,7 @@ from textual.widget import Widget
 from rlhf_console.headlines import Declared
 from rlhf_console.memory_report import HOW_PLANNED, ON_DEVICE, memory_report
 from rlhf_console.runs.focus import OpenRun
+from rlhf_console.runs.timeline import Span, sampled_spans
 from rlhf_console.scale import View as Stretch
 from rlhf_console.scale import live_view
 from rlhf_console.tui.drawing.cells import Row, fit, text_cells
@@ -73,22 +75,28 @@ class MemoryView(View):
         self.query_one(Page).show([row for part in parts if part for row in (*part, [])])
 
     def _timeline(self, run: OpenRun, where: str, limit: int | None, width: int) -> list[Row]:
-        spans, height = run.live.summary.timeline.spans, min(max(self.size.height // 3, LOWEST), HIGHEST)
+        spans, height = self._spans(run), min(max(self.size.height // 3, LOWEST), HIGHEST)
         if not spans:
             return []
-        live, newest = self._extent(run)
+        live, newest = self._extent(run, spans)
         whole = live if run.live.summary.exit_code is None else Stretch(0.0, max(newest, 1.0))
         view, began = self._options.view or whole, run.live.summary.first_time
         of = "device" if where == ON_DEVICE else "process"
-        heading = [fit(text_cells(f"Memory of the {of} at each phase's peak (GiB)", "title"), width)]
+        how = "at each phase's peak" if _told(run) else "as sampled"
+        heading = [fit(text_cells(f"Memory of the {of} {how} (GiB)", "title"), width)]
         in_sight = [span for span in spans if span.end >= began + view.first and span.start <= began + view.last]
         highest = max(in_sight, key=lambda span: span.bytes, default=spans[-1])
         legend = kind_legend(highest.kinds, width)
         return [*heading, *timeline_rows(spans, began, view, limit, width, height), *legend]
 
-    def _extent(self, run: OpenRun) -> tuple[Stretch, float]:
+    def _spans(self, run: OpenRun) -> Sequence[Span]:
+        """As the phases told; as the machine was sampled, where they told nothing."""
+        phases = run.live.summary.timeline.spans
+        return phases if _told(run) else sampled_spans(list(run.moments), phases)
+
+    def _extent(self, run: OpenRun, spans: Sequence[Span]) -> tuple[Stretch, float]:
         """The whole of what there is to see, and its newest place, in seconds since the start."""
-        newest = run.live.summary.timeline.spans[-1].end - run.live.summary.first_time
+        newest = spans[-1].end - run.live.summary.first_time
         return live_view(newest, 0), newest
 
     def _draw_with(self, options: ChartOptions) -> None:
@@ -96,15 +104,19 @@ class MemoryView(View):
         self._draw()
 
     def action_zoom(self, factor: float) -> None:
-        if self._run is not None and self._run.live.summary.timeline.spans:
-            self._draw_with(self._options.zoomed(*self._extent(self._run), factor))
+        if self._run is not None and (spans := self._spans(self._run)):
+            self._draw_with(self._options.zoomed(*self._extent(self._run, spans), factor))
 
     def action_pan(self, share: float) -> None:
-        if self._run is not None and self._run.live.summary.timeline.spans:
-            self._draw_with(self._options.panned(self._extent(self._run)[0], share))
+        if self._run is not None and (spans := self._spans(self._run)):
+            self._draw_with(self._options.panned(self._extent(self._run, spans)[0], share))
 
     def action_follow(self) -> None:
         self._draw_with(ChartOptions(axis="wall"))
+
+
+def _told(run: OpenRun) -> bool:
+    return bool(run.live.summary.memory.values)
 
 
 def _about(plan: PlanRows | None) -> str:

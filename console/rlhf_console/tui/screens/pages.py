@@ -1,11 +1,8 @@
-"""Views that are a text to scroll through: sanity lights, config, results."""
+"""Views that are a text to scroll through: sanity lights, results."""
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 from textual.app import ComposeResult
-from textual.binding import Binding, BindingType
 from textual.widget import Widget
 
 from rlhf_console.headlines import Declared
@@ -13,7 +10,6 @@ from rlhf_console.render import result
 from rlhf_console.runs.focus import OpenRun
 from rlhf_console.tui.drawing.cells import Row, text_cells
 from rlhf_console.tui.drawing.checks import check_rows
-from rlhf_console.tui.drawing.config import config_rows
 from rlhf_console.tui.screens.view import View
 from rlhf_console.tui.widgets.row_view import Page
 
@@ -47,20 +43,6 @@ class ResultView(PageView):
     def rows(self, run: OpenRun, width: int) -> list[Row]:
         results = run.live.summary.results
         text = "\n\n".join(result(name, data, width=width - 1) for name, data in results.items())
-        return [text_cells(line) for line in (text or "no result yet: there is one at the end").split("\n")]
-
-
-class ConfigView(PageView):
-    TITLE = "Config"
-    BINDINGS: ClassVar[list[BindingType]] = [Binding("a", "all_keys", "All keys", id="all-keys")]
-
-    def __init__(self, *, id: str | None = None) -> None:
-        super().__init__(id=id)
-        self._all_keys = False
-
-    def rows(self, run: OpenRun, width: int) -> list[Row]:
-        now = {event.key: event.value for event in run.live.summary.values_set}
-        return config_rows(run.live.record, now, width, all_keys=self._all_keys)
-
-    def action_all_keys(self) -> None:
-        self._all_keys = not self._all_keys
+        over = run.live.summary.exit_code is not None
+        nothing = "this run has no result" if over else "no result yet: if there is one, it comes at the end"
+        return [text_cells(line) for line in (text or nothing).split("\n")]

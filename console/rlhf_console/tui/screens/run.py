@@ -23,10 +23,11 @@ from rlhf_console.tui.drawing.samples import sample_page
 from rlhf_console.tui.screens.alerts import AlertsView
 from rlhf_console.tui.screens.charts import ChartsView
 from rlhf_console.tui.screens.compare import CompareScreen
+from rlhf_console.tui.screens.config import ConfigView
 from rlhf_console.tui.screens.controlled import SentLine
 from rlhf_console.tui.screens.logs import LogsView
 from rlhf_console.tui.screens.memory import MemoryView
-from rlhf_console.tui.screens.pages import ChecksView, ConfigView, ResultView
+from rlhf_console.tui.screens.pages import ChecksView, ResultView
 from rlhf_console.tui.screens.repeating import RepeatingScreen
 from rlhf_console.tui.screens.samples import SamplesView
 from rlhf_console.tui.screens.view import GoToStep, View
