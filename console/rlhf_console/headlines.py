@@ -12,6 +12,7 @@ from rlhf_console import plugins
 from rlhf_console.printable import printable
 from rlhf_console.render import number
 from rlhf_console.runs.store import LiveRun
+from rlhf_sdk.imported import PLUGIN as IMPORTED
 from rlhf_sdk.spec import Panel, SampleColumn
 from rlhf_sdk.trainer import UserError
 
@@ -29,7 +30,9 @@ class Declared:
 
 @lru_cache(maxsize=64)
 def declared(plugin: str) -> Declared:
-    """What `plugin` declares. May take seconds the first time."""
+    """What `plugin` declares, nothing for runs from elsewhere. May take seconds the first time."""
+    if plugin == IMPORTED:
+        return Declared()
     try:
         described = plugins.describe(plugin)
     except UserError as error:
