@@ -64,10 +64,15 @@ def test_tensorboard_reads_what_was_exported_and_it_comes_back(tmp_path: Path) -
 def test_services_get_every_step_once(service: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     logged: list[Any] = []
     fake = SimpleNamespace(
-        init=lambda **fields: logged.append(fields) or fake,
         log=lambda values, step: logged.append((step, values["reward/score_mean"])),
         finish=lambda: logged.append("end"),
     )
+
+    def init(**fields: Any) -> SimpleNamespace:
+        logged.append(fields)
+        return fake
+
+    fake.init = init
     monkeypatch.setitem(sys.modules, service, fake)
     assert exported(tmp_path, service) == []
     started, *steps, end = logged
