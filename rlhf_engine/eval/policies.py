@@ -15,7 +15,7 @@ from rlhf_engine.config import Precision
 from rlhf_engine.data.examples import Prompt
 from rlhf_engine.data.formatting import response_tokens
 from rlhf_engine.data.world import Post, gold_score
-from rlhf_engine.eval.best_of_n import kl_bound_nats
+from rlhf_engine.eval.best_of_n import gains_by_n, kl_bound_nats
 from rlhf_engine.eval.text_metrics import coverage_and_density, repetition, rouge_l, rouge_n, title_copying, words
 from rlhf_engine.generation import generate_rollout, response_texts
 from rlhf_engine.hooks import Hooks
@@ -32,7 +32,8 @@ class Responses:
 
     `tokens` counts EOS; `kl_nats` is log pi - log pi_baseline of the whole response; ROUGE-L is against the reference.
     `text` has more measures of the words by name, each a list [N]. `kl_bound_nats` is there where only an upper bound
-    of the KL is known; `sampling_cpu_seconds` is of all N together.
+    of the KL is known; `sampling_cpu_seconds` is of all N together. `gains_by_n`, of best-of-n alone: for each
+    prompt the expected gold (else proxy) of the best of 1, 2, ... n.
     """
 
     texts: list[str]
@@ -46,6 +47,7 @@ class Responses:
     text: dict[str, list[float]] = field(default_factory=dict)
     kl_bound_nats: float | None = None
     sampling_cpu_seconds: float | None = None
+    gains_by_n: list[list[float]] = field(default_factory=list)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,7 +100,9 @@ class Evaluator:
         seconds = time.process_time() - began
         rows = scores.argmax(dim=0) * len(self.prompts) + torch.arange(len(self.prompts))
         best = self._responses(samples.rows(rows.to(samples.tokens.device)), kl_nats=[])
-        return replace(best, kl_bound_nats=kl_bound_nats(n), sampling_cpu_seconds=seconds)
+        golds = gold_scores([*self.prompts] * n, response_texts(samples, self.tokenizer), samples.ended.tolist())
+        by_n = gains_by_n(scores, torch.tensor(golds).view_as(scores) if golds else scores)
+        return replace(best, kl_bound_nats=kl_bound_nats(n), sampling_cpu_seconds=seconds, gains_by_n=by_n)
 
     def sampled(self, policy: PreTrainedModel, temperature: float, *, each: int = 1) -> Rollout:
         """`each` responses to every prompt, all first ones first; a row has the same noise whatever the policy."""

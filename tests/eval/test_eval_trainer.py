@@ -241,6 +241,21 @@ def test_best_of_n_shows_a_bound_of_its_kl_and_what_its_sampling_costs(models: P
     assert figures["base_best_of_8/temperature_1/win_rate_vs_base_low"] <= 1.0
 
 
+def test_a_policy_stands_beside_best_of_n_at_its_own_kl(models: Path, tmp_path: Path) -> None:
+    """A policy that is the baseline itself has no KL, and leads over one sample of it by its own luck alone."""
+    policies = {"base": str(models / "first"), "same": str(models / "first"), "other": str(models / "second")}
+    trainer, run = evaluated(config_of(models, policies=policies, best_of=3, temperatures=[1.0]), tmp_path)
+    (table,) = (each for each in run.results["evaluation"]["tables"] if each["title"].startswith("At equal KL"))
+    rows = {row[0]: dict(zip(table["columns"], row, strict=True)) for row in table["rows"]}
+    base, best = trainer.responses_at(1.0)["base"], trainer.responses_at(1.0)["base_best_of_3"]
+    assert set(rows) == {"same", "other"} and rows["same"]["KL (nats/seq)"] == 0.0
+    one = sum(by_n[0] for by_n in best.gains_by_n) / ROWS
+    assert rows["same"]["gold of best-of-n at that KL"] == pytest.approx(one)
+    lead = run.results["evaluation"]["figures"]["same/temperature_1/lead_over_best_of_n_at_equal_kl"]
+    assert lead == pytest.approx(sum(base.gold) / ROWS - one)
+    assert rows["other"]["KL (nats/seq)"] < 0.4 or "beyond n = 3" in rows["other"]["gold of best-of-n at that KL"]
+
+
 def test_training_cost_counts_each_run_of_the_lineage_once(tmp_path: Path) -> None:
     parents = {"sft": {}, "rm": {"model": "sft"}, "ppo": {"model": "sft", "reward_model": "rm"}}
     for name, above in parents.items():

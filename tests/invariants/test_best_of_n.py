@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from enumerable import all_responses, exact_kl, sequence_logprobs, tabular_policy
-from rlhf_engine.eval.best_of_n import expected_best, kl_bound_nats
+from rlhf_engine.eval.best_of_n import expected_best, gain_at, gains_by_n, kl_bound_nats
 
 
 def noise(count: int, seed: int) -> Tensor:
@@ -70,3 +70,29 @@ def test_60_the_bound_is_reached_where_no_response_has_much_probability(n: int) 
 def test_60_the_bound_is_far_off_where_one_response_has_nearly_all_probability() -> None:
     logprobs = torch.tensor([0.99, 0.01], dtype=torch.float64).log()
     assert float(exact_kl(best_of_n_logprobs(logprobs, torch.tensor([1.0, 0.0]), 4), logprobs)) < 0.1 * kl_bound_nats(4)
+
+
+@pytest.mark.parametrize("n", [2, 4, 16])
+def test_60_the_gain_at_a_kl_is_the_exact_one_without_ties(n: int) -> None:
+    """Uniform outcomes with score = gain = rank: E[best of n] = n / (n + 1), at a true KL that the bound reaches."""
+    count = 20_000
+    logprobs, ranks = torch.full((count,), -math.log(count), dtype=torch.float64), torch.arange(1.0, count + 1) / count
+    best = best_of_n_logprobs(logprobs, ranks, n)
+    true_gain, true_kl = float((best.exp() * ranks).sum()), float(exact_kl(best, logprobs))
+    by_n = [size / (size + 1) for size in range(1, 33)]
+    found = gain_at(by_n, true_kl)
+    assert found == pytest.approx(true_gain, abs=1e-3) and true_gain == pytest.approx(n / (n + 1), abs=1e-3)
+
+
+def test_60_between_whole_n_the_gain_is_straight_and_beyond_the_last_there_is_none() -> None:
+    middle = (kl_bound_nats(2) + kl_bound_nats(3)) / 2
+    assert gain_at([1.0, 2.0, 3.0], middle) == pytest.approx(2.5)
+    assert gain_at([1.0, 2.0, 3.0], -0.1) == 1.0
+    assert gain_at([1.0, 2.0, 3.0], kl_bound_nats(3) + 1e-9) is None
+
+
+def test_60_gains_are_of_each_prompt_alone() -> None:
+    scores, gains = noise(8, 2).view(4, 2), noise(8, 3).view(4, 2)
+    expected = [[float(expected_best(scores[:, i], gains[:, i], n)) for n in range(1, 5)] for i in range(2)]
+    assert gains_by_n(scores, gains) == expected
+    assert expected[1][3] == pytest.approx(float(gains[scores[:, 1].argmax(), 1]))

@@ -15,6 +15,7 @@ from rlhf_engine.config import EvalConfig, ModelConfig
 from rlhf_engine.data.api import load_prompts
 from rlhf_engine.data.tokenizers import load_tokenizer
 from rlhf_engine.errors import ConfigError, DataError
+from rlhf_engine.eval.equal_kl import EqualKL
 from rlhf_engine.eval.overoptimisation import curves_figures, curves_table
 from rlhf_engine.eval.policies import Evaluator, Responses, post_of
 from rlhf_engine.eval.table import REFERENCE, Comparison, Resampling, examples, means, text_table
@@ -182,6 +183,9 @@ class EvalTrainer(EngineTrainer):
         comparisons = self.comparisons()
         tables = [*(comparison.table() for comparison in comparisons), text_table(comparisons)]
         figures = {name: value for comparison in comparisons for name, value in comparison.figures().items()}
+        for at_equal_kl in (EqualKL(comparison) for comparison in comparisons if comparison.temperature == 1):
+            tables += at_equal_kl.tables()
+            figures |= at_equal_kl.figures()
         if self.accuracy is not None:
             tables.append(self.accuracy["table"])
             figures |= self.accuracy["figures"]
