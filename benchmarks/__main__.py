@@ -6,6 +6,7 @@ import argparse
 from collections.abc import Callable
 
 from benchmarks import demo_seeds, hacking, pause_latency, plan_accuracy, precision, start_up, telemetry
+from benchmarks.console import samples
 
 BENCHMARKS: dict[str, Callable[[], None]] = {
     "start-up": start_up.main,
@@ -15,6 +16,7 @@ BENCHMARKS: dict[str, Callable[[], None]] = {
     "telemetry": telemetry.main,
     "demo-seeds": demo_seeds.main,
     "hacking": hacking.main,
+    "console-samples": samples.main,
 }
 
 

@@ -107,7 +107,8 @@ class Columns(Scan):
         self._look_at_figures(row, head)
 
     def _look_at_figures(self, row: int, head: Head) -> None:
-        for name in sorted(head.metrics.keys() - self.figures.keys())[: MOST_FIGURES - len(self.figures)]:
+        new = [name for name in head.metrics if name not in self.figures]
+        for name in new[: MOST_FIGURES - len(self.figures)]:
             self.figures[name] = column = TwoWay("d")
             column.newer.extend([math.nan] * len(self.seqs.newer))
             column.older.extend([math.nan] * len(self.seqs.older))

@@ -17,7 +17,7 @@ class SamplesFile:
 
     def __init__(self, path: Path) -> None:
         self.lines = Lines(path)
-        self._browsed = False
+        self.is_browsed = False
         self._begin()
 
     def _begin(self) -> None:
@@ -30,14 +30,14 @@ class SamplesFile:
 
     def browse(self) -> None:
         """From now on all samples are wanted."""
-        self._browsed = True
+        self.is_browsed = True
 
     def read(self) -> bool:
         """Reads a piece of the file, at most about 1 MiB; True if there may be more."""
-        more = self.lines.read(older=self._browsed)
+        more = self.lines.read(older=self.is_browsed)
         if self._opened != self.lines.opened:
             self._begin()
-        if more or not self._browsed:
+        if more or not self.is_browsed:
             return more
         return any(scan.advance(self.lines) for scan in self._scans)
 

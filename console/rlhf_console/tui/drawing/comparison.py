@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from rlhf_console.runs.pairs import Means
 from rlhf_console.scale import figure
 from rlhf_console.tui.drawing.cells import Row, fit, flow, join, spread, text_cells, wrap
+from rlhf_console.tui.drawing.samples import short_name
 from rlhf_console.tui.drawing.word_diff import Word, added_words, marked_words, plain_words, wrapped
 from rlhf_sdk.events import Sample
 
 GUTTER = " │ "
-PROMPT_ROWS = 6
 GAIN = 9
 BLIND_HEADS = ("left", "right")
 
@@ -29,12 +29,14 @@ def _about(prompt: str) -> str:
     return title.removeprefix("TITLE: ") or " ".join(prompt.split()[-20:])
 
 
-def pair_rows(samples: Sequence[Sample], labels: Sequence[str], width: int, *, diff: bool, blind: bool) -> list[Row]:
-    """Prompt, the responses beside each other, the reference. When blind: no labels and no figures."""
+def pair_rows(
+    samples: Sequence[Sample], labels: Sequence[str], width: int, *, diff: bool, blind: bool, prompt_rows: int = 6
+) -> list[Row]:
+    """The end of the prompt, the responses beside each other, the reference. When blind: no labels and no figures."""
     room = _room(width, len(samples))
     words = _words([sample.response for sample in samples], diff=diff and not blind)
     columns = [wrapped(part, room) for part in words]
-    rows = [fit(text_cells(line, "dim"), width) for line in wrap(samples[0].prompt, width)[-PROMPT_ROWS:]]
+    rows = [fit(text_cells(line, "dim"), width) for line in wrap(samples[0].prompt, width)[-prompt_rows:]]
     heads = BLIND_HEADS if blind else labels
     rows += [[], _beside([text_cells(_shortened(head, room), "title") for head in heads], room)]
     if not blind:
@@ -80,7 +82,7 @@ def _figures(sample: Sample, room: int) -> list[Row]:
     """As many to a row as there is room for."""
     ended = text_cells("EOS", "good") if sample.ended else text_cells("no EOS", "warn")
     figures = [
-        join([text_cells(name.rpartition("/")[2], "dim"), text_cells(figure(value))], gap=1)
+        join([text_cells(short_name(name), "dim"), text_cells(figure(value))], gap=1)
         for name, value in sample.metrics.items()
     ]
     return flow([ended, *figures], room)
@@ -99,7 +101,7 @@ def sides_row(labels: Sequence[str], order: str, place: str, width: int) -> Row:
 def means_row(means: Sequence[Means], gained: tuple[int, int], width: int) -> Row:
     """Means of each side over the prompts compared, from left to right, and how many prompts gained and lost."""
     names = [name for name in means[0].figures if all(name in side.figures for side in means)]
-    parts = [_side_by_side(name.rpartition("/")[2], [figure(side.figures[name]) for side in means]) for name in names]
+    parts = [_side_by_side(short_name(name), [figure(side.figures[name]) for side in means]) for name in names]
     parts.append(_side_by_side("EOS", [f"{side.ended:.0%}" for side in means]))
     told = text_cells(f"▲{gained[0]} ▼{gained[1]}", "accent") if any(gained) else []
     return fit(join([text_cells("means", "dim"), told, *parts]), width)

@@ -37,6 +37,11 @@ def sample_row(
     return fit(before + ended + copied + text_cells(_flat(sample.response)), width)
 
 
+def short_name(metric: str) -> str:
+    """As in the list's heading, or the last part of the name."""
+    return next((_title(column) for column in LISTED if column.metric == metric), metric.rpartition("/")[2])
+
+
 def damaged_row(width: int) -> Row:
     return fit(text_cells("  a line that can't be read", "warn"), width)
 
@@ -90,8 +95,8 @@ def sample_text(sample: Sample) -> str:
     return "\n\n".join(f"{name}\n{text}" for name, text in parts.items() if text)
 
 
-def chosen_row(chosen: str, reading: str, width: int) -> Row:
-    """A rule between list and page, with what the list is restricted to and how far it has been read."""
+def chosen_row(chosen: str, place: str, width: int) -> Row:
+    """A rule between list and page, with what the list is restricted to and where in it the cursor is."""
     left = text_cells("── ", "dim") + text_cells(chosen, "accent") + text_cells(" ", "dim")
-    right = text_cells(f" {reading}" if reading else "", "warn")
+    right = text_cells(f" {place}" if place else "", "dim")
     return spread(left + text_cells("─" * max(width - len(left) - len(right) - 2, 0), "dim"), right, width)

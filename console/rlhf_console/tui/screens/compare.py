@@ -41,7 +41,6 @@ from rlhf_sdk.trainer import UserError
 
 REFRESH_SECONDS = 1.0
 POLL_SECONDS = 0.2
-LISTED = 8
 
 
 class CompareScreen(ControlledScreen):
@@ -64,11 +63,11 @@ class CompareScreen(ControlledScreen):
         Binding("escape", "back", "Back", id="back"),
         Binding("q", "app.quit", "Quit", id="quit"),
     ]
-    CSS = f"""
-    #compared, #means, #how {{ height: 1; }}
-    #pairs {{ height: {LISTED}; }}
-    #pair {{ height: 1fr; }}
-    #note {{ height: 1; border: none; padding: 0; display: none; }}
+    CSS = """
+    #compared, #means, #how { height: 1; }
+    #pairs { height: 25%; min-height: 3; }
+    #pair { height: 1fr; }
+    #note { height: 1; border: none; padding: 0; display: none; }
     """
 
     def __init__(self, runs: list[OpenRun], root: Path, sent: SentCommands, *, readonly: bool) -> None:
@@ -181,7 +180,12 @@ class CompareScreen(ControlledScreen):
             page.show([])
             return
         samples, sides = shown
-        page.show(pair_rows(samples, labels_of(sides), page.row_width, diff=self._diff, blind=self._blind))
+        prompt_rows = page.size.height // 4
+        page.show(
+            pair_rows(
+                samples, labels_of(sides), page.row_width, diff=self._diff, blind=self._blind, prompt_rows=prompt_rows
+            )
+        )
         votes = not self.readonly and len(sides) == 2
         keys = "1 left  2 right  3 tie  4 both bad  m note" if votes else ""
         note = f"  note: {self._note}" if self._note else ""

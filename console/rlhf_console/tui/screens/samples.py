@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 from typing import ClassVar
 
-from textual import on
+from textual import on, work
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.widget import Widget
@@ -89,11 +91,6 @@ class SamplesView(View):
         return self._run.samples if self._run is not None else None
 
     @property
-    def where(self) -> str:
-        """Which sample is chosen, of how many."""
-        return f"{self._list.cursor + 1} of {self._list.count}" if self._list.count else ""
-
-    @property
     def update_listed(self) -> int | None:
         """The update whose samples alone are listed, if it is so."""
         return None if self._query.step is None else self._query.step + 1
@@ -104,9 +101,19 @@ class SamplesView(View):
     def show(self, run: OpenRun, declared: Declared) -> None:
         if run is not self._run:
             self._run, self._query, self._shown = run, Query(step=self._query.step), None
-        run.samples.browse()
+        if not run.samples.is_browsed:
+            run.samples.browse()
+            self._list_all(run.samples)
         self._follow_pointed()
         self._listed = declared.sample_columns or LISTED
+        self._update()
+
+    @work
+    async def _list_all(self, samples: SamplesFile) -> None:
+        """Finds all lines at once, rather than when the screen next reads; what can't be read, the screen tells."""
+        with suppress(OSError):
+            while samples.lines.share < 1.0 and samples.read():
+                await asyncio.sleep(0)
         self._update()
 
     def _update(self) -> None:
@@ -148,7 +155,7 @@ class SamplesView(View):
     def draw(self) -> None:
         width = self.size.width
         self.query_one("#sample-heading", Cells).show([sample_heading(width, self._listed)])
-        self.query_one("#sample-rule", Cells).show([chosen_row(self._in_words(), self._reading(), width)])
+        self.query_one("#sample-rule", Cells).show([chosen_row(self._in_words(), self._place(), width)])
         page, sample = self.query_one(Page), self._sample
         if sample is None:
             page.show([text_cells("no samples yet" if self._query.is_everything else "no such samples", "dim")])
@@ -164,12 +171,11 @@ class SamplesView(View):
         parts += [f"with {query.words}"] if query.words else []
         return " · ".join(part for part in parts if part)
 
-    def _reading(self) -> str:
-        """How much of the file has been looked at, while that isn't all."""
-        samples = self._samples
-        if samples is None or samples.is_read:
-            return ""
-        return f"{samples.share:.0%} read"
+    def _place(self) -> str:
+        """Which sample is chosen, of how many; how much of the file has been looked at, while that isn't all."""
+        samples, listed = self._samples, self._list
+        place = f"{listed.cursor + 1} of {listed.count}" if listed.count else ""
+        return place if samples is None or samples.is_read else f"{samples.share:.0%} read  {place}"
 
     def _ask(self, query: Query) -> None:
         """Lists what `query` finds, from the top."""
