@@ -61,14 +61,26 @@ class Judged:
 
     @cached_property
     def at_equal_length(self) -> LengthControlled | None:
-        return length_controlled(*self._voted) if self.win_rate else None
+        """None where every difference in length is the same: then nothing tells what length does."""
+        credits, own, others, posts = self._voted
+        differences = {ours - theirs for ours, theirs in zip(own, others, strict=True)}
+        return length_controlled(credits, own, others, posts) if len(differences) > 1 else None
 
     @cached_property
     def by_length(self) -> list[LengthBin]:
         if not self.win_rate:
             return []
-        resampling = self.match.resampling
-        return by_length_ratio(*self._voted, bins=LENGTH_BINS, resamples=resampling.resamples, seed=resampling.seed)
+        resampling, (credits, own, others, posts) = self.match.resampling, self._voted
+        ratios = {ours / theirs for ours, theirs in zip(own, others, strict=True)}
+        return by_length_ratio(
+            credits,
+            own,
+            others,
+            posts,
+            bins=min(LENGTH_BINS, len(ratios)),
+            resamples=resampling.resamples,
+            seed=resampling.seed,
+        )
 
     @cached_property
     def agreements(self) -> dict[str, Agreement]:

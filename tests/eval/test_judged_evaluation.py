@@ -137,6 +137,15 @@ def test_a_judge_that_stops_early_has_answered_as_much_about_every_match(tmp_pat
     assert figures["judge/sft/temperature_1/ties_vs_reference"] == 10
 
 
+def test_where_length_never_varies_nothing_is_said_of_it(tmp_path: Path) -> None:
+    one_longer = of_lengths([length + 1 for length in SFT.tokens[:1]] * 40, "p")
+    match = replace(matches()[0], responses=one_longer, others=of_lengths(SFT.tokens[:1] * 40, "s"))
+    found = report(function("prefers_longer"), tmp_path, [match])
+    row = dict(zip(found["tables"][0]["columns"], found["tables"][0]["rows"][0], strict=True))
+    assert (row["win rate"], row["at equal length"]) == ("1.000 [1.000, 1.000]", None)
+    assert [line[3] for line in found["tables"][1]["rows"]] == [40]
+
+
 def test_equal_texts_of_two_policies_are_asked_about_once(tmp_path: Path) -> None:
     twin = [replace(match, name="twin") for match in matches()[:1]]
     asked = report(function("prefers_longer"), tmp_path, matches()[:1] + twin)["figures"]["judge/questions"]
