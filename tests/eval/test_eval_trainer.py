@@ -17,6 +17,7 @@ from rlhf_engine.config import DataConfig, EvalConfig, InitConfig, JudgeConfig, 
 from rlhf_engine.data.formatting import format_prompt
 from rlhf_engine.data.tokenizers import load_tokenizer
 from rlhf_engine.data.world import demonstrations
+from rlhf_engine.eval.policies import Evaluator
 from rlhf_engine.models import load_policy, save_model
 from rlhf_engine.scalar_models import load_scalar_model
 from rlhf_plugins.eval.costs import training_cpu_seconds
@@ -318,6 +319,20 @@ def test_a_program_judges_the_policies_and_a_stopped_run_asks_only_the_rest(
     _, again = evaluated(config, tmp_path)
     assert without_seconds(again.results) == without_seconds(run.results)
     assert sorted((tmp_path / "data" / "verdicts.jsonl").read_bytes().splitlines(keepends=True)) == sorted(verdicts)
+
+
+def test_what_was_sampled_is_sampled_once(models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Killed before any checkpoint, an evaluation goes on with the texts that it had."""
+    config = config_of(models, temperatures=[1.0])
+    _, whole = evaluated(config, tmp_path)
+
+    def sample_again(*_: Any) -> None:
+        raise AssertionError("sampled again")
+
+    monkeypatch.setattr(Evaluator, "responses", sample_again)
+    _, again = evaluated(config, tmp_path)
+    assert again.results == whole.results
+    assert again.samples == whole.samples
 
 
 def test_a_judge_that_fails_is_a_warning_beside_the_figures(

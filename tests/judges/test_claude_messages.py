@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from asking_hooks import BOTH_ORDERS, QUESTIONS, AskingHooks, asked, choices, cl
 from fake_service import FakeService, Fault, error, message, texts_of, verdict
 from rlhf_engine.errors import ConfigError
 from rlhf_plugins.judges.questions import Question
+from rlhf_sdk.trainer import Interrupted
 
 LONGER = ["second", "first"] * len(QUESTIONS)
 """The second text of each question is the longer one."""
@@ -144,9 +146,16 @@ def test_nothing_is_paid_twice(service: FakeService, tmp_path: Path) -> None:
     assert len(service.requests) == len(BOTH_ORDERS) + 1
 
 
-def test_a_stopped_run_goes_on_where_it_was(service: FakeService, tmp_path: Path) -> None:
-    from rlhf_sdk.trainer import Interrupted
+def test_two_runs_at_once_pay_for_each_question_once(service: FakeService, tmp_path: Path) -> None:
+    judges = [claude(tmp_path, run) for run in ("one", "two")]
+    with ThreadPoolExecutor(2) as pool:
+        found = list(pool.map(lambda judge: asked(judge, tmp_path / judge.service.store.run), judges))
+    assert [choices(verdicts) for verdicts in found] == [LONGER, LONGER]
+    assert len(service.requests) == len(BOTH_ORDERS)
+    assert sum(judge.paid_usd for judge in judges) == pytest.approx(PRICE * len(BOTH_ORDERS))
 
+
+def test_a_stopped_run_goes_on_where_it_was(service: FakeService, tmp_path: Path) -> None:
     with pytest.raises(Interrupted):
         asked(claude(tmp_path), tmp_path, leave_at=2)
     assert len(service.requests) == 4

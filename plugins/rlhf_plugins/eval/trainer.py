@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -26,6 +26,7 @@ from rlhf_plugins.eval.accuracy import accuracy_report
 from rlhf_plugins.eval.costs import training_cpu_seconds
 from rlhf_plugins.eval.curves import read_curve
 from rlhf_plugins.eval.judging import judged_report, matches_of, score_judge
+from rlhf_plugins.eval.kept_responses import kept
 from rlhf_plugins.judges.choice import judge_of
 
 STATE_FILE = "evaluation.json"
@@ -122,13 +123,16 @@ class EvalTrainer(EngineTrainer):
         if self.steps_done >= len(self.pairs):
             return self.ask_judge()
         policy, temperature = self.pairs[self.steps_done]
-        if policy == self.best_of_name:
-            responses = self.evaluator.best_of(self.config.best_of, temperature)
-        else:
-            responses = self.evaluator.responses(self.policy(policy), temperature)
+        sample = partial(self.sampled, policy, temperature)
+        responses = kept(self.run.directory / "data", self.steps_done, sample)
         self.finished[pair_name(policy, temperature)] = responses
         self.record_samples(f"eval/{pair_name(policy, temperature)}", responses)
         return {f"eval/{name}": value for name, value in means(responses).items()}
+
+    def sampled(self, policy: str, temperature: float) -> Responses:
+        if policy == self.best_of_name:
+            return self.evaluator.best_of(self.config.best_of, temperature)
+        return self.evaluator.responses(self.policy(policy), temperature)
 
     def measure_reward_model(self) -> dict[str, float]:
         reward_model = cast(ScalarModel, self.evaluator.reward_model)
