@@ -25,6 +25,7 @@ def test_a_broken_plugin_has_its_cause_and_one_that_hangs_holds_nobody_up(
 
     def answers() -> Iterator[Plugin]:
         yield Plugin("echo", "", "", state="broken", problem="ImportError: no \x1b[31mcuda")
+        yield Plugin("dpo", "", "", summary="one line about it")
         asked.set()
         never.wait(20)
 
@@ -33,11 +34,12 @@ def test_a_broken_plugin_has_its_cause_and_one_that_hangs_holds_nobody_up(
 
     async def look(pilot: Pilot[None]) -> None:
         await pilot.press("l")
-        await shown(pilot, "✗ ImportError: no \\x1b[31mcuda")
+        await shown(pilot, "✗ ImportError: no \\x1b[31mcuda", "dpo  one line about it")
         assert asked.is_set()
         await pilot.press(*["down"] * [*sorted(installed_plugins())].index("echo"), "enter")
-        while not screen_lines(pilot)[0].startswith("ImportError: no \\x1b[31mcuda"):
-            await pilot.pause(0.05)
+        await pilot.pause(0.5)
+        lines = screen_lines(pilot)
+        assert lines[0].startswith("ImportError: no \\x1b[31mcuda")
 
     began = time.monotonic()
     drive(tmp_path, look, size=(80, 24))
@@ -51,7 +53,7 @@ def test_quitting_ends_a_plugin_that_is_asked(tmp_path: Path, monkeypatch: pytes
 
     async def open_it_and_quit(pilot: Pilot[None]) -> None:
         await pilot.press("l", *["down"] * [*sorted(installed_plugins())].index("sleeper"), "enter")
-        await shown(pilot, "sleeper: resolving")
+        await shown(pilot, "sleeper", "resolving ...")
 
     monkeypatch.setattr("rlhf_console.runs.launching.list_profiles", dict)
     with import_path(project) as folders:

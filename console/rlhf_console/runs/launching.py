@@ -29,10 +29,11 @@ DEMO = "demo"
 
 @dataclass(frozen=True)
 class Choice:
-    """A plugin with a profile, or without one; `problem` says why it can't be used."""
+    """A plugin with a profile, or without one; `about` is the plugin in a line, `problem` why it can't be used."""
 
     plugin: str
     profile: str
+    about: str = field(default="", compare=False)
     problem: str = ""
 
     @property
@@ -156,14 +157,14 @@ def choices() -> list[Choice]:
     return list(dict.fromkeys([*found, *alone]))
 
 
-def with_problems(found: list[Choice]) -> Iterator[list[Choice]]:
-    """The same, whenever another plugin has turned out to be broken. Takes as long as the slowest plugin."""
+def with_answers(found: list[Choice]) -> Iterator[list[Choice]]:
+    """The same, whenever another plugin has said what it is. Takes as long as the slowest plugin."""
     for plugin in plugins.each_plugin():
-        if plugin.problem:
-            found = [
-                replace(choice, problem=plugin.problem) if choice.plugin == plugin.name else choice for choice in found
-            ]
-            yield found
+        found = [
+            replace(choice, about=plugin.summary, problem=plugin.problem) if choice.plugin == plugin.name else choice
+            for choice in found
+        ]
+        yield found
 
 
 def draft_again(again: Again, root: Path) -> Draft:

@@ -23,8 +23,8 @@ ONLY_CHANGED = "*"
 
 def choice_row(choice: Choice, width: int) -> Row:
     """A plugin that can't be used has its cause."""
-    problem = text_cells(f"✗ {choice.problem}" if choice.problem else "", "alarm")
-    return fit(join([text_cells(choice.plugin, "bold"), text_cells(choice.profile, "dim"), problem]), width)
+    said = text_cells(f"✗ {choice.problem}", "alarm") if choice.problem else text_cells(choice.about, "dim")
+    return fit(join([text_cells(choice.plugin, "bold"), text_cells(choice.profile), said]), width)
 
 
 def entry_row(entry: Entry, width: int) -> Row:

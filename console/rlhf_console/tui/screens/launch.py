@@ -12,7 +12,8 @@ from textual.binding import Binding, BindingType
 from textual.screen import Screen
 from textual.widgets import Input
 
-from rlhf_console.runs.launching import Choice, Draft, choices, with_problems
+from rlhf_console.printable import printable
+from rlhf_console.runs.launching import Choice, Draft, choices, with_answers
 from rlhf_console.tui.drawing.cells import fit, text_cells
 from rlhf_console.tui.drawing.form import choice_row
 from rlhf_console.tui.screens.form import FormScreen
@@ -53,11 +54,11 @@ class LaunchScreen(Screen[None]):
         self._choices = choices()
         self._draw_choices()
         self.set_interval(REFRESH_SECONDS, self._draw_choices)
-        Thread(target=self._find_problems, daemon=True).start()
+        Thread(target=self._ask_plugins, daemon=True).start()
 
-    def _find_problems(self) -> None:
+    def _ask_plugins(self) -> None:
         """Aside, in a thread that nobody waits for at the end: a plugin may hang."""
-        for told in with_problems(self._choices):
+        for told in with_answers(self._choices):
             self._choices = told
 
     def _draw_choices(self) -> None:
@@ -73,6 +74,7 @@ class LaunchScreen(Screen[None]):
         choice = message.source.item
         if isinstance(choice, Choice) and choice.problem:
             self._say(choice.problem, "alarm")
+            self.notify(printable(choice.problem), severity="error", markup=False)
         elif isinstance(choice, Choice):
             self.app.push_screen(FormScreen(Draft(choice, self._root)), self._ended)
 
