@@ -10,7 +10,7 @@ from rlhf_console.report.document import Block, Quotes, Section, Table, Text
 from rlhf_console.runs.focus import OpenRun
 from rlhf_console.runs.pairs import MEASURES, Match, Side, matches_of, sides_of
 from rlhf_console.runs.store import LiveRun
-from rlhf_sdk.events import Check, Sample
+from rlhf_sdk.events import Alert, Check, Sample
 
 RULE = "The pair with the largest gain, the middle one, and the one with the largest loss"
 
@@ -51,7 +51,7 @@ def _worst_first(check: Check) -> int:
 
 
 def warnings(runs: Sequence[LiveRun]) -> Section:
-    """Every alert, signs of reward hacking among them."""
+    """Every alert, signs of reward hacking among them, with its examples where it has any."""
     told = [(run, alert) for run in runs for alert in run.summary.alerts if alert.severity != "info"]
     if not told:
         return Section("Alerts", [Text("No alert was raised.")])
@@ -59,7 +59,13 @@ def warnings(runs: Sequence[LiveRun]) -> Section:
         [run.record.stage or run.record.plugin, alert.step, alert.severity, alert.code, alert.message, alert.advice]
         for run, alert in told
     ]
-    return Section("Alerts", [Table(["stage", "step", "severity", "alert", "message", "what to do"], rows)])
+    table = Table(["stage", "step", "severity", "alert", "message", "what to do"], rows)
+    shown = [Quotes(f"{alert.code} at step {alert.step}", _examples(alert)) for _, alert in told if alert.examples]
+    return Section("Alerts", [table, *shown])
+
+
+def _examples(alert: Alert) -> list[tuple[str, str]]:
+    return [text for each in alert.examples for text in (("prompt", each.prompt), ("response", each.response))]
 
 
 def samples(runs: Sequence[LiveRun]) -> Section:
