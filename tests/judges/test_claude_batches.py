@@ -68,9 +68,9 @@ def test_items_that_failed_are_no_answers_and_are_asked_again_by_another_run(
     judge = by_batches(tmp_path)
     assert choices(asked(judge, tmp_path)) == ["missing"] * 3 + LONGER[3:]
     assert sorted(judge.problems) == [
-        "1 questions without an answer: canceled in the batch:",
-        "1 questions without an answer: errored in the batch: invalid_request_error too long",
-        "1 questions without an answer: expired in the batch:",
+        "no answer to 1 of 12 questions: canceled in the batch:",
+        "no answer to 1 of 12 questions: errored in the batch: invalid_request_error too long",
+        "no answer to 1 of 12 questions: expired in the batch:",
     ]
     service.results = lambda row, line: line
     assert choices(asked(by_batches(tmp_path, "another"), tmp_path / "another")) == LONGER
@@ -81,7 +81,7 @@ def test_a_damaged_line_is_read_again_by_the_next_run_and_not_paid_again(service
     service.results = lambda row, line: '{"custom_id": "cut o' if row == 1 else line
     judge = by_batches(tmp_path)
     assert choices(asked(judge, tmp_path)) == [LONGER[0], "missing", *LONGER[2:]]
-    assert judge.problems == ["1 questions without an answer: the batch has no result of it that can be read"]
+    assert judge.problems == ["no answer to 1 of 12 questions: the batch has no result of it that can be read"]
     service.results = lambda row, line: line
     assert choices(asked(by_batches(tmp_path, "another"), tmp_path / "another")) == LONGER
     assert (len(service.batches), pending(tmp_path)) == (1, [])
@@ -167,14 +167,14 @@ def test_a_batch_takes_only_what_can_be_paid_for(service: FakeService, tmp_path:
     answered = len(asked(judge, tmp_path))
     assert 0 < answered < len(BOTH_ORDERS)
     assert judge.paid_usd <= 0.03
-    assert f"{len(BOTH_ORDERS) - answered} questions not asked" in judge.problems[-1]
+    assert f"{len(BOTH_ORDERS) - answered} of 12 questions not asked" in judge.problems[-1]
 
 
 def test_a_service_that_stays_down_keeps_what_is_there(service: FakeService, tmp_path: Path) -> None:
     service.faults.extend([Fault(529, error("overloaded_error", "overloaded"))] * 100)
     judge = by_batches(tmp_path, retries=1)
     assert asked(judge, tmp_path) == {}
-    assert judge.problems == [f"529: overloaded: {len(BOTH_ORDERS)} questions not asked"]
+    assert judge.problems == ["12 of 12 questions not asked: 529: overloaded"]
     assert pending(tmp_path) == []
 
 

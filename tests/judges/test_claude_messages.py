@@ -83,14 +83,14 @@ def test_a_malformed_reply_is_no_answer_and_counts_as_dear(service: FakeService,
     assert choices(asked(judge, tmp_path)) == ["missing", *LONGER[1:]]
     assert judge.paid_usd > PRICE * (len(BOTH_ORDERS) - 1) + 1024 * 15e-6
     (problem,) = judge.problems
-    assert problem.startswith("1 questions without an answer: a reply could not be read")
+    assert problem.startswith("no answer to 1 of 12 questions: a reply could not be read")
 
 
 def test_one_refused_request_does_not_stop_the_others(service: FakeService, tmp_path: Path) -> None:
     service.faults.append(Fault(400, error("invalid_request_error", "prompt is too long")))
     judge = claude(tmp_path, concurrency=1)
     assert choices(asked(judge, tmp_path)) == ["missing", *LONGER[1:]]
-    assert judge.problems == ["1 questions without an answer: 400: prompt is too long"]
+    assert judge.problems == ["no answer to 1 of 12 questions: 400: prompt is too long"]
 
 
 def test_a_service_that_stays_down_is_not_asked_about_every_question(service: FakeService, tmp_path: Path) -> None:
@@ -98,7 +98,7 @@ def test_a_service_that_stays_down_is_not_asked_about_every_question(service: Fa
     judge = claude(tmp_path)
     assert choices(asked(judge, tmp_path)) == ["missing"] * len(BOTH_ORDERS)
     assert len(service.requests) == 4 * 3
-    assert judge.problems[-1] == "529: overloaded: 8 questions not asked"
+    assert judge.problems[-1] == "8 of 12 questions not asked: 529: overloaded"
 
 
 def test_no_network_is_said_before_and_after(service: FakeService, tmp_path: Path, monkeypatch: Any) -> None:
@@ -107,7 +107,7 @@ def test_no_network_is_said_before_and_after(service: FakeService, tmp_path: Pat
     judge.check(hooks)
     assert "can't be reached now" in hooks.notes[0]
     asked(judge, tmp_path)
-    assert judge.problems[-1] == "APIConnectionError: Connection error.: 8 questions not asked"
+    assert judge.problems[-1] == "8 of 12 questions not asked: APIConnectionError: Connection error."
 
 
 def test_no_key_a_wrong_key_and_unknown_prices_are_the_users_mistake(
@@ -129,7 +129,10 @@ def test_nothing_is_asked_that_could_pass_the_limit(service: FakeService, tmp_pa
     assert 0 < len(verdicts) < len(BOTH_ORDERS)
     assert judge.paid_usd == pytest.approx(PRICE * len(verdicts))
     assert judge.paid_usd < 0.04
-    assert f"{len(BOTH_ORDERS) - len(verdicts)} questions not asked" in judge.problems[-1]
+    assert (
+        f"{len(BOTH_ORDERS) - len(verdicts)} of 12 questions not asked: eval.judge.spend_limit_usd"
+        in judge.problems[-1]
+    )
     more = claude(tmp_path, concurrency=1, spend_limit_usd=1.0)
     assert choices(asked(more, tmp_path)) == LONGER
     assert len(service.requests) == len(BOTH_ORDERS)

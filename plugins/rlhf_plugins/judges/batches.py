@@ -199,10 +199,11 @@ def _collected(service: Service, batch: PendingBatch, url: str, todo: Todo) -> l
         return []
     already = service.take_known(todo)
     new = {key: reply for key, reply in replies.items() if key not in service.store.known()}
-    verdicts = [verdict for verdict in service.settle(new, batch=True) if todo.pop(verdict.key, None)]
-    lost = [key for key in batch.keys if todo.pop(key, None) and key not in replies]
-    if lost:
-        service.unanswered["the batch has no result of it that can be read"] += len(lost)
+    verdicts = [verdict for verdict in service.settle(new, batch=True) if verdict.key in todo]
+    if lost := sum(key in todo and key not in replies for key in batch.keys):
+        service.unanswered["the batch has no result of it that can be read"] += lost
+    for key in batch.keys:
+        todo.pop(key, None)
     if whole:
         service.store.drop(batch)
     return already + verdicts

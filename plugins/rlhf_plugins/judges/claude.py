@@ -39,9 +39,9 @@ class ClaudeJudge:
         for verdict in self._verdicts(todo, hooks):
             yield Judgement(keys[verdict.key], verdict.choice, verdict.reason)
         for reason, count in self.service.unanswered.items():
-            self.problems.append(f"{count} questions without an answer: {reason}")
+            self.problems.append(f"no answer to {count} of {len(keys)} questions: {reason}")
         if self.service.stopped:
-            self.problems.append(f"{self.service.stopped}: {len(todo)} questions not asked")
+            self.problems.append(f"{len(todo)} of {len(keys)} questions not asked: {self.service.stopped}")
 
     def _verdicts(self, todo: Todo, hooks: Hooks) -> Iterator[PaidVerdict]:
         asked = len(todo)

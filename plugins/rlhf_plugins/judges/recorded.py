@@ -45,7 +45,7 @@ class RecordedJudge:
             else:
                 missing += 1
         if missing:
-            self.problems.append(f"{missing} of {len(questions)} questions have no recorded verdict")
+            self.problems.append(f"no recorded verdict on {missing} of {len(questions)} questions")
 
 
 def read_verdicts(file: Path) -> dict[Question, Verdict]:

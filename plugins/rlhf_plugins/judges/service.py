@@ -118,7 +118,10 @@ class Service:
     def take_known(self, todo: Todo) -> list[PaidVerdict]:
         """Verdicts that are there by now, taken out of `todo`."""
         known = self.store.known()
-        return [known[key] for key in list(todo) if key in known and todo.pop(key)]
+        found = [known[key] for key in todo if key in known]
+        for verdict in found:
+            del todo[verdict.key]
+        return found
 
     def settle(self, replies: Mapping[str, Reply | Failure], *, batch: bool) -> list[PaidVerdict]:
         """Keeps what was paid for, and counts what failed."""
