@@ -58,7 +58,7 @@ def test_a_run_of_the_same_plugin_is_offered_first_and_escape_leads_back(tmp_pat
         places = [next(y for y, line in enumerate(lines) if name in line) for name in ("sister ", "cousin ")]
         assert places == sorted(places)
         await pilot.press("enter")
-        await shown(pilot, "beside sister", "4 keys differ", "optimizer.eps")
+        await shown(pilot, "beside another", "sister", "4 keys differ", "optimizer.eps")
         await pilot.press("escape")
         await shown(pilot, "keys have their defaults")
 

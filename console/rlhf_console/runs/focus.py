@@ -36,6 +36,7 @@ class OpenRun:
         self.moments: deque[MachineSample] = deque(maxlen=KEPT_MOMENTS)
         self.memory = Series()
         self.log_file = LogFile(live.directory.log)
+        self._follows_log = False
         self._machine = Tail(live.directory.machine_file, _decode_machine)
 
     def read(self) -> bool:
@@ -45,7 +46,7 @@ class OpenRun:
         samples, machine = self.samples.read(), self._machine.read(PIECE)
         for moment in machine:
             self._take_machine(moment)
-        return bool(samples or machine) or self.log_file.read()
+        return bool(samples or machine) or (self._follows_log and self.log_file.read())
 
     def _take_machine(self, moment: MachineSample) -> None:
         """Nothing of one from after the worker's end."""
@@ -61,6 +62,12 @@ class OpenRun:
     def machine(self) -> MachineSample | None:
         """The newest sample of the machine."""
         return self.moments[-1] if self.moments else None
+
+    def follow_log(self) -> None:
+        """From now on `read` reads the log too, which may be very long."""
+        if not self._follows_log:
+            self._follows_log = True
+            self.log_file.read()
 
     def reason(self) -> str:
         """Why the run ended, as far as anybody said."""

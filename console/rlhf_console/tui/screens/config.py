@@ -40,7 +40,7 @@ class ConfigView(PageView):
 
     @property
     def where(self) -> str:
-        return f"beside {self._other.id}" if self._other else ""
+        return "beside another" if self._other else ""
 
     def show(self, run: OpenRun, declared: Declared) -> None:
         if run is not self._run:
