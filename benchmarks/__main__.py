@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Callable
 
 from benchmarks import demo_seeds, hacking, pause_latency, plan_accuracy, precision, start_up, telemetry
-from benchmarks.console import samples
+from benchmarks.console import runs, samples
 
 BENCHMARKS: dict[str, Callable[[], None]] = {
     "start-up": start_up.main,
@@ -17,6 +17,7 @@ BENCHMARKS: dict[str, Callable[[], None]] = {
     "demo-seeds": demo_seeds.main,
     "hacking": hacking.main,
     "console-samples": samples.main,
+    "console-runs": runs.main,
 }
 
 

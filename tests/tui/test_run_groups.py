@@ -23,7 +23,7 @@ from rlhf_console.runs.tags import read_tags, write_tags
 from rlhf_console.runs.trend import PIECE, PLACES, Trend
 from rlhf_console.tui.drawing.cells import Row
 from rlhf_console.tui.drawing.gauges import memory_bar, sparkline
-from rlhf_console.tui.drawing.run_rows import about_row, run_row
+from rlhf_console.tui.drawing.run_rows import TOP, about_row, run_row
 from rlhf_sdk.events import Alert, Event, Started, StateChanged, encode_line
 from rlhf_sdk.machine import DeviceSample, MachineSample
 from rlhf_sdk.run_dir import RunDir
@@ -56,7 +56,7 @@ def test_stages_and_descendants_stand_below_what_they_came_from(tmp_path: Path) 
 
     def listed(arrangement: Arrangement) -> list[str]:
         listing = arrangement.arranged(runs)
-        return ["." * listing.places[run.record.id].depth + run.record.id for run in listing.runs]
+        return ["." * listing.places.get(run.record.id, TOP).depth + run.record.id for run in listing.runs]
 
     assert listed(Arrangement()) == ["y", "x", "pipe", ".pipe.sft", "again", "ppo", "rm", "sft"]
     lineage = Arrangement(order="lineage")
@@ -145,7 +145,7 @@ def test_listing_opens_one_file_a_run_and_more_of_those_in_sight(
         write_healthy(tmp_path, f"run-{number:02}", created=float(number))
     index, counted = RunIndex(tmp_path), Counter[str]()
     monkeypatch.setattr(sys.modules[__name__], "OPENED", counted)
-    asyncio.run(index._find())
+    asyncio.run(index._open_new(math.inf))
     assert counted == {"run.json": 40}
     counted.clear()
     asyncio.run(index.refresh(index.runs[:5]))

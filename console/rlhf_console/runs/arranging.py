@@ -8,7 +8,6 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from rlhf_console.runs.glance import Glance, RunHeading
-from rlhf_console.runs.tags import MARK
 
 NEWEST, LINEAGE = "newest", "lineage"
 ORDERS: dict[str, Callable[[Glance], Any]] = {
@@ -36,7 +35,7 @@ class Place:
 
 @dataclass(frozen=True)
 class Listing:
-    """Runs in their order, and the place of each by id."""
+    """Runs in their order; by id the places of those that are below another, or have others below them."""
 
     runs: list[Glance] = field(default_factory=list)
     places: dict[str, Place] = field(default_factory=dict)
@@ -58,17 +57,23 @@ class Arrangement:
         return replace(self, order=names[(names.index(self.order) + 1) % len(names)])
 
     def arranged(self, runs: Sequence[Glance]) -> Listing:
-        kept = sorted((run for run in runs if self.shows(run)), key=ORDERS[self.order], reverse=self.backwards)
+        kept = [run for run in runs if self.shows(run)] if self.words else list(runs)
+        kept.sort(key=ORDERS[self.order], reverse=self.backwards)
         if self.order in (NEWEST, LINEAGE):
             return _tree(kept, self._parent, frozenset() if self.words else self.folded)
-        return Listing(kept, {run.record.id: Place() for run in kept})
+        return Listing(kept)
 
     def _parent(self, record: RunHeading) -> str:
         return record.pipeline or (origin(record) if self.order == LINEAGE else "")
 
     def shows(self, run: Glance) -> bool:
-        known = _known(run)
+        known = run.known
         return all(_found(word, known) for word in self.words.lower().split())
+
+    @property
+    def depends_on_runs(self) -> bool:
+        """Whether what the runs do can change it, and not their coming and going alone."""
+        return bool(self.words) or self.order in ("state", "time left", "alerts")
 
     def with_fold(self, run_id: str, *, folded: bool) -> Arrangement:
         return replace(self, folded=self.folded | {run_id} if folded else self.folded - {run_id})
@@ -97,24 +102,32 @@ def _tree(runs: Sequence[Glance], parent_of: Callable[[RunHeading], str], folded
     top = []
     for run in runs:
         parent = parent_of(run.record)
-        if parent in known:
+        if parent and parent in known:
             below.setdefault(parent, []).append(run)
         else:
             top.append(run)
-    listing, reached = Listing(), set[str]()
-    waiting = [(run, 0) for run in reversed([*top, *_in_circles(runs, below, top)])]
+    if not below:
+        return Listing(top)
+    listing = Listing()
+    for run in [*top, *_in_circles(runs, below, top)]:
+        _grow(listing, run, below, folded)
+    return listing
+
+
+def _grow(listing: Listing, root: Glance, below: dict[str, list[Glance]], folded: frozenset[str]) -> None:
+    """Adds a run with all below it; nothing twice."""
+    waiting = [(root, 0)]
     while waiting:
         run, depth = waiting.pop()
         run_id = run.record.id
-        if run_id in reached:
+        if run_id in listing.places:
             continue
-        reached.add(run_id)
         children = sorted(below.get(run_id, ()), key=lambda child: -child.record.created)
         listing.runs.append(run)
-        listing.places[run_id] = Place(depth, len(children), run_id in folded)
+        if children or depth:
+            listing.places[run_id] = Place(depth, len(children), run_id in folded)
         if run_id not in folded:
             waiting += [(child, depth + 1) for child in children]
-    return listing
 
 
 def _in_circles(runs: Sequence[Glance], below: dict[str, list[Glance]], top: Sequence[Glance]) -> list[Glance]:
@@ -130,10 +143,3 @@ def _in_circles(runs: Sequence[Glance], below: dict[str, list[Glance]], top: Seq
 def _found(word: str, known: str) -> bool:
     """A word with ! in front must not be there."""
     return (word[1:] not in known) if word.startswith("!") and len(word) > 1 else word in known
-
-
-def _known(run: Glance) -> str:
-    """What a filter looks in: id, name, plugin, profile, state, stage, tags, parents."""
-    record = run.record
-    parts = [record.id, record.name, record.plugin, record.profile, str(run.state), record.stage or ""]
-    return " ".join([*parts, *(f"{MARK}{tag}" for tag in run.tags), *record.parents.values()]).lower()

@@ -11,7 +11,7 @@ import msgspec
 
 from rlhf_console.runs.fold import RunSummary, fold
 from rlhf_console.runs.tags import FILE as TAGS_FILE
-from rlhf_console.runs.tags import read_tags
+from rlhf_console.runs.tags import MARK, read_tags
 from rlhf_console.runs.trend import Trend
 from rlhf_sdk.bounds import read_record
 from rlhf_sdk.events import Alert
@@ -94,6 +94,8 @@ class Glance:
     memory: MemoryUse | None = None
     _seen: tuple[tuple[int, int], ...] = ()
     _tags_seen: tuple[int, int] = (0, 0)
+    _known: str = ""
+    _known_of: tuple[State | None, tuple[str, ...]] | None = None
 
     def __post_init__(self) -> None:
         self.trend = Trend(self.directory.events_file)
@@ -101,6 +103,16 @@ class Glance:
     @property
     def is_over(self) -> bool:
         return self.state in ENDED or self.state is State.LOST
+
+    @property
+    def known(self) -> str:
+        """What a filter looks in, in small letters: id, name, plugin, profile, state, stage, tags, parents."""
+        if self._known_of != (self.state, self.tags):
+            self._known_of = self.state, self.tags
+            record, tags = self.record, [f"{MARK}{tag}" for tag in self.tags]
+            parts = [record.id, record.name, record.plugin, record.profile, str(self.state), record.stage or ""]
+            self._known = " ".join([*parts, *tags, *record.parents.values()]).lower()
+        return self._known
 
     def look(self) -> None:
         """Reads the state and the tags. Raises `UserError` or `OSError`."""

@@ -14,41 +14,57 @@ from rlhf_sdk.run_dir import RunDir
 from rlhf_sdk.run_root import is_run_id
 from rlhf_sdk.trainer import UserError
 
-RECORDS_AT_ONCE = 50
+RECORDS_AT_ONCE = 20
+SLICE_SECONDS = 0.005
 CHECKED_AGAIN = 100
 """Ended runs, of all, that are looked at again in each round: they may have been resumed."""
-ROUND_SECONDS = 0.25
-"""What a round spends on runs that nobody sees."""
+ROUND_SECONDS = 0.2
+"""What a round spends on new runs, and on those that nobody sees."""
 
 
 class RunIndex:
-    """Runs, newest first. `version` is another whenever the runs, or a state, are others."""
+    """Runs, newest first. `version` is another whenever there are other runs; `waiting` are names of those
+    that were not read yet.
+    """
 
     def __init__(self, root: Path) -> None:
         self.root = root
         self.unreadable: dict[str, str] = {}
         self.version = 0
+        self.waiting: list[str] = []
         self._runs: dict[str, Glance] = {}
         self._ordered: list[Glance] = []
         self._next = 0
+        self._breath = 0.0
 
     @property
     def runs(self) -> Sequence[Glance]:
         return self._ordered
 
-    async def refresh(self, in_sight: Iterable[Glance] = ()) -> None:
-        """One round: new runs, those in sight, and of the others, for a moment, their states; yields in between."""
-        await self._find()
+    async def refresh(self, in_sight: Iterable[Glance] = ()) -> bool:
+        """One round: new runs for a moment, those in sight, and of the others, once all are found, for a moment the
+        states; yields in between. True if there is more to be known.
+        """
+        await self._open_new(time.monotonic() + ROUND_SECONDS)
         seen = {run.record.id for run in in_sight}
         for run in [self._runs[run_id] for run_id in seen if run_id in self._runs]:
             self._look(run, closely=True)
-            await asyncio.sleep(0)
+            await self._breathe()
+        if self.waiting:
+            return True
         until = time.monotonic() + ROUND_SECONDS
         for run in self._others(seen):
             self._look(run, closely=False)
-            await asyncio.sleep(0)
+            await self._breathe()
             if time.monotonic() > until:
                 break
+        return any(run.state is None for run in self._ordered)
+
+    async def _breathe(self) -> None:
+        """Every few milliseconds, lets the rest of the console work."""
+        if time.monotonic() >= self._breath:
+            await asyncio.sleep(0)
+            self._breath = time.monotonic() + SLICE_SECONDS
 
     def _others(self, seen: set[str]) -> Iterator[Glance]:
         """Those at work, those never looked at, and a few that have ended."""
@@ -61,7 +77,6 @@ class RunIndex:
         return chain(at_work, checked, (run for run in others if run.state is None))
 
     def _look(self, run: Glance, *, closely: bool) -> None:
-        before = run.state, run.tags
         try:
             if closely:
                 run.look_closely()
@@ -69,23 +84,29 @@ class RunIndex:
                 run.look()
         except (OSError, UserError) as error:
             self.unreadable[run.record.id] = str(error)
-        self.version += before != (run.state, run.tags)
 
-    async def _find(self) -> None:
-        names = _folders(self.root)
-        new = sorted(names - self._runs.keys())
-        gone = self._runs.keys() - names
-        for name in gone:
-            del self._runs[name]
-        self.unreadable = {name: why for name, why in self.unreadable.items() if name in names}
+    async def _open_new(self, until: float) -> None:
+        """Reads what run.json says of new runs, the newest first, until that time."""
+        gone = False
+        if not self.waiting:
+            folders = _folders(self.root)
+            gone = self._forget(self._runs.keys() - folders.keys())
+            self.unreadable = {name: why for name, why in self.unreadable.items() if name in folders}
+            self.waiting = sorted(folders.keys() - self._runs.keys(), key=folders.__getitem__)
         found = False
-        for count, name in enumerate(new):
-            found = self._open(name) or found
-            if count % RECORDS_AT_ONCE == 0:
-                await asyncio.sleep(0)
+        while self.waiting and time.monotonic() < until:
+            for name in self.waiting[-RECORDS_AT_ONCE:][::-1]:
+                found = self._open(name) or found
+            del self.waiting[-RECORDS_AT_ONCE:]
+            await self._breathe()
         if found or gone:
             self._ordered = sorted(self._runs.values(), key=lambda run: -run.record.created)
             self.version += 1
+
+    def _forget(self, names: set[str]) -> bool:
+        for name in names:
+            del self._runs[name]
+        return bool(names)
 
     def _open(self, name: str) -> bool:
         directory = RunDir(self.root / name)
@@ -100,9 +121,14 @@ class RunIndex:
         return True
 
 
-def _folders(root: Path) -> set[str]:
+def _folders(root: Path) -> dict[str, float]:
+    """What may be a run, and when something was last made in it."""
     try:
         with os.scandir(root) as entries:
-            return {entry.name for entry in entries if is_run_id(entry.name) and entry.is_dir(follow_symlinks=False)}
+            return {
+                entry.name: entry.stat(follow_symlinks=False).st_mtime
+                for entry in entries
+                if is_run_id(entry.name) and entry.is_dir(follow_symlinks=False)
+            }
     except FileNotFoundError:
-        return set()
+        return {}

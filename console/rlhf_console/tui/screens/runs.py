@@ -26,7 +26,7 @@ from rlhf_console.runs.store import LiveRun
 from rlhf_console.runs.tags import write_tags
 from rlhf_console.tui.declarations import Declarations
 from rlhf_console.tui.drawing.cells import Row, fit, join, text_cells
-from rlhf_console.tui.drawing.run_rows import about_row, heading_row, run_row
+from rlhf_console.tui.drawing.run_rows import TOP, about_row, heading_row, run_row
 from rlhf_console.tui.screens.compare import CompareScreen
 from rlhf_console.tui.screens.controlled import SentLine
 from rlhf_console.tui.screens.keeping import KeepingScreen
@@ -38,7 +38,7 @@ from rlhf_sdk.run_dir import RunDir
 from rlhf_sdk.states import LIVE
 from rlhf_sdk.trainer import UserError
 
-REFRESH_SECONDS = 0.5
+REFRESH_SECONDS, HURRIED_SECONDS = 0.5, 0.05
 UNKNOWN = Declared()
 WRITING = ("launch", "tags")
 
@@ -101,15 +101,15 @@ class RunsScreen(KeepingScreen):
 
     def on_mount(self) -> None:
         self._read()
-        self.set_interval(REFRESH_SECONDS, self._tick)
 
     @work
     async def _read(self) -> None:
         while True:
+            more = False
             if self.in_sight:
-                await self._index.refresh(self._runs.in_sight)
+                more = await self._index.refresh(self._runs.in_sight)
                 self._tick()
-            await asyncio.sleep(REFRESH_SECONDS)
+            await asyncio.sleep(HURRIED_SECONDS if more else REFRESH_SECONDS)
 
     def _tick(self) -> None:
         if not self.terminal_is_behind:
@@ -141,9 +141,9 @@ class RunsScreen(KeepingScreen):
         self.query_one(SentLine).follow(self.sent, width)
 
     def _arrange(self) -> None:
-        """Anew where the runs, or what is wanted of them, are others; for orders by what changes, each time."""
+        """Anew where there are other runs, or others are wanted, or what they do may change it."""
         wanted = (self._index, self._index.version, self._arrangement)
-        if wanted != self._listed or self._arrangement.order != NEWEST:
+        if wanted != self._listed or self._arrangement.depends_on_runs:
             self._listing, self._listed = self._arrangement.arranged(self._index.runs), wanted
 
     @on(PickList.Moved, "#runs")
@@ -163,8 +163,10 @@ class RunsScreen(KeepingScreen):
     def _row(self, run: Glance, width: int) -> Row:
         mark = self.marks.place_of(run.record.id)
         declared = self._declarations.get(run.record.plugin) or UNKNOWN
-        place = self._listing.places.get(run.record.id, Place())
-        return run_row(run, declared, width, time.time(), mark=mark, place=place)
+        return run_row(run, declared, width, time.time(), mark=mark, place=self._place(run))
+
+    def _place(self, run: Glance) -> Place:
+        return self._listing.places.get(run.record.id, TOP)
 
     def _about(self) -> Row:
         runs = self._index.runs
@@ -217,20 +219,20 @@ class RunsScreen(KeepingScreen):
 
     def action_fold(self, folded: bool) -> None:
         """What is below the run under the cursor; from a run without any, what is below the one above it."""
-        run, places = self._runs.item, self._listing.places
+        run = self._runs.item
         if run is None:
             return
-        if folded and not places[run.record.id].below:
+        if folded and not self._place(run).below:
             self._runs.go(self._place_above(run))
             run = self._runs.item or run
-        if places[run.record.id].below:
+        if self._place(run).below:
             self._rearrange(self._arrangement.with_fold(run.record.id, folded=folded))
 
     def _place_above(self, run: Glance) -> int:
         """Where the run stands that this one is below; its own place, where there is none."""
-        runs, places = self._listing.runs, self._listing.places
-        start, depth = runs.index(run), places[run.record.id].depth
-        above = (index for index in range(start, -1, -1) if places[runs[index].record.id].depth < depth)
+        runs, depth = self._listing.runs, self._place(run).depth
+        start = runs.index(run)
+        above = (index for index in range(start, -1, -1) if self._place(runs[index]).depth < depth)
         return next(above, start)
 
     def action_fold_all(self) -> None:
