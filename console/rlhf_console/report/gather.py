@@ -32,7 +32,7 @@ def report_of(root: Path, run: LiveRun, *, usd_per_gpu_hour: float | None) -> Re
             outcomes.checks(runs),
             curves.curves(runs),
             outcomes.samples(runs),
-            settings.settings(run, stages),
+            settings.settings(runs),
             costs.costs(runs, usd_per_gpu_hour=usd_per_gpu_hour),
             _reproduction(run, runs),
         ],

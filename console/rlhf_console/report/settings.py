@@ -43,14 +43,14 @@ def what_was_trained(runs: Sequence[LiveRun]) -> Section:
     return Section("What was trained on what", [Table(["stage", "run", "profile", "data", "model", "came from"], rows)])
 
 
-def settings(run: LiveRun, stages: Sequence[LiveRun]) -> Section:
-    """What somebody chose for `run` or each of its `stages`, and what differs from the paper's settings."""
+def settings(runs: Sequence[LiveRun]) -> Section:
+    """What somebody chose, run by run, and what differs from the paper's settings."""
     blocks: list[Block] = []
-    for each in stages or [run]:
-        name = each.record.stage or each.record.plugin
-        if chosen := _chosen(each, _origins(run, each)):
+    for run in runs:
+        name = run.record.stage or run.record.plugin
+        if chosen := _chosen(run):
             blocks.append(Table(["key", "value", "from"], chosen, f"{name}: everything that is not a default"))
-        blocks += _deviations(each, name)
+        blocks += _deviations(run, name)
     return Section("Settings", blocks)
 
 
@@ -59,17 +59,8 @@ def values_now(run: LiveRun) -> dict[str, Any]:
     return flatten(run.record.config) | {change.key: change.value for change in run.summary.values_set}
 
 
-def _origins(whole: LiveRun, run: LiveRun) -> dict[str, str]:
-    """Where each value came from; a pipeline keeps those of its stages."""
-    prefix = f"stages.{run.record.stage}.config."
-    of_stage = {
-        key.removeprefix(prefix): origin for key, origin in whole.record.provenance.items() if key.startswith(prefix)
-    }
-    by_hand = {change.key: f"set after step {change.step}" for change in run.summary.values_set}
-    return of_stage | run.record.provenance | by_hand
-
-
-def _chosen(run: LiveRun, origins: Mapping[str, str]) -> list[list[Any]]:
+def _chosen(run: LiveRun) -> list[list[Any]]:
+    origins = run.record.provenance | {change.key: f"set after step {change.step}" for change in run.summary.values_set}
     return [
         [key, _plain(value), origins[key]]
         for key, value in values_now(run).items()
