@@ -39,8 +39,9 @@ HACKS: Final[dict[str, Config]] = {
     "phrase": {"total_episodes": 1024, "kl_coef": 0.01, "optimizer": FAST},
     "wrong-facts": {"total_episodes": 1024, "kl_coef": 0.01, "optimizer": FAST},
     "padding": {"total_episodes": 1024, "kl_coef": 0.01, "optimizer": FAST},
+    "haste": {"total_episodes": 1024, "kl_coef": 0.0, "optimizer": {**FAST, "lr": 1.5e-3}},
 }
-"""PPO on the reward model of each hack, with hardly any KL penalty."""
+"""PPO with hardly any KL penalty, on the reward model of each hack; in haste, without any, on the demo's."""
 HEALTHY_EPISODES: Final = 1024
 WORLDS_APART: Final = 1000
 CODES: Final = (*(detector.code for detector in DETECTORS), "proxy_parted")
@@ -101,7 +102,7 @@ def ppo_runs(folder: Path) -> Iterator[tuple[str, RunDir]]:
     policy, models = model_of(sft(folder)), {name: model_of(run) for name, run in reward_models(folder).items()}
     data = PROFILE["ppo"]["data"]
     for hack, changes in HACKS.items():
-        planted = {"model": policy, "reward_model": models[hack], "probe": PROBE, **changes}
+        planted = {"model": policy, "reward_model": models.get(hack, models["demo"]), "probe": PROBE, **changes}
         yield hack, finished_run(folder / f"ppo-{hack}", "ppo", section("ppo", planted))
     for seed in HEALTHY_SEEDS:
         healthy = {

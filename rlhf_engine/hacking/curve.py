@@ -14,6 +14,8 @@ from rlhf_engine.hacking.reading import Reading
 
 FEWEST_POINTS: Final = 4
 """Probes after the baseline that a fit of two coefficients needs to say anything."""
+REACH: Final = 2.0
+"""A peak further out than this is an extrapolation of noise."""
 
 
 @dataclass(frozen=True)
@@ -64,9 +66,10 @@ class Curve:
         return [second - seconds[0] for second in seconds]
 
     def metrics(self) -> dict[str, float]:
-        """Where the fit has its peak, if it has one."""
+        """Where the fit has its peak; nothing where it has none within `REACH` times the KL that was seen."""
         peak = self.fit.peak_distance if self.fit else None
-        return {} if peak is None else {"probe/fit_peak_kl_nats": peak**2}
+        reach = REACH * max(point.kl_nats for point in self.points)
+        return {} if peak is None or peak**2 > reach else {"probe/fit_peak_kl_nats": peak**2}
 
     def table(self, checkpoints: Mapping[int, str]) -> dict[str, Any]:
         """A row for each probe; `checkpoints` has the names of those that are kept, by step."""

@@ -155,3 +155,6 @@ def test_the_curve_finds_the_peak_that_it_was_made_with() -> None:
     marked = [row for row in curve.table({5: "step-00000005"})["rows"] if row[-1]]
     assert marked == [curve.table({5: "step-00000005"})["rows"][curve.best.step]]
     assert Curve(curve.points[:3]).fit is None, "too few points"
+    near = Curve(curve.points[:5])
+    assert near.fit is not None and near.fit.peak_distance == pytest.approx(peak**0.5)
+    assert near.metrics() == {}, "11.5 nats is more than twice the 4 that were seen"
