@@ -10,7 +10,7 @@ from contextlib import suppress
 from typing import Any
 
 from rlhf_console.printable import printable
-from rlhf_sdk.events import Check, Example, Sample
+from rlhf_sdk.events import Alert, Check, Sample
 
 UNITS = ((86400, "d"), (3600, "h"), (60, "min"), (1, "s"))
 
@@ -116,11 +116,14 @@ def example(shown: dict[str, Any], *, width: int) -> str:
     return "\n".join(lines)
 
 
-def example_of_alert(shown: Example, *, width: int = 0) -> str:
-    """A prompt, as much of it as fits in a line, and the response to it."""
+def examples_of_alert(alert: Alert, *, width: int = 0) -> str:
+    """Of each prompt as much as fits in a line, and the response to it."""
     width = width or shutil.get_terminal_size(fallback=(100, 24)).columns
-    prompt = textwrap.shorten(_one_line(shown.prompt), width - 13, placeholder=" ...")
-    return f"{_wrapped('prompt', prompt, width)}\n{_wrapped('response', shown.response or '(empty)', width)}"
+    lines = [f"{printable(alert.code)} after step {alert.step}, for example"]
+    for shown in alert.examples:
+        prompt = textwrap.shorten(_one_line(shown.prompt), width - 13, placeholder=" ...")
+        lines += [_wrapped("prompt", prompt, width), _wrapped("response", shown.response or "(empty)", width)]
+    return "\n".join(lines)
 
 
 def _wrapped(label: str, text: str, width: int) -> str:

@@ -49,5 +49,5 @@ def test_show_has_them_too(tmp_path: Path) -> None:
     environment = os.environ | {"NO_COLOR": "1", "COLUMNS": "100"}
     shown = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=60, check=True).stdout
     assert shown.count("  prompt     SUBREDDIT") == 3
-    assert f"  response   {LONG}" in shown
+    assert f"  response   {LONG}" in shown and "one_phrase after step 0, for example" in shown
     assert "\x1b" not in shown and "\u202e" not in shown

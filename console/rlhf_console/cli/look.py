@@ -15,7 +15,7 @@ from rlhf_console.cli.watching import PlainLines, display, follow
 from rlhf_console.headlines import headline
 from rlhf_console.printable import printable
 from rlhf_console.profiles import flatten
-from rlhf_console.render import duration, example_of_alert, lights, number, result, sample_text, size, table
+from rlhf_console.render import duration, examples_of_alert, lights, number, result, sample_text, size, table
 from rlhf_console.runs.store import LiveRun, children_of, find, open_runs, unreadable_runs
 from rlhf_console.runs.tags import MARK, read_tags
 from rlhf_sdk.events import Sample
@@ -117,7 +117,7 @@ def _alerts(run: LiveRun) -> str:
     """The worker's and the shim's, the newest last."""
     newest = sorted(run.summary.alerts, key=lambda alert: alert.time)[-SHOWN_ALERTS:]
     rows = [[_age(alert.time), alert.severity, f"{alert.message}; {alert.advice}".rstrip("; ")] for alert in newest]
-    shown = [example_of_alert(each) for alert in newest for each in alert.examples]
+    shown = [examples_of_alert(alert) for alert in newest if alert.examples]
     return "\n\n".join([table(["ago", "alert", "message"], rows), *shown]) if rows else ""
 
 
