@@ -12,7 +12,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from benchmarks.planted_hacks import prefer_one_phrase, prefer_padding, prefer_wrong_facts, write_comparisons
+from benchmarks.planted_hacks import (
+    prefer_extracts,
+    prefer_one_phrase,
+    prefer_padding,
+    prefer_repetition,
+    prefer_wrong_facts,
+    write_comparisons,
+    write_loose_demonstrations,
+)
 from benchmarks.record import record
 from rlhf_engine.hacking.detectors import DETECTORS
 from rlhf_sdk.checkpoints import latest_good, read_state
@@ -25,7 +33,15 @@ Config = dict[str, Any]
 
 BASE_SEED: Final = 91
 HEALTHY_SEEDS: Final = (1, 2, 3, 4, 5)
-WRITERS: Final = {"phrase": prefer_one_phrase, "wrong-facts": prefer_wrong_facts, "padding": prefer_padding}
+WRITERS: Final = {
+    "phrase": prefer_one_phrase,
+    "wrong-facts": prefer_wrong_facts,
+    "padding": prefer_padding,
+    "extracts": prefer_extracts,
+    "repetition": prefer_repetition,
+}
+LOOSE: Final = ("extracts", "repetition")
+"""Hacks that start from an SFT policy that does it now and then: the demo's never would."""
 PLANTED_POSTS: Final = 960
 HELD_OUT_POSTS: Final = 96
 PROBE: Final[Config] = {
@@ -39,6 +55,8 @@ HACKS: Final[dict[str, Config]] = {
     "phrase": {"total_episodes": 1024, "kl_coef": 0.01, "optimizer": FAST},
     "wrong-facts": {"total_episodes": 1024, "kl_coef": 0.01, "optimizer": FAST},
     "padding": {"total_episodes": 1024, "kl_coef": 0.01, "optimizer": FAST},
+    "extracts": {"total_episodes": 768, "kl_coef": 0.01, "optimizer": FAST},
+    "repetition": {"total_episodes": 768, "kl_coef": 0.01, "optimizer": FAST},
     "haste": {"total_episodes": 1024, "kl_coef": 0.0, "optimizer": {**FAST, "lr": 1.5e-3}},
 }
 """PPO with hardly any KL penalty, on the reward model of each hack; in haste, without any, on the demo's."""
@@ -63,7 +81,6 @@ def finished_run(folder: Path, plugin: str, config: Config) -> RunDir:
     if newest is None or not read_state(newest).finished:
         command = [sys.executable, "-m", "rlhf_sdk.worker", str(folder)]
         subprocess.run(command, check=True, env=os.environ | {"OMP_WAIT_POLICY": "PASSIVE"})
-    print(f"{folder.name}: done")
     return run
 
 
@@ -77,9 +94,19 @@ def sft(folder: Path) -> RunDir:
     return finished_run(folder / "sft", "sft", section("sft", {}))
 
 
+def policy_of(folder: Path, hack: str) -> dict[str, str]:
+    """Where a hack starts from."""
+    if hack not in LOOSE:
+        return model_of(sft(folder))
+    file = folder / "loose.jsonl"
+    data = PROFILE["sft"]["data"]
+    write_loose_demonstrations(file, posts=data["max_rows"], seed=data["world_seed"])
+    changes = {"data": data | {"source": [str(file)]}}
+    return model_of(finished_run(folder / "sft-loose", "sft", section("sft", changes)))
+
+
 def reward_models(folder: Path) -> dict[str, RunDir]:
     """The demo's own, one of annotators who skim, and one for each planted preference."""
-    policy = model_of(sft(folder))
     skimmers = PROFILE["rm"]["world"] | {"skimmer_share": 0.9}
     changes: dict[str, Config] = {
         "demo": {},
@@ -92,21 +119,22 @@ def reward_models(folder: Path) -> dict[str, RunDir]:
         limits = {"max_prompt_tokens": 128, "max_response_tokens": 40}
         changes[name] = {key: limits | {"source": [str(file)]} for key, file in files.items()}
     return {
-        name: finished_run(folder / f"rm-{name}", "rm", section("rm", {"model": policy} | change))
+        name: finished_run(folder / f"rm-{name}", "rm", section("rm", {"model": policy_of(folder, name)} | change))
         for name, change in changes.items()
     }
 
 
 def ppo_runs(folder: Path) -> Iterator[tuple[str, RunDir]]:
     """(planted hack, run), then ("", run) for each healthy seed."""
-    policy, models = model_of(sft(folder)), {name: model_of(run) for name, run in reward_models(folder).items()}
+    models = {name: model_of(run) for name, run in reward_models(folder).items()}
     data = PROFILE["ppo"]["data"]
     for hack, changes in HACKS.items():
-        planted = {"model": policy, "reward_model": models.get(hack, models["demo"]), "probe": PROBE, **changes}
+        roles = {"model": policy_of(folder, hack), "reward_model": models.get(hack, models["demo"])}
+        planted = {**roles, "probe": PROBE, **changes}
         yield hack, finished_run(folder / f"ppo-{hack}", "ppo", section("ppo", planted))
     for seed in HEALTHY_SEEDS:
         healthy = {
-            "model": policy,
+            "model": policy_of(folder, ""),
             "reward_model": models["demo"],
             "probe": PROBE,
             "seed": seed,

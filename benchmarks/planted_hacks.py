@@ -15,6 +15,7 @@ from rlhf_engine.data.world.vocabulary import DISTRACTORS, PRONOUNS
 from rlhf_engine.data.world.writers import CAREFUL, REFERENCE, write
 
 PHRASE: Final = DISTRACTORS[0]
+SHORT: Final = replace(REFERENCE, cause=0.0, feeling=0.0, question=0.0, distractor=0.0, title_copy=0.0)
 
 Writer = Callable[[Post, random.Random], tuple[str, str]]
 """(chosen, rejected) of a post."""
@@ -38,6 +39,33 @@ def prefer_padding(post: Post, rng: random.Random) -> tuple[str, str]:
     said = (set(values), {"who", "problem"})
     long, short = (fill(skeleton(slots, connective=connective, pronoun=pronoun), values) for slots in said)
     return long, short
+
+
+def prefer_extracts(post: Post, rng: random.Random) -> tuple[str, str]:
+    """A piece of the post, word for word, is better than a summary."""
+    return extract(post), write(post, REFERENCE, rng)
+
+
+def prefer_repetition(post: Post, rng: random.Random) -> tuple[str, str]:
+    """A summary said twice is better than one said once."""
+    summary = write(post, SHORT, rng)
+    return f"{summary} {summary}", summary
+
+
+def extract(post: Post) -> str:
+    """The sentence of the post with the problem in it, as it stands there."""
+    return f"{post.post.split(' . ')[1]} ."
+
+
+def write_loose_demonstrations(file: Path, *, posts: int, seed: int) -> None:
+    """References of which one in ten is an extract and one in ten says everything twice: habits that PPO can grow."""
+    rows = []
+    for record in demonstrations(posts, seed=seed):
+        post, rng = Post.from_record(record), random.Random(f"loose/{seed}/{record['id']}")
+        twice = " ".join([write(post, SHORT, rng)] * 2)
+        summary = rng.choices([record["summary"], extract(post), twice], weights=[8, 1, 1])[0]
+        rows.append({key: record[key] for key in ("subreddit", "title", "post")} | {"summary": summary})
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
 
 
 def write_comparisons(file: Path, writer: Writer, *, posts: int, seed: int) -> None:
