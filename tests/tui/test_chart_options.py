@@ -11,6 +11,7 @@ from rlhf_console.scale import View
 from rlhf_console.tui.drawing.axes import AXIS, Mark, place_text, x_axis
 from rlhf_console.tui.drawing.chart_options import CLOSEST, SMOOTHINGS, ChartOptions
 from rlhf_console.tui.drawing.derived import Derived, by_step
+from rlhf_console.tui.drawing.overlaid import short_ids
 from rlhf_console.tui.drawing.plot import Frame, Line, Plot, Target
 
 WHOLE = View(0.0, 100.0)
@@ -138,3 +139,10 @@ def test_marks_stand_where_it_happened_and_never_over_the_axis_word() -> None:
 def test_places_on_the_clock_are_times(place: float, said: str) -> None:
     assert place_text(place, "wall") == said
     assert place_text(1234.0, "step") == "1 234"
+
+
+def test_runs_drawn_over_another_are_called_by_their_names_where_these_differ() -> None:
+    base, ppo, dpo = "base-20261121-101500-3fa9", "demo-20261121-101500-3fa9.ppo", "demo-20261121-101500-3fa9.dpo"
+    assert short_ids([base, ppo, dpo]) == ["base", "demo.ppo", "demo.dpo"]
+    again = "base-20261122-090000-0001"
+    assert short_ids([base, again, "named by hand"]) == [base, again, "named by hand"]

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 
 from rlhf_console.runs.focus import OpenRun
 from rlhf_console.tui.drawing.chart_options import ChartOptions
 from rlhf_console.tui.drawing.plot import OVERLAY_LOOK, Line
 from rlhf_console.tui.drawing.run_panels import RunLines
 from rlhf_sdk.spec import Panel
+
+WHEN = re.compile(r"-\d{8}-\d{6}-[0-9a-f]{4}")
+"""What stands behind the name in a run's id."""
 
 
 class Overlaid:
@@ -32,6 +36,13 @@ class Overlaid:
 
     def of(self, panel: Panel, options: ChartOptions) -> list[Line]:
         lines = self._own.of(panel, options)
-        for place, other in self._others.items():
-            lines += other.of(panel, options, name=other.run.live.record.id, look=OVERLAY_LOOK + place)
+        names = short_ids([other.run.live.record.id for other in self._others.values()])
+        for name, (place, other) in zip(names, self._others.items(), strict=True):
+            lines += other.of(panel, options, name=name, look=OVERLAY_LOOK + place)
         return lines
+
+
+def short_ids(ids: Sequence[str]) -> list[str]:
+    """Run ids without the time of their start, where that still tells them apart."""
+    short = [WHEN.sub("", each) for each in ids]
+    return [name if short.count(name) == 1 else each for name, each in zip(short, ids, strict=True)]
