@@ -38,7 +38,7 @@ def select(samples: SamplesFile, query: Query, resumed: dict[int, int]) -> list[
     Nothing but the newest first, of a run that was never resumed, needs no look at them.
     """
     if query == Query() and len(resumed) < 2:
-        return list(reversed(samples.rows))
+        return [row for row in reversed(samples.rows) if row not in samples.columns.damaged]
     rows = [row for row in _looked_at(samples, query) if _is_wanted(samples, query, row)]
     rows = _not_superseded(samples, rows, resumed)
     return _sorted(samples, rows, query.order)

@@ -83,6 +83,7 @@ class Columns(Scan):
         super().__init__()
         self.seqs, self.attempts, self.steps, self.prompts, self.tags = (TwoWay("q") for _ in range(5))
         self.ended = TwoWay("b")
+        self.damaged: set[int] = set()
         self.figures: dict[str, TwoWay] = {}
         self.tag_numbers: dict[str, int] = {}
         self._tag_began: dict[str, int] = {}
@@ -95,6 +96,7 @@ class Columns(Scan):
     def look(self, row: int, head: Head | None) -> None:
         if head is None:
             head, tag = Head("", "", ""), NO_TAG
+            self.damaged.add(row)
         else:
             tag = self.tag_numbers.setdefault(head.tag, len(self.tag_numbers))
             self._tag_began[head.tag] = min(row, self._tag_began.get(head.tag, row))

@@ -158,7 +158,8 @@ class SamplesView(View):
         self.query_one("#sample-rule", Cells).show([chosen_row(self._in_words(), self._place(), width)])
         page, sample = self.query_one(Page), self._sample
         if sample is None:
-            page.show([text_cells("no samples yet" if self._query.is_everything else "no such samples", "dim")])
+            nothing = "no samples yet" if self._query.is_everything else "no such samples"
+            page.show([text_cells("this line can't be read" if self._list.count else nothing, "dim")])
             return
         heat = Heat(self._heat, self._token) if self._heat in heats_of(sample) else None
         page.show(sample_page(sample, page.row_width, page.size.height, heat))
