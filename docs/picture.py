@@ -20,7 +20,7 @@ PICTURES = Path(__file__).parent / "pictures"
 SCENES: dict[str, tuple[str, list[str]]] = {
     "runs-screen": ("", []),
     "run-screen": (".ppo", []),
-    "samples-screen": (".ppo", ["2", "down", "down"]),
+    "samples-screen": (".ppo", ["2", "down", "down", "h"]),
     "memory-screen": (".ppo", ["3"]),
     "checks-screen": (".ppo", ["4"]),
     "compare-screen": (".eval", ["d"]),

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
+import torch.nn.functional as F
 from torch import Tensor
 from transformers import PreTrainedModel
 
 from rlhf_engine.backoff import BackOff
 from rlhf_engine.config import OnlineConfig
 from rlhf_engine.data.examples import Prompt
+from rlhf_engine.eval.attribution import token_scores
 from rlhf_engine.generation import SampledResponses, generate_rollout
 from rlhf_engine.hooks import Hooks
 from rlhf_engine.logprobs import response_logprobs_and_entropies
@@ -89,6 +91,19 @@ def scores_of(
 
     scores, disagreements = _of_all_rows(forward, state, rollout, config, hooks, phase="scores")
     return scores, disagreements
+
+
+def score_gains_of(
+    state: OnlineState, reward_model: ScalarModel, rollout: Rollout, config: OnlineConfig, hooks: Hooks
+) -> Tensor:
+    """What reading each token added to the reward model's score, [B, R]; the first token's is counted from 0."""
+
+    def forward(rows: Rollout) -> tuple[Tensor]:
+        return (token_scores(reward_model, rows),)
+
+    so_far = _of_all_rows(forward, state, rollout, config, hooks, phase="token scores")[0]
+    before = F.pad(so_far, (1, 0))[:, :-1]
+    return (so_far - before).masked_fill(~rollout.response_mask, 0.0)
 
 
 def values_of(

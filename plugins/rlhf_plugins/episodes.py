@@ -20,9 +20,14 @@ def response_tokens(experience: Experience, episode: int) -> list[int]:
 
 
 def token_values(experience: Experience, episode: int) -> dict[str, list[float]]:
-    """Figures of the response tokens, in as few digits as tell one fp32 number from the next."""
+    """Figures of the response tokens."""
     mask = experience.response_mask[episode]
     return {
-        name: [float(f"{value:.9g}") for value in values[episode][mask].tolist()]
+        name: [shortest(value) for value in values[episode][mask].tolist()]
         for name, values in experience.token_figures.items()
     }
+
+
+def shortest(value: float) -> float:
+    """In as few digits as tell one fp32 number from the next."""
+    return float(f"{value:.9g}")

@@ -6,11 +6,13 @@ import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import torch
 from safetensors.torch import load_file, save_file
 from transformers import PreTrainedModel
 
 from rlhf_engine.checks.online import experience_figures, online_rules
 from rlhf_engine.checks.rules import Rule
+from rlhf_engine.collecting import score_gains_of
 from rlhf_engine.config import OnlineConfig, PPOConfig
 from rlhf_engine.data.api import load_prompts
 from rlhf_engine.data.examples import Prompt
@@ -18,15 +20,17 @@ from rlhf_engine.data.world import Post, gold_score
 from rlhf_engine.errors import ConfigError
 from rlhf_engine.experience import Experience
 from rlhf_engine.generation import response_texts
+from rlhf_engine.hooks import NoHooks
 from rlhf_engine.kl_control import kl_controller
 from rlhf_engine.models import load_policy
 from rlhf_engine.order import shuffled_batch
+from rlhf_engine.rollout import Rollout
 from rlhf_engine.scalar_models import ScalarModel, load_scalar_model
 from rlhf_engine.token_ends import token_ends
 from rlhf_engine.unfinished_update import UnfinishedUpdate
 from rlhf_engine.update_metrics import UpdateMetrics
 from rlhf_plugins.engine_trainer import translated_errors
-from rlhf_plugins.episodes import episode_figures, response_tokens, token_values
+from rlhf_plugins.episodes import episode_figures, response_tokens, shortest, token_values
 from rlhf_plugins.policy_sampling import PolicySampler
 from rlhf_plugins.probing import load_probing
 from rlhf_sdk.checkpoints import checkpoint_name
@@ -149,8 +153,11 @@ class OnlineTrainer(PolicySampler):
     ) -> None:
         """The few episodes whose prompts come first in the data: so prompts are seen again in each pass over it."""
         by_prompt = sorted(range(len(experience)), key=lambda episode: rows[episode // self.samples_per_prompt])
-        for episode in by_prompt[: self.config.sample_count]:
+        shown = by_prompt[: self.config.sample_count]
+        gains = self.score_gains(experience.rollout, shown)
+        for place, episode in enumerate(shown):
             row = rows[episode // self.samples_per_prompt]
+            tokens = response_tokens(experience, episode)
             self.run.sample(
                 tag="rollout",
                 index=row,
@@ -159,9 +166,17 @@ class OnlineTrainer(PolicySampler):
                 reference=self.prompts[row].reference,
                 ended=bool(experience.rollout.ended[episode]),
                 metrics=episode_figures(experience, episode) | ({"gold": golds[episode]} if golds else {}),
-                token_ends=token_ends(response_tokens(experience, episode), texts[episode], self.tokenizer),
-                token_values=token_values(experience, episode),
+                token_ends=token_ends(tokens, texts[episode], self.tokenizer),
+                token_values=token_values(experience, episode) | {"score_gain": gains[place][: len(tokens)]},
             )
+
+    def score_gains(self, rollout: Rollout, episodes: Sequence[int]) -> list[list[float]]:
+        """Of each token of these episodes. No hooks: the update is over, so nothing may be kept or left here."""
+        if not episodes:
+            return []
+        chosen = rollout.rows(torch.tensor(episodes, device=rollout.response_tokens.device))
+        gains = score_gains_of(self.state, self.state.models.reward_model, chosen, self.config, NoHooks())
+        return [[shortest(gain) for gain in row] for row in gains.tolist()]
 
     def can_leave(self) -> bool:
         """Anywhere but in a probe: a checkpoint keeps what the update has done so far."""

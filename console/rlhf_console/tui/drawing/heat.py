@@ -15,6 +15,7 @@ LEVELS, SHADES = 9, 3
 END = "⟨EOS⟩"
 NAMES = {
     "kl_nats": "KL to the reference, nats",
+    "score_gain": "what each token added to the score",
     "reward": "reward: KL penalty, score at the end",
     "advantage": "advantage",
     "value": "value before the token",
