@@ -47,7 +47,10 @@ def test_a_plugin_brings_charts_and_headline_and_leaves_its_runs_readable(
         await pilot.press("enter")
         lines = await shown(pilot, "Reward", "Entropy", "Loss")
         assert not any(FROM_METRICS in line for line in lines)
-        for view in "2345678":
+        await pilot.press("2")
+        heading = next(line for line in await shown(pilot, " adv ") if " adv " in line)
+        assert "score" in heading and "KL nats" not in heading
+        for view in "345678":
             await pilot.press(view)
             await pilot.pause(0.6)
         await shown(pilot, "Result")
