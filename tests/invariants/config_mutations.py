@@ -52,10 +52,11 @@ ADAPTERS = {"lora.rank": 4}
 PROBED = {"probe.every": 1, "probe.size": 8}
 HALF = {"precision.compute": "float16", "precision.allow_float16": True}
 NEWEST_ALONE = {"checkpoint_every": 1, "keep_checkpoints": 1}
-BY_CLAUDE = {"judge.kind": "claude"}
-BY_PROGRAM = {"judge.kind": "command", "judge.command": ["true"]}
-BY_FUNCTION = {"judge.kind": "python", "judge.function": "config_bases:likes_the_first"}
-BY_RECORD = {"judge.kind": "recorded", "judge.recorded": "{no_verdicts}"}
+POLICIES_ALONE = {"comparisons.source": [], "reward_model": "", "curves": {}}
+BY_CLAUDE = {**POLICIES_ALONE, "judge.kind": "claude"}
+BY_PROGRAM = {**POLICIES_ALONE, "judge.kind": "command", "judge.command": ["true"]}
+BY_FUNCTION = {**POLICIES_ALONE, "judge.kind": "python", "judge.function": "config_bases:likes_the_first"}
+BY_RECORD = {**POLICIES_ALONE, "judge.kind": "recorded", "judge.recorded": "{no_verdicts}"}
 TRAINED = {"tokenizer.path": "", "tokenizer.train_vocab_size": 380}
 
 MUTATIONS: dict[str, dict[str, Any]] = {

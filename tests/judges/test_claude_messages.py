@@ -93,6 +93,14 @@ def test_one_refused_request_does_not_stop_the_others(service: FakeService, tmp_
     assert judge.problems == ["no answer to 1 of 12 questions: 400: prompt is too long"]
 
 
+def test_a_model_that_refuses_every_request_is_not_asked_on(service: FakeService, tmp_path: Path) -> None:
+    service.faults.extend([Fault(400, error("invalid_request_error", "output_config is not supported"))] * 100)
+    judge = claude(tmp_path)
+    assert asked(judge, tmp_path) == {}
+    assert len(service.requests) == 4
+    assert judge.problems[-1] == "8 of 12 questions not asked: 400: output_config is not supported"
+
+
 def test_a_service_that_stays_down_is_not_asked_about_every_question(service: FakeService, tmp_path: Path) -> None:
     service.faults.extend([Fault(529, error("overloaded_error", "overloaded"))] * 100)
     judge = claude(tmp_path)

@@ -82,6 +82,16 @@ def test_lines_that_are_no_answers_are_counted(tmp_path: Path) -> None:
     assert judge.problems[0] == f"3 lines of {sys.executable} answer no open question"
 
 
+def test_a_key_that_a_program_repeats_is_not_kept(tmp_path: Path) -> None:
+    key = "sk-ant-" + "k" * 40
+    answer = json.dumps({"index": 0, "choice": "tie", "reason": f"asked with {key}"})
+    judge = program(READ_ALL + f"print({answer!r}); sys.exit('refused: {key}')")
+    verdicts = asked(judge, tmp_path)
+    assert verdicts[QUESTIONS[0]].reason == "asked with [ANTHROPIC_API_KEY]"
+    assert judge.problems[-1].endswith("refused: [ANTHROPIC_API_KEY]")
+    assert key not in (tmp_path / "verdicts.jsonl").read_text()
+
+
 def test_a_silent_program_is_ended(tmp_path: Path) -> None:
     judge = program("import time; time.sleep(60)", timeout_seconds=0.4)
     began = time.monotonic()

@@ -16,7 +16,7 @@ import msgspec
 
 from rlhf_engine.errors import ConfigError
 from rlhf_engine.hooks import Hooks
-from rlhf_plugins.judges.questions import Judgement, Question, asked_as_data, judgement_of
+from rlhf_plugins.judges.questions import Judgement, Question, asked_as_data, judgement_of, one_line
 
 POLL_SECONDS = 0.2
 
@@ -135,7 +135,7 @@ class _Program:
 
     def _read_errors(self, stream: IO[bytes]) -> None:
         for line in stream:
-            self._errors.append(line.decode(errors="replace").strip())
+            self._errors.append(one_line(line.decode(errors="replace")))
 
 
 def _judgement(line: bytes, count: int) -> Judgement | None:

@@ -7,7 +7,7 @@ from typing import Any
 
 from rlhf_engine.errors import ConfigError
 from rlhf_engine.hooks import Hooks
-from rlhf_plugins.judges.questions import Judgement, Question, asked_as_data, judgement_of
+from rlhf_plugins.judges.questions import Judgement, Question, asked_as_data, judgement_of, one_line
 from rlhf_sdk.discovery import load_attribute
 
 JudgeFunction = Callable[[list[dict[str, Any]]], Iterable[Any]]
@@ -29,13 +29,14 @@ class FunctionJudge:
             if judgement := judgement_of(answer, len(questions)):
                 yield judgement
             else:
-                self.problems.append(f"{self.name} gave an answer without the index of a question: {answer!r:.100}")
+                said = f"{self.name} gave an answer without the index of a question: {answer!r}"
+                self.problems.append(one_line(said))
 
     def _answers(self, asked: list[dict[str, Any]]) -> Iterator[Any]:
         try:
             yield from self.function(asked)
         except Exception as error:
-            self.problems.append(f"{self.name} raised {type(error).__name__}: {error}")
+            self.problems.append(one_line(f"{self.name} raised {type(error).__name__}: {error}"))
 
 
 def _loaded(target: str) -> JudgeFunction:

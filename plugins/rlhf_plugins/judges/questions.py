@@ -10,6 +10,7 @@ from typing import Any, NamedTuple, Protocol, get_args
 
 from rlhf_engine.eval.pairwise import Choice
 from rlhf_engine.hooks import Hooks
+from rlhf_sdk.scrubbing import scrub
 
 CHOICES: tuple[Choice, ...] = get_args(Choice)
 LONGEST_REASON = 300
@@ -70,7 +71,8 @@ def asked_as_data(questions: Sequence[Question]) -> list[dict[str, Any]]:
 
 
 def one_line(text: str) -> str:
-    return " ".join(text.split())[:LONGEST_REASON]
+    """Fit to be kept: one line, not too long, without keys that a judge may have repeated."""
+    return " ".join(str(scrub(text)).split())[:LONGEST_REASON]
 
 
 def digest(*parts: object) -> str:

@@ -124,7 +124,7 @@ class Service:
         return found
 
     def settle(self, replies: Mapping[str, Reply | Failure], *, batch: bool) -> list[PaidVerdict]:
-        """Keeps what was paid for, and counts what failed."""
+        """Keeps what was paid for, and counts what failed; where all failed, it would go on so: `stopped`."""
         failures = [found for found in replies.values() if isinstance(found, Failure)]
         verdicts = [
             self._verdict(key, found, batch) for key, found in replies.items() if not isinstance(found, Failure)
@@ -133,7 +133,8 @@ class Service:
         self._uncertain_usd += sum(failure.usd_at_most for failure in failures)
         self.unanswered.update(failure.reason for failure in failures)
         hopeless = [failure for failure in failures if failure.of_all]
-        if failures and (hopeless or (not verdicts and not any(failure.of_one for failure in failures))):
+        its_own_fault = len(failures) == 1 and failures[0].of_one
+        if hopeless or (failures and not verdicts and not its_own_fault):
             self.stopped = (hopeless or failures)[0].reason
         return verdicts
 
