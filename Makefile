@@ -8,10 +8,10 @@ export OMP_WAIT_POLICY := PASSIVE
 unexport HF_HUB_OFFLINE
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test check docs bench parity torture clean
+.PHONY: help install demo test check docs snapshots bench parity torture clean
 
 help:  ## show this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 install: $(INSTALLED)  ## make .venv with everything in it
 
@@ -40,6 +40,9 @@ check: $(INSTALLED)  ## style, types, import direction, documents
 
 docs: $(INSTALLED)  ## write options.md, commands.md and the tables of checks.md in docs anew
 	$(BIN)/python docs/generate.py
+
+snapshots: $(INSTALLED)  ## write the console's screens in tests/tui/snapshots anew, to be looked at before they are committed
+	RENEW_SNAPSHOTS=1 $(BIN)/pytest -q tests/tui/test_snapshots.py
 
 bench: $(INSTALLED)  ## measure; results go to benchmarks/results
 	$(BIN)/python -m benchmarks

@@ -70,7 +70,7 @@ def test_a_theme_that_the_variable_misspells_is_refused(file: Path, monkeypatch:
         ({"pasue": "P"}, "keys.pasue: no action is called so. Did you mean 'pause'?"),
         ({"pause": "Ctrl P"}, "'Ctrl P' is not a key"),
         ({"pause": "ctlr+p"}, "'ctlr+p' is not a key"),
-        ({"pause": "s"}, "'s' is the key of smooth already (charts of a run)"),
+        ({"pause": "w"}, "'w' is the key of x-axis already (charts of a run)"),
         ({"pause": "P", "checkpoint": "P"}, "'P' is the key of"),
         ({"log": "?"}, "'?' is the key of keys already"),
         ({"mark": "+", "filter": "slash", "zoom-out": "+"}, "'+' is the key of zoom-in already"),

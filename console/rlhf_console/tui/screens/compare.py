@@ -58,7 +58,7 @@ class CompareScreen(ControlledScreen):
         Binding("3", "vote('tie')", "Tie", show=False, id="vote-tie"),
         Binding("4", "vote('both_bad')", "Both bad", show=False, id="vote-both-bad"),
         Binding("m", "note", "Note", show=False, id="note"),
-        Binding("space", "scroll(1)", "Scroll the responses", show=False, id="scroll-on"),
+        Binding("space", "scroll(1)", "Scroll on", show=False, id="scroll-on"),
         Binding("b", "scroll(-1)", "Scroll back", show=False, id="scroll-back"),
         Binding("escape", "back", "Back", id="back"),
         Binding("q", "app.quit", "Quit", id="quit"),

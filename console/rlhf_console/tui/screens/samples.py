@@ -54,7 +54,7 @@ class SamplesView(View):
         Binding("f", "group", "Only this group (tag)", show=False, id="sample-group"),
         Binding("left", "token(-1)", "Token before", show=False, id="sample-token-before"),
         Binding("right", "token(1)", "Token after", show=False, id="sample-token-after"),
-        Binding("space", "scroll(1)", "Scroll the sample", show=False, id="scroll-on"),
+        Binding("space", "scroll(1)", "Scroll on", show=False, id="scroll-on"),
         Binding("b", "scroll(-1)", "Scroll back", show=False, id="scroll-back"),
     ]
     DEFAULT_CSS = """
