@@ -20,7 +20,7 @@ PICTURES = Path(__file__).parent / "pictures"
 SCENES: dict[str, tuple[str, list[str]]] = {
     "runs-screen": ("", []),
     "run-screen": (".ppo", []),
-    "samples-screen": (".ppo", ["2", "down", "down", "h"]),
+    "samples-screen": (".ppo", ["2", "f", "f", "down", "h", "right", "right"]),
     "memory-screen": (".ppo", ["3"]),
     "checks-screen": (".ppo", ["4"]),
     "compare-screen": (".eval", ["d"]),

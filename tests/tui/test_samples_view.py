@@ -83,12 +83,12 @@ def test_words_one_prompt_and_steps(root: Path) -> None:
         lines = await shown(pilot, "one prompt through time", "1 of 4", "wrote 12", "wrote 3")
         assert not any("wrote 11" in line for line in lines)
         await pilot.press("t", "comma")
-        await shown(pilot, "written during update 12")
+        await shown(pilot, "after 11 updates")
         assert count(pilot) == 1
         await pilot.press("comma", "comma")
-        await shown(pilot, "written during update 10", "wrote 10")
+        await shown(pilot, "after 9 updates", "wrote 10")
         await pilot.press("full_stop")
-        await shown(pilot, "written during update 11", "wrote 11")
+        await shown(pilot, "after 10 updates", "wrote 11")
 
     drive(root, script, run="ppo-samples")
 
@@ -118,7 +118,7 @@ def test_the_crosshair_and_the_samples_are_of_one_step(root: Path) -> None:
     async def script(pilot: Pilot[None]) -> None:
         await shown(pilot, "step 12/12", "Reward (points)")
         await pilot.press("shift+left", "shift+left", "2")
-        await shown(pilot, "written during update 11", "response   wrote 11")
+        await shown(pilot, "after 10 updates", "response   wrote 11")
         assert count(pilot) == 1
         await pilot.press("comma", "1")
         await shown(pilot, "● score_mean 1 ")

@@ -136,7 +136,7 @@ def test_the_mouse_opens_runs_views_and_charts(root: Path) -> None:
         await pilot.click(offset=(10, line_of(lines, "Entropy") + 2), times=2)
         await shown(pilot, "3 of 4")
         await pilot.click(offset=(14, line_of(lines, " Samples")))
-        await shown(pilot, "written during update", "1 of 1")
+        await shown(pilot, "── newest · after", "1 of 1")
 
     drive(root, script)
 

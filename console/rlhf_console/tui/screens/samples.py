@@ -167,7 +167,7 @@ class SamplesView(View):
     def _in_words(self) -> str:
         query, copies = self._query, self._query.order == TITLE_ORDER
         parts = [MEANING if copies else query.order, query.tag]
-        parts += [f"written during update {query.step + 1}"] if query.step is not None else []
+        parts += [f"after {query.step} update{'s' * (query.step != 1)}"] if query.step is not None else []
         parts += ["one prompt through time"] if query.prompt is not None else []
         parts += [f"with {query.words}"] if query.words else []
         return " · ".join(part for part in parts if part)
