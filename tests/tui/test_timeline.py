@@ -89,6 +89,16 @@ def test_the_area_is_as_high_as_the_peak_and_the_band_says_whose_it_was() -> Non
     assert any("R rollout" in row and "U update" in row for row in rows)
 
 
+def test_of_equally_high_phases_in_one_column_the_longest_is_named() -> None:
+    spans = [
+        one_kind(0, 3, "scores", weights=GIB),
+        one_kind(3, 99, "update", weights=GIB),
+        one_kind(99, 100, "rollout", weights=GIB),
+    ]
+    band = text(timeline_rows(spans, 0.0, View(0.0, 4000.0), None, WIDTH, HEIGHT))[HEIGHT][AXIS:]
+    assert band.strip() == "U"
+
+
 def test_a_limit_is_in_sight_only_where_it_is_near() -> None:
     spans = [one_kind(0, 10, "update", weights=GIB)]
     near = text(timeline_rows(spans, 0.0, View(0.0, 20.0), int(1.3 * GIB), WIDTH, HEIGHT))

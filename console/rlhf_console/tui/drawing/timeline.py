@@ -74,7 +74,7 @@ def phase_letters(phases: Iterable[str]) -> dict[str, str]:
 
 
 def _columns(spans: Sequence[Span], began: float, view: View, width: int) -> list[Span | None]:
-    """For each column the highest of the spans that have a part in it."""
+    """For each column the highest of the spans that have a part in it, of equals the longest."""
     columns: list[Span | None] = [None] * width
     seconds = (view.last - view.first) / width
     first = bisect_left(spans, began + view.first, key=lambda span: span.end)
@@ -84,9 +84,13 @@ def _columns(spans: Sequence[Span], began: float, view: View, width: int) -> lis
             break
         for column in range(max(left, 0), min(right, width - 1) + 1):
             there = columns[column]
-            if there is None or span.bytes > there.bytes:
+            if there is None or _rank(span) > _rank(there):
                 columns[column] = span
     return columns
+
+
+def _rank(span: Span) -> tuple[int, float]:
+    return span.bytes, span.end - span.start
 
 
 def _area_row(y: int, columns: Sequence[Span | None], scale: Scale, height: int) -> Row:
