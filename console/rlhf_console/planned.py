@@ -29,9 +29,12 @@ def _links(value: Any) -> bool:
     return isinstance(value, str) and value.startswith(STAGE_PREFIX)
 
 
-def planned(plugin: str, config: dict[str, Any], stages: dict[str, Any], target: Target) -> dict[str, Any]:
-    """A `PlanAdvice` as plain data, its rows with their peak. Raises `UserError` where the plugin has no plan."""
-    found = plugins.advise(plugin, config, stages, target.device)
+def planned(plugin: str, config: dict[str, Any], stages: dict[str, Any], target: Target, root: Path) -> dict[str, Any]:
+    """A `PlanAdvice` as plain data, its rows with their peak; other runs are looked up in `root`.
+
+    Raises `UserError` where the plugin has no plan.
+    """
+    found = plugins.advise(plugin, config, stages, target.device, root)
     if not found["rows"]:
         raise UserError(f"plugin {plugin!r} has no memory plan")
     return found | {"rows": with_peak(found["rows"])}

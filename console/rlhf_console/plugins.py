@@ -97,13 +97,15 @@ def cost(name: str, config: dict[str, Any]) -> list[str]:
     return sentences
 
 
-def advise(name: str, config: dict[str, Any], stages: dict[str, dict[str, Any]], device: PlanDevice) -> dict[str, Any]:
+def advise(
+    name: str, config: dict[str, Any], stages: dict[str, dict[str, Any]], device: PlanDevice, root: Path
+) -> dict[str, Any]:
     """A `PlanAdvice` as plain data; its rows alone, or none, if the plugin has no more to say.
 
-    `stages`: what links to stages that are still in `config` would become.
+    `stages`: what links to stages that are still in `config` would become; `root`: where other runs are looked up.
     """
     asked = {"config": config, "stages": stages, "device": msgspec.to_builtins(device)}
-    return _ask(name, "--advise", stdin=asked)
+    return _ask(name, "--advise", stdin=asked, root=root)
 
 
 def list_plugins() -> list[Plugin]:

@@ -174,3 +174,12 @@ def test_a_model_is_the_beginning_of_a_run(tmp_path: Path) -> None:
     assert request.provenance["model.path"] == "model of sft"
     again = Again(run, "model", saved.name).create(request, tmp_path, [])
     assert again.record().parents == {"model.path": "sft"} and not again.checkpoints.exists()
+
+
+def test_a_plan_finds_other_runs_in_the_folder_that_was_named(tmp_path: Path) -> None:
+    sizes = {"data": {"source": ["world"]}, "tokenizer": {"train_vocab_size": 300}}
+    run = write_run(tmp_path, "sft", "sft", plugins.validate("sft", sizes))
+    write_checkpoint(run.checkpoints, 5, lambda folder: (folder / "model").mkdir())
+    dry = ["run", "rm", "--dry-run", "--runs", str(tmp_path), "--set", "rm.model.path=run:sft"]
+    done = CliRunner().invoke(app, dry)
+    assert "no run 'sft'" not in done.stderr and str(tmp_path / "sft") in done.stderr + done.stdout

@@ -133,9 +133,7 @@ def test_a_fork_is_started_with_what_differs(tmp_path: Path) -> None:
         await pilot.press("f5")
         await shown(pilot, "Start old-")
         await pilot.press("y")
-        await shown(pilot, "2 runs")
-        await pilot.press("home")
-        await shown(pilot, "← old-", "(fork)")
+        await shown(pilot, "2 runs", "← old-", "(fork)")
 
     drive(tmp_path, script)
     (fork,) = [each for each in list_runs(tmp_path) if each.id != run.id]
@@ -153,3 +151,17 @@ def test_readonly_launches_nothing(ppo_like: RunDir) -> None:
         assert "read only" in "".join(screen_lines(pilot)) and len(pilot.app.screen_stack) == 2
 
     drive(ppo_like.root, script, readonly=True)
+
+
+def test_what_to_run_is_found_by_words(tmp_path: Path) -> None:
+    async def script(pilot: Pilot[None]) -> None:
+        await shown(pilot, "no runs yet")
+        await pilot.press("l")
+        await shown(pilot, "What to run", "pipeline")
+        await pilot.press("slash", *"echo", "enter")
+        lines = await shown(pilot, "echo")
+        assert "pipeline" not in "".join(lines)
+        await pilot.press("enter")
+        await shown(pilot, "echo.steps", "f5 starts it")
+
+    drive(tmp_path, script, size=(80, 24))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Annotated, Any
 
 import msgspec
@@ -40,12 +41,13 @@ def plan(
 ) -> None:
     """Say how much memory a run needs, in which phase, whether it fits, and what would save some. Loads nothing."""
     target = target_of(gpu)
-    request = resolve_request(plugin, profile, settings or [], from_runs or [], None, run_root(runs))
+    root = run_root(runs)
+    request = resolve_request(plugin, profile, settings or [], from_runs or [], None, root)
     stages = stages_linked(request)
     if layouts:
-        _print_layouts(request, stages, target, as_json=as_json)
+        _print_layouts(request, stages, target, root, as_json=as_json)
         return
-    plan = planned(request.plugin, request.config, stages, target)
+    plan = planned(request.plugin, request.config, stages, target, root)
     if as_json:
         print_json(_as_data(plan, target))
         return
@@ -60,9 +62,10 @@ def _as_data(plan: dict[str, Any], target: Target) -> dict[str, Any]:
     return plan | {"device": about, "peak": dict(peak), "fits": spare >= 0, "spare": spare}
 
 
-def _print_layouts(request: RunRequest, stages: dict[str, Any], target: Target, *, as_json: bool) -> None:
+def _print_layouts(request: RunRequest, stages: dict[str, Any], target: Target, root: Path, *, as_json: bool) -> None:
     plans = {
-        name: planned(request.plugin, config, stages, target)["rows"] for name, config in _layouts_of(request).items()
+        name: planned(request.plugin, config, stages, target, root)["rows"]
+        for name, config in _layouts_of(request).items()
     }
     if as_json:
         print_json({"layouts": plans})

@@ -6,6 +6,7 @@ import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from types import FrameType
 from typing import Annotated, Any
 
@@ -81,7 +82,7 @@ def run(
     options = attempt_options(max_time, checkpoint_every)
     request = resolve_request(plugin, profile, settings or [], from_runs or [], seed, root)
     if dry_run:
-        _print_dry_run(request, as_json=as_json)
+        _print_dry_run(request, root, as_json=as_json)
         return
     started = _start(request, runs, name, strict=strict, options=options)
     watch_or_announce(runs, started, detach=detach, as_json=as_json)
@@ -162,8 +163,8 @@ def _print_outcome(runs: str, finished: LiveRun, state: State, *, as_json: bool)
             typer.echo(result(name, data) + "\n")
 
 
-def _print_dry_run(request: RunRequest, *, as_json: bool) -> None:
-    rows, problem = _memory_plan(request)
+def _print_dry_run(request: RunRequest, root: Path, *, as_json: bool) -> None:
+    rows, problem = _memory_plan(request, root)
     cost = plugins.cost(request.plugin, request.config)
     if as_json:
         plan = {"rows": rows, "problem": problem}
@@ -182,10 +183,10 @@ def _print_dry_run(request: RunRequest, *, as_json: bool) -> None:
         print(f"no memory plan: {printable(problem)}", file=sys.stderr)
 
 
-def _memory_plan(request: RunRequest) -> tuple[list[dict[str, Any]], str]:
+def _memory_plan(request: RunRequest, root: Path) -> tuple[list[dict[str, Any]], str]:
     """Rows of the memory that the run would need, or why they can't be known."""
     try:
-        return plugins.plan(request.plugin, request.config), ""
+        return plugins.plan(request.plugin, request.config, root), ""
     except UserError as error:
         return [], str(error)
 

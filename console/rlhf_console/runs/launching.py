@@ -118,7 +118,7 @@ class Draft:
     def plan(self, target: Target) -> dict[str, Any]:
         """A `PlanAdvice` as plain data. Raises `UserError`, also where the plugin has no plan."""
         request = self.request
-        return planned(request.plugin, request.config, stages_linked(request), target)
+        return planned(request.plugin, request.config, stages_linked(request), target, self.root)
 
     def check(self) -> Iterator[CheckRow]:
         """What the plugin finds when it tries the config, row by row. Raises `UserError` or `RunFailure`."""

@@ -31,8 +31,8 @@ from rlhf_sdk.trainer import RunFailure, UserError
 FORM, PLAN, CHECK = "form", "plan", "check"
 
 
-class FormScreen(Screen[bool]):
-    """Ends with True when the run was started."""
+class FormScreen(Screen[str]):
+    """Ends with the id of the run that was started, or an empty one."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("f5,ctrl+s", "start", "Start", id="start"),
@@ -254,7 +254,7 @@ class FormScreen(Screen[bool]):
 
     def _started(self, run_id: str) -> None:
         self.app.notify(f"started {run_id}", markup=False)
-        self.dismiss(True)
+        self.dismiss(run_id)
 
     def action_back(self) -> None:
         """Out of a field, else out of a page, else away."""
@@ -264,4 +264,4 @@ class FormScreen(Screen[bool]):
         elif current is not None and current != FORM:
             self.action_open(current)
         else:
-            self.dismiss(False)
+            self.dismiss("")

@@ -24,8 +24,8 @@ from rlhf_console.tui.widgets.pick_list import PickList
 REFRESH_SECONDS = 0.5
 
 
-class LaunchScreen(Screen[None]):
-    """A list of what can be run; enter opens the form."""
+class LaunchScreen(Screen[str]):
+    """A list of what can be run; enter opens the form. Ends with the id of the run that was started, if any."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("slash", "filter", "Filter", id="filter"),
@@ -78,10 +78,10 @@ class LaunchScreen(Screen[None]):
         elif isinstance(choice, Choice):
             self.app.push_screen(FormScreen(Draft(choice, self._root)), self._ended)
 
-    def _ended(self, started: bool | None) -> None:
+    def _ended(self, started: str | None) -> None:
         """Back to the list of runs where one was started."""
         if started:
-            self.dismiss()
+            self.dismiss(started)
 
     def action_filter(self) -> None:
         field = self.query_one("#words", Input)
@@ -102,4 +102,4 @@ class LaunchScreen(Screen[None]):
         if self.query_one("#words", Input).display:
             self._leave_field()
         else:
-            self.dismiss()
+            self.dismiss("")

@@ -38,7 +38,10 @@ class RepeatingScreen(ControlledScreen):
 
     def _chosen(self, way: Again | None) -> None:
         if way is not None:
-            self.app.push_screen(FormScreen(draft_again(way, way.run.root)))
+            self.app.push_screen(FormScreen(draft_again(way, way.run.root)), self.started)
+
+    def started(self, run_id: str | None) -> None:
+        """The form was left; a subclass may show the run that was started."""
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         if self.readonly and action == "again":

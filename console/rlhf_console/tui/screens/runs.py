@@ -87,6 +87,7 @@ class RunsScreen(KeepingScreen):
         self._arrangement = Arrangement()
         self._listing, self._listed = Listing(), (self._index, -1, self._arrangement)
         self.marks = marks
+        self._awaited = ""
 
     def compose(self) -> ComposeResult:
         yield Cells(id="about")
@@ -137,8 +138,15 @@ class RunsScreen(KeepingScreen):
         self.query_one("#about", Cells).show([fit(self._about(), width)])
         self.query_one("#columns", Cells).show([heading_row(width)])
         self._runs.show(self._listing.runs)
+        self._go_to_awaited()
         self._draw_one()
         self.query_one(SentLine).follow(self.sent, width)
+
+    def _go_to_awaited(self) -> None:
+        ids = [run.record.id for run in self._listing.runs] if self._awaited else []
+        if self._awaited in ids:
+            self._runs.go(ids.index(self._awaited))
+            self._awaited = ""
 
     def _arrange(self) -> None:
         """Anew where there are other runs, or others are wanted, or what they do may change it."""
@@ -205,7 +213,11 @@ class RunsScreen(KeepingScreen):
             self.app.push_screen(CompareScreen(runs, self._index.root, self.sent, readonly=self.readonly))
 
     def action_launch(self) -> None:
-        self.app.push_screen(LaunchScreen(self._root))
+        self.app.push_screen(LaunchScreen(self._root), self.started)
+
+    def started(self, run_id: str | None) -> None:
+        """The cursor goes to a new run as soon as it is in the list."""
+        self._awaited = run_id or ""
 
     def _rearrange(self, arrangement: Arrangement) -> None:
         self._arrangement = arrangement
