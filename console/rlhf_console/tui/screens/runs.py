@@ -15,7 +15,7 @@ from textual.binding import Binding, BindingType
 from textual.widgets import Input
 
 from rlhf_console.headlines import Declared
-from rlhf_console.runs.arranging import NEWEST, Arrangement, Listing, Place, came_from
+from rlhf_console.runs.arranging import Arrangement, Listing, Place, came_from
 from rlhf_console.runs.focus import OpenRun
 from rlhf_console.runs.glance import Glance
 from rlhf_console.runs.index import RunIndex
@@ -25,7 +25,8 @@ from rlhf_console.runs.sent_commands import SentCommands
 from rlhf_console.runs.store import LiveRun
 from rlhf_console.runs.tags import write_tags
 from rlhf_console.tui.declarations import Declarations
-from rlhf_console.tui.drawing.cells import Row, fit, join, text_cells
+from rlhf_console.tui.drawing.cells import Row
+from rlhf_console.tui.drawing.list_head import list_head
 from rlhf_console.tui.drawing.run_rows import TOP, about_row, heading_row, run_row
 from rlhf_console.tui.screens.compare import CompareScreen
 from rlhf_console.tui.screens.controlled import SentLine
@@ -35,7 +36,6 @@ from rlhf_console.tui.widgets.cells import Cells
 from rlhf_console.tui.widgets.key_bar import KeyBar
 from rlhf_console.tui.widgets.pick_list import PickList
 from rlhf_sdk.run_dir import RunDir
-from rlhf_sdk.states import LIVE
 from rlhf_sdk.trainer import UserError
 
 REFRESH_SECONDS, HURRIED_SECONDS = 0.5, 0.05
@@ -135,7 +135,9 @@ class RunsScreen(KeepingScreen):
             return
         width = self.size.width
         self._arrange()
-        self.query_one("#about", Cells).show([fit(self._about(), width)])
+        index, arrangement = self._index, self._arrangement
+        head = list_head(index, arrangement, width, archive=self.shows_archive, readonly=self.readonly)
+        self.query_one("#about", Cells).show([head])
         self.query_one("#columns", Cells).show([heading_row(width)])
         self._runs.show(self._listing.runs)
         self._go_to_awaited()
@@ -175,22 +177,6 @@ class RunsScreen(KeepingScreen):
 
     def _place(self, run: Glance) -> Place:
         return self._listing.places.get(run.record.id, TOP)
-
-    def _about(self) -> Row:
-        runs = self._index.runs
-        live = sum(run.state in LIVE for run in runs)
-        what = text_cells(f"{len(runs)} runs, {live} at work") if runs else text_cells("no runs yet: try `rlhf demo`")
-        if self.shows_archive:
-            what = text_cells(f"archive: {len(runs)} runs; a fetches one back, A leaves", "warn")
-        bad = len(self._index.unreadable)
-        damaged = text_cells(f"{bad} unreadable" if bad else "", "warn")
-        arranged = self._arrangement
-        order = f"by {arranged.order}" if arranged.order != NEWEST else ""
-        how = [f"/{arranged.words}" if arranged.words else "", order, "backwards" if arranged.backwards else ""]
-        return join([
-            text_cells("rlhf-console", "title"), what, damaged, text_cells(" ".join(filter(None, how)), "accent"),
-            text_cells("read only" if self.readonly else "", "warn"), text_cells(str(self._index.root), "dim"),
-        ])  # fmt: skip
 
     def action_mark(self) -> None:
         """Marked runs are drawn over the charts of the one that is opened, and can be compared."""
