@@ -42,7 +42,7 @@ CAUSES = {
     "raises": "ImportError: libcuda is missing",
     "exits": "`describe` ended with 7",
     "interrupts": "KeyboardInterrupt",
-    "hangs": "no answer to `describe` within 3 s",
+    "hangs": "no answer to `describe` within 5 s",
     "no_spec": "is a int, not a PluginSpec",
     "text_for_a_list": "Expected `array`, got `str` - at `$.headline`",
     "panel_of_numbers": "Expected `str`, got `int` - at `$.panels[0].metrics[0]`",
@@ -76,7 +76,7 @@ def installed(site: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.syspath_prepend(str(site))
     monkeypatch.setenv("PYTHONPATH", str(site), prepend=os.pathsep)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    monkeypatch.setattr(plugins, "DESCRIBE_SECONDS", 3.0)
+    monkeypatch.setattr(plugins, "DESCRIBE_SECONDS", 5.0)
     only(monkeypatch, *MODULES)
 
 

@@ -63,13 +63,9 @@ def test_settings_and_mistakes(tmp_path: Path) -> None:
     assert checked.stdout.splitlines()[1] == "pass     runs            9 steps"
     wrong = rlhf("plugin", "check", "words", "--rule", "config_type", "--set", "words.stps=9", cwd=tmp_path)
     assert wrong.returncode == 3 and "unknown key 'stps'. Did you mean 'steps'?" in wrong.stdout
-    for arguments, message in (
-        (["words", "--set", "word.steps=9"], "no stage 'word'; there is words. Did you mean 'words'?"),
-        (["words", "--rule", "kil"], "no rule 'kil'"),
-        (["worsd"], "unknown plugin 'worsd'"),
-    ):
-        refused = rlhf("plugin", "check", *arguments, cwd=tmp_path)
-        assert refused.returncode == 2 and message in refused.stderr and "Traceback" not in refused.stderr
+    refused = rlhf("plugin", "check", "words", "--set", "word.steps=9", cwd=tmp_path)
+    assert refused.returncode == 2 and "Traceback" not in refused.stderr
+    assert "no stage 'word'; there is words. Did you mean 'words'?" in refused.stderr
 
 
 @pytest.mark.parametrize(

@@ -89,7 +89,6 @@ class Rehearsal(Worker):
     """A worker of the contract kit."""
 
     run_type: ClassVar[type[WorkerRun]] = RehearsedRun
-    act, reads = Act(), ConfigReads()
 
     def __init__(self, directory: RunDir, act: Act) -> None:
         options = AttemptOptions(checkpoint_steps=CHECKPOINT_STEPS)

@@ -25,7 +25,7 @@ def declares(trial: Trial) -> Judgement:
 
 def light(trial: Trial) -> Judgement:
     """describing it is quick and needs no torch"""
-    assert trial.answer
+    trial.need_answer()
     heavy, seconds = trial.declared["heavy"], trial.declared["seconds"]
     if heavy:
         return Judgement("fail", f"imports {listed(heavy)}", "import it in the trainer's module only")
@@ -70,7 +70,7 @@ def memory_plan(trial: Trial) -> Judgement:
 
 def config_is_read(trial: Trial) -> Judgement:
     """every key of the config is read"""
-    assert trial.finished
+    trial.need_finished()
     until = time.monotonic() + TRYING_SECONDS
     idle = [key for key in trial.straight[1].seen.unread if time.monotonic() > until or not _matters(trial, key)]
     if idle:

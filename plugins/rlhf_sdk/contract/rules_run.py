@@ -20,7 +20,7 @@ PASS = Judgement("pass")
 
 def runs(trial: Trial) -> Judgement:
     """a run starts, does the steps that it announced, and ends with exit code 0"""
-    assert trial.config is not None
+    trial.need_config()
     run, ending = trial.straight
     if ending.status != 0:
         return Judgement("fail", how_it_ended(run, ending, trial.request.seconds), "`rlhf run NAME` shows the same")
@@ -90,7 +90,7 @@ def own_place(trial: Trial) -> Judgement:
 
 def safe_points(trial: Trial) -> Judgement:
     """no more than a second passes without a safe point"""
-    assert trial.finished
+    trial.need_finished()
     seen = trial.straight[1].seen
     if seen.longest_gap_seconds > LONGEST_GAP_SECONDS:
         found = f"{seen.longest_gap_seconds:.1f} s without one, after {seen.longest_gap_step} steps"
@@ -108,7 +108,7 @@ def phases(trial: Trial) -> Judgement:
 
 def repeats(trial: Trial) -> Judgement:
     """the same config and seed make the same run, in another process"""
-    assert trial.finished
+    trial.need_finished()
     run, ending = trial.run_elsewhere()
     if ending.status != 0:
         return Judgement("fail", how_it_ended(run, ending, trial.request.seconds), "see its output.log")

@@ -51,19 +51,34 @@ class Trial:
             return {"error": f"ended with {done.returncode}: {last_words}"}
         return found
 
+    def need_answer(self) -> None:
+        """Raises `Unjudged` if the plugin can't be described."""
+        if "error" in self.declared:
+            raise Unjudged("it can't be described")
+
+    def need_config(self) -> None:
+        """Raises `Unjudged` if there is no config to run it with."""
+        self.need_answer()
+        if "config" not in self.declared:
+            raise Unjudged(self.declared["config_error"])
+
+    def need_finished(self) -> None:
+        """Raises `Unjudged` if the undisturbed run came to no good end."""
+        self.need_config()
+        if self.straight[1].status != 0:
+            raise Unjudged("the undisturbed run did not finish")
+
     @property
     def answer(self) -> dict[str, Any]:
         """The declaration as `describe` tells it. Raises `Unjudged` if there is none."""
-        if "error" in self.declared:
-            raise Unjudged("it can't be described")
+        self.need_answer()
         answer: dict[str, Any] = self.declared["answer"]
         return answer
 
     @cached_property
     def config(self) -> dict[str, Any]:
         """The complete config of the trial, with few steps where the config says how many. Raises `Unjudged`."""
-        if "config" not in self.declared:
-            raise Unjudged(self.declared.get("config_error", "it can't be described"))
+        self.need_config()
         config: dict[str, Any] = self.declared["config"]
         given = STEPS in self.request.config
         short = isinstance(config.get(STEPS), int) and not given and config[STEPS] > SHORT_STEPS
@@ -90,10 +105,8 @@ class Trial:
     @property
     def finished(self) -> RunDir:
         """The undisturbed run. Raises `Unjudged` if it came to no good end."""
-        run, ending = self.straight
-        if ending.status != 0:
-            raise Unjudged("the undisturbed run did not finish")
-        return run
+        self.need_finished()
+        return self.straight[0]
 
     @cached_property
     def outcome(self) -> Outcome:
@@ -128,7 +141,7 @@ class Trial:
 
     def struck(self, act: Act) -> tuple[RunDir, Ending]:
         """A run that something is done to, up to the end of that attempt."""
-        assert self.outcome, "there is something to compare with"
+        self.need_finished()
         run = self.new_run(self.config)
         return run, attempt(run, act, self.request.seconds)
 
