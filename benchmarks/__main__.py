@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Callable
 
 from benchmarks import demo_seeds, hacking, pause_latency, plan_accuracy, precision, start_up, telemetry
-from benchmarks.console import runs, samples
+from benchmarks.console import lag, live, long, runs, samples, slow_link, start
 
 BENCHMARKS: dict[str, Callable[[], None]] = {
     "start-up": start_up.main,
@@ -14,6 +14,11 @@ BENCHMARKS: dict[str, Callable[[], None]] = {
     "plan-accuracy": plan_accuracy.main,
     "precision": precision.main,
     "telemetry": telemetry.main,
+    "console-start": start.main,
+    "console-live": live.main,
+    "console-lag": lag.main,
+    "console-long": long.main,
+    "console-slow-link": slow_link.main,
     "demo-seeds": demo_seeds.main,
     "hacking": hacking.main,
     "console-samples": samples.main,

@@ -18,13 +18,15 @@ import pyte
 COLUMNS, LINES = 120, 40
 BLOCK = 1 << 16
 PATIENCE_SECONDS = 60.0
+CONSOLE = "rlhf_console.tui.main"
 
 
 class Terminal:
-    """`arguments` of the console, on 120 x 40 cells.
+    """A `module` that opens the console, on 120 x 40 cells.
 
     What it writes is taken from it at once, as an SSH server does, and reaches the screen at `bytes_per_second`.
     `received` counts what has. Where `answers` is set, it tells where the cursor is when it is asked, as terminals do.
+    From the second start on the console has bytecode, as an installed one has.
     """
 
     def __init__(
@@ -43,7 +45,10 @@ class Terminal:
         if answers:
             self._screen.write_process_input = lambda text: os.write(self._ours, text.encode())
         termios.tcsetwinsize(theirs, (LINES, COLUMNS))
-        environment = {**os.environ, "TERM": "xterm-256color", "COLORTERM": "truecolor", "XDG_STATE_HOME": str(state)}
+        environment = {
+            **os.environ, "TERM": "xterm-256color", "COLORTERM": "truecolor", "XDG_STATE_HOME": str(state),
+            "PYTHONPYCACHEPREFIX": str(state / "bytecode"), "PYTHONDONTWRITEBYTECODE": "",
+        }  # fmt: skip
         self.began = time.monotonic()
         self.process = subprocess.Popen(
             [sys.executable, "-m", module, *arguments],
@@ -69,6 +74,10 @@ class Terminal:
     @property
     def rss_bytes(self) -> int:
         return int(self._process.memory_info().rss)
+
+    def mappings(self, word: str) -> int:
+        """Files in the process's memory whose name has `word` in it; Linux alone tells."""
+        return sum(word in line for line in Path(f"/proc/{self.process.pid}/maps").read_text().splitlines())
 
     def press(self, key: str) -> None:
         os.write(self._ours, key.encode())

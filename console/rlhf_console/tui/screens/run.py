@@ -93,6 +93,7 @@ class RunScreen(RepeatingScreen):
         self._overlays = Overlays(marks)
         self._alerts_seen: tuple[str, int] | None = None
         self._problem = ""
+        self._drawn = False
         self._declarations = declarations
 
     def compose(self) -> ComposeResult:
@@ -114,8 +115,10 @@ class RunScreen(RepeatingScreen):
 
     @work
     async def _read(self) -> None:
+        """Without a rest while there is more, but for the first screen, which goes first."""
         while True:
-            await asyncio.sleep(0 if self._read_piece() else POLL_SECONDS)
+            more = self._read_piece()
+            await asyncio.sleep(POLL_SECONDS if not more else 0 if self._drawn else SOON_SECONDS)
 
     def _read_piece(self) -> bool:
         """True if there may be more; what can't be read is said once."""
@@ -139,6 +142,7 @@ class RunScreen(RepeatingScreen):
         if self._declarations.get(self._watched.shown.live.record.plugin) is not None:
             self._soon.stop()
             self.draw()
+            self._drawn = True
 
     def on_resize(self) -> None:
         self.draw()
