@@ -16,10 +16,15 @@ from rlhf_sdk.non_finite import restore_numbers, spell_non_finite
 from rlhf_sdk.scrubbing import scrub
 
 SCHEMA = 1
+LATEST = 1e11
+"""In Unix seconds: the year 5138."""
 
 Severity = Literal["info", "warning", "error"]
 CheckStatus = Literal["ok", "warn", "fail"]
 
+
+Seconds = Annotated[float, msgspec.Meta(ge=-LATEST, le=LATEST)]
+"""Unix time, or how long something took."""
 
 Count = Annotated[int, msgspec.Meta(ge=0, le=2**53)]
 """As many as a float tells apart."""
@@ -35,7 +40,7 @@ class Event(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind"):
     schema: Annotated[int, msgspec.Meta(le=SCHEMA)] = SCHEMA
     seq: int = 0
     attempt: int = 1
-    time: float = 0.0
+    time: Seconds = 0.0
     step: Count = 0
 
 
@@ -74,17 +79,17 @@ class PhaseEnded(Event, frozen=True, gc=False, tag="phase"):
     """
 
     name: str
-    seconds: float
-    memory: dict[str, int]
-    count: int = 1
+    seconds: Seconds
+    memory: dict[str, Count]
+    count: Count = 1
 
 
 class Progress(Event, frozen=True, gc=False, tag="progress"):
     """Within a long step or set-up: `done` of `total` (None: unknown) units of `what`."""
 
     what: str
-    done: int
-    total: int | None = None
+    done: Count
+    total: Count | None = None
 
 
 class Note(Event, frozen=True, tag="note"):
@@ -121,7 +126,7 @@ class MemoryRow(msgspec.Struct, frozen=True, kw_only=True):
 
     role: str
     kind: Literal["weights", "gradients", "optimizer", "experience"]
-    bytes: int
+    bytes: Count
 
 
 class MemoryTable(Event, frozen=True, tag="memory_table"):
@@ -131,7 +136,7 @@ class MemoryTable(Event, frozen=True, tag="memory_table"):
     """
 
     rows: list[MemoryRow]
-    unaccounted: int
+    unaccounted: Annotated[int, msgspec.Meta(ge=-(2**53), le=2**53)]
 
 
 class Check(Event, frozen=True, tag="check"):
@@ -148,7 +153,7 @@ class CheckpointSaved(Event, frozen=True, tag="checkpoint"):
     """`name` is the folder under `checkpoints/`; it is complete and verified when this is written."""
 
     name: str
-    bytes: int
+    bytes: Count
     seconds: float
     reason: str = ""
 
@@ -283,10 +288,11 @@ def _unknown_event(fields: dict[str, Any]) -> UnknownEvent:
         return value if isinstance(value, int) else default
 
     time = fields.get("time", 0.0)
+    known_time = isinstance(time, int | float) and abs(time) <= LATEST
     return UnknownEvent(
         seq=whole("seq", 0),
         attempt=whole("attempt", 1),
-        time=float(time) if isinstance(time, int | float) else 0.0,
+        time=float(time) if known_time else 0.0,
         step=whole("step", 0),
         original_kind=str(fields.get("kind", "")),
         fields=fields,
