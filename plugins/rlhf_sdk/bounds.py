@@ -1,6 +1,6 @@
 """Bounds on what is read from a run directory, which may be somebody else's, and made to do harm.
 
-Plain files alone, records and lines of bounded size, JSON of bounded depth.
+Plain files alone, records and lines of bounded size, JSON of bounded depth, figures that can be reckoned with.
 """
 
 from __future__ import annotations
@@ -9,11 +9,23 @@ import errno
 import os
 import stat
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Annotated, Any
+
+import msgspec
 
 RECORD_BYTES = 16 << 20
 LINE_BYTES = 64 << 20
 DEEPEST = 64
+EXACT = 2**53
+"""Whole numbers up to here are told apart as floats too."""
+
+LATEST = 1e11
+"""In Unix seconds: the year 5138."""
+
+Count = Annotated[int, msgspec.Meta(ge=0, le=EXACT)]
+Difference = Annotated[int, msgspec.Meta(ge=-EXACT, le=EXACT)]
+Seconds = Annotated[float, msgspec.Meta(ge=-LATEST, le=LATEST)]
+"""Unix time, or how long something took."""
 
 
 def open_plain(path: Path) -> int:

@@ -11,23 +11,14 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
-from rlhf_sdk.bounds import check_depth
+from rlhf_sdk.bounds import LATEST, Count, Difference, Seconds, check_depth
 from rlhf_sdk.non_finite import restore_numbers, spell_non_finite
 from rlhf_sdk.scrubbing import scrub
 
 SCHEMA = 1
-LATEST = 1e11
-"""In Unix seconds: the year 5138."""
 
 Severity = Literal["info", "warning", "error"]
 CheckStatus = Literal["ok", "warn", "fail"]
-
-
-Seconds = Annotated[float, msgspec.Meta(ge=-LATEST, le=LATEST)]
-"""Unix time, or how long something took."""
-
-Count = Annotated[int, msgspec.Meta(ge=0, le=2**53)]
-"""As many as a float tells apart."""
 
 
 class Event(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind"):
@@ -136,7 +127,7 @@ class MemoryTable(Event, frozen=True, tag="memory_table"):
     """
 
     rows: list[MemoryRow]
-    unaccounted: Annotated[int, msgspec.Meta(ge=-(2**53), le=2**53)]
+    unaccounted: Difference
 
 
 class Check(Event, frozen=True, tag="check"):
