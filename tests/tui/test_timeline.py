@@ -90,11 +90,8 @@ def test_the_area_is_as_high_as_the_peak_and_the_band_says_whose_it_was() -> Non
 
 
 def test_of_equally_high_phases_in_one_column_the_longest_is_named() -> None:
-    spans = [
-        one_kind(0, 3, "scores", weights=GIB),
-        one_kind(3, 99, "update", weights=GIB),
-        one_kind(99, 100, "rollout", weights=GIB),
-    ]
+    parts = [("scores", 0.0, 3.0), ("update", 3.0, 90.0), ("rollout", 90.0, 99.0)]
+    spans = [one_kind(start, end, name, weights=GIB) for name, start, end in parts]
     band = text(timeline_rows(spans, 0.0, View(0.0, 4000.0), None, WIDTH, HEIGHT))[HEIGHT][AXIS:]
     assert band.strip() == "U"
 
