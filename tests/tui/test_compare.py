@@ -112,6 +112,12 @@ def test_of_several_runs_the_newest_are_compared(trained: Path) -> None:
     chosen = good_first_choice(every)
     assert labels_of(chosen) == ("long rollout newest", "other rollout")
     assert [match.gain for match in matches_of(chosen, "largest gain")] == [7.0, -1.0]
+    third = write_record(trained, "third")
+    append_events(third, [Started(plugin="ppo", total_steps=1)])
+    append(third, "samples.jsonl", encode_line(rollout(0, 1, 2.0)))
+    three = good_first_choice([*every, *sides_of(opened(trained, "third"))])
+    assert [side.run_id for side in three] == ["long", "other", "third"]
+    assert [match.gain for match in matches_of(three, "largest gain")] == [-3.0]
 
 
 def test_words_that_only_one_has_are_marked_in_both() -> None:
@@ -182,6 +188,19 @@ def test_comparing_diffing_and_voting_blind(evaluated: Path, size: tuple[int, in
         assert vote["blind"] and vote["note"] == "nice"
 
     drive(evaluated, script, run="evaluated", size=size)
+
+
+def test_nobody_votes_in_a_console_that_only_watches(evaluated: Path) -> None:
+    async def script(pilot: Pilot[None]) -> None:
+        await shown(pilot, "evaluated")
+        await pilot.press("d")
+        lines = await shown(pilot, "1 of 3")
+        assert not any("both bad" in line for line in lines)
+        await pilot.press("1", "m")
+        await shown(pilot, "1 of 3")
+        assert not (evaluated / FILE).exists()
+
+    drive(evaluated, script, run="evaluated", readonly=True)
 
 
 def test_three_sides_are_chosen_from_a_list(evaluated: Path) -> None:

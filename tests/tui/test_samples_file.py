@@ -33,9 +33,7 @@ def written(directory: Path, samples: list[Sample]) -> SamplesFile:
 
 
 def read_all(file: SamplesFile) -> SamplesFile:
-    file.browse()
-    while file.read():
-        pass
+    file.read_all()
     return file
 
 
