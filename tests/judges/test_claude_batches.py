@@ -182,3 +182,31 @@ def test_nothing_to_ask_sends_nothing(service: FakeService, tmp_path: Path) -> N
     hooks = AskingHooks()
     assert list(by_batches(tmp_path).ask([], hooks)) == []
     assert (service.batches, hooks.notes) == ({}, [])
+
+
+def left_in_a_batch(service: FakeService, root: Path) -> None:
+    service.polls_until_end = 10**6
+    with pytest.raises(Interrupted):
+        asked(by_batches(root), root, leave_at=3)
+    service.polls_until_end = 1
+
+
+def test_a_batch_that_can_not_be_asked_for_now_stays_pending(service: FakeService, tmp_path: Path) -> None:
+    left_in_a_batch(service, tmp_path)
+    service.faults.append(Fault(500, error("api_error", "try later")))
+    judge = by_batches(tmp_path, retries=0)
+    assert asked(judge, tmp_path) == {}
+    assert judge.problems == ["12 of 12 questions not asked: 500: try later"]
+    assert len(pending(tmp_path)) == 1
+    assert choices(asked(by_batches(tmp_path), tmp_path)) == LONGER
+    assert len(service.batches) == 1
+
+
+def test_a_batch_that_is_gone_is_submitted_anew(service: FakeService, tmp_path: Path) -> None:
+    left_in_a_batch(service, tmp_path)
+    service.faults.append(Fault(404, error("not_found_error", "no such batch")))
+    hooks = AskingHooks()
+    found = list(by_batches(tmp_path).ask(BOTH_ORDERS, hooks))
+    assert len(found) == len(BOTH_ORDERS)
+    assert len(service.batches) == 2
+    assert any("the service has no batch msgbatch_0" in note for note in hooks.notes)
