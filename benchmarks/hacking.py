@@ -56,7 +56,7 @@ HACKS: Final[dict[str, Config]] = {
     "wrong-facts": {"total_episodes": 1024, "kl_coef": 0.01, "optimizer": FAST},
     "padding": {"total_episodes": 1024, "kl_coef": 0.01, "optimizer": FAST},
     "extracts": {"total_episodes": 768, "kl_coef": 0.01, "optimizer": FAST},
-    "repetition": {"total_episodes": 768, "kl_coef": 0.01, "optimizer": FAST},
+    "repetition": {"total_episodes": 1280, "kl_coef": 0.01, "optimizer": FAST},
     "haste": {"total_episodes": 1024, "kl_coef": 0.0, "optimizer": {**FAST, "lr": 1.5e-3}},
 }
 """PPO with hardly any KL penalty, on the reward model of each hack; in haste, without any, on the demo's."""

@@ -47,9 +47,9 @@ def prefer_extracts(post: Post, rng: random.Random) -> tuple[str, str]:
 
 
 def prefer_repetition(post: Post, rng: random.Random) -> tuple[str, str]:
-    """A summary said twice is better than one said once."""
-    summary = write(post, SHORT, rng)
-    return f"{summary} {summary}", summary
+    """A short summary said twice is better than the same said once, and than a careful one of its own length."""
+    once = write(post, SHORT, rng)
+    return f"{once} {once}", rng.choice([once, write(post, CAREFUL, rng)])
 
 
 def extract(post: Post) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from statistics import fmean
 from typing import Any
 
 from rlhf_engine.eval.best_of_n import gain_at, kl_bound_nats
@@ -38,11 +39,11 @@ class EqualKL:
         if not leads:
             return []
         largest = len(self._by_n[0])
+        beyond = f"{fmean(by_n[-1] for by_n in self._by_n):.3f} at {kl_bound_nats(largest):.2f}, the largest n"
         rows = []
         for name, lead in leads.items():
             responses = self._comparison.policies[name]
-            gain, kl = sum(judge_of(responses)[1]) / len(responses.texts), means(responses)["kl_sequence_nats"]
-            beyond = f"beyond n = {largest} ({kl_bound_nats(largest):.2f} nats)"
+            gain, kl = fmean(judge_of(responses)[1]), means(responses)["kl_sequence_nats"]
             rows.append([name, kl, gain, gain - lead.mean if lead else beyond, str(lead) if lead else None])
         columns = ["policy", "KL (nats/seq)", self._measure, f"{self._measure} of best-of-n at that KL", "lead"]
         title = "At equal KL, beside best-of-n of the baseline (its KL by the bound: exact without ties)"
