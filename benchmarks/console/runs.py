@@ -10,7 +10,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
-import psutil
 
 from benchmarks.record import record
 from rlhf_console.runs.index import RunIndex
@@ -108,8 +107,4 @@ def main() -> None:
     figures = {name: round(min(each[name] for each in tries), 3) for name in tries[0]}
     for name, seconds in figures.items():
         print(f"{name:<26} {seconds:6.2f} s")
-    memory = psutil.Process().memory_info().rss
-    record(
-        "console-runs",
-        {"runs": RUNS, "tries": TRIES, "best": figures, "load_average": os.getloadavg()[0], "rss_bytes": memory},
-    )
+    record("console-runs", {"runs": RUNS, "tries": TRIES, "best": figures, "load_average": os.getloadavg()[0]})

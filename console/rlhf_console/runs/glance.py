@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 import msgspec
@@ -78,6 +79,10 @@ class MemoryUse:
     total: int
 
 
+NOTHING_KNOWN = RunSummary()
+"""Shared by the thousands of runs that nobody has seen yet."""
+
+
 @dataclass
 class Glance:
     """What a list shows of a run: the summary knows the beginning and the newest events alone.
@@ -88,7 +93,7 @@ class Glance:
     directory: RunDir
     record: RunHeading
     state: State | None = None
-    summary: RunSummary = field(default_factory=RunSummary)
+    summary: RunSummary = field(default_factory=lambda: NOTHING_KNOWN)
     tags: tuple[str, ...] = ()
     alert: Alert | None = None
     memory: MemoryUse | None = None
@@ -97,8 +102,9 @@ class Glance:
     _known: str = ""
     _known_of: tuple[State | None, tuple[str, ...]] | None = None
 
-    def __post_init__(self) -> None:
-        self.trend = Trend(self.directory.events_file)
+    @cached_property
+    def trend(self) -> Trend:
+        return Trend(self.directory.events_file)
 
     @property
     def is_over(self) -> bool:
