@@ -39,6 +39,7 @@ def test_a_declaration_is_complete_although_the_plugin_prints() -> None:
     assert options["section.share"] == {
         "key": "section.share",
         "allowed": "a number >= 0 and <= 1",
+        "choices": [],
         "default": 0.25,
         "required": False,
         "description": "a part",
@@ -46,6 +47,7 @@ def test_a_declaration_is_complete_although_the_plugin_prints() -> None:
         "live": False,
     }
     assert options["section.kind"]["allowed"] == "one of green, red"
+    assert options["section.kind"]["choices"] == ["green", "red"]
     assert options["pair"]["allowed"] == "a list of 2: a whole number; a whole number"
     assert options["names"]["allowed"] == "a table of names, each text"
     assert "section" not in options
