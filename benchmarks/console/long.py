@@ -35,9 +35,11 @@ def once(root: Path, rows: int) -> dict[str, float]:
     cpu, rss = terminal.cpu_seconds, terminal.rss_bytes
     terminal.press("\r")
     first = terminal.seconds_until(lambda text: "Reward (points)" in text)
+    drawn = terminal.cpu_seconds - cpu
     whole = first + terminal.seconds_until(lambda text: f"step {rows}/{rows}" in text and "to go" not in text)
     found = {
         "first_screen_seconds": first,
+        "first_screen_cpu_seconds": drawn,
         "complete_seconds": whole,
         "complete_cpu_seconds": terminal.cpu_seconds - cpu,
         "more_rss_mib": (terminal.rss_bytes - rss) / 2**20,
