@@ -18,6 +18,7 @@ LIMIT = "▔"
 GIB = 2**30
 LEGEND_ROWS = 3
 BLANK: Cell = (" ", "")
+SMALLEST = AXIS + 8
 
 
 def timeline_rows(
@@ -25,8 +26,11 @@ def timeline_rows(
 ) -> list[Row]:
     """`height` rows of area, then the band, the axis and both legends.
 
-    `view` is in seconds after `began`; `limit` is drawn where it is near enough to be in sight.
+    `view` is in seconds after `began`; `limit` is drawn where it is near enough to be in sight. No rows where there is no
+    room beside the labels.
     """
+    if width < SMALLEST:
+        return []
     letters = phase_letters(span.phase for span in spans if span.phase)
     columns = _columns(spans, began, view, width - AXIS)
     highest = max((span.bytes for span in columns if span is not None), default=0)
