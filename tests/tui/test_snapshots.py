@@ -17,11 +17,14 @@ from rlhf_console.tui.screens.run import VIEWS
 from snapshots import check, snapshot
 
 SIZES = [(80, 24), (120, 40), (200, 55)]
+NEWEST_FIRST = (
+    "ppo-paused", "ppo-explosion", "ppo-oom", "ppo-crash", "ppo-healthy", "demo.ppo", "demo.sft", "demo",
+)  # fmt: skip
 LIGHT_TOO = (120, 40)
 """The size at which the second theme is looked at; a change of theme costs half a second."""
 
 NOW = BEGAN + 7200
-KNOWN = ("12/50", "40/200", "26/26", "9/100", "7/20", "sft")
+KNOWN = ("12/50", "40/200", "26/26", "9/100", "7/20", "reward 0.161", "loss 0.250")
 """What stands in the list when every run has been read."""
 
 VIEW_SHOWS = {
@@ -38,13 +41,15 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     time.tzset()
     monkeypatch.setattr("time.time", lambda: NOW)
     monkeypatch.setattr("rlhf_console.plugins.plan", lambda *_: [])
+    monkeypatch.setattr("rlhf_console.tui.screens.launch.with_problems", lambda _: iter(()))
     monkeypatch.setattr("rlhf_console.tui.screens.launch.choices", lambda: [Choice("echo", ""), Choice("ppo", "demo")])
     runs = Path("runs")
     write_healthy(runs, created=BEGAN)
     for write in (write_kl_explosion, write_out_of_memory, write_crash, write_paused):
         write(runs)
-    for directory in write_pipeline(runs).parent.glob("demo*"):
-        set_created(directory)
+    write_pipeline(runs)
+    for place, name in enumerate(NEWEST_FIRST):
+        set_created(runs / name, BEGAN - 600 * place)
     for heartbeat in runs.glob("*/heartbeat"):
         os.utime(heartbeat, (NOW, NOW))
     yield runs
@@ -52,10 +57,9 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     time.tzset()
 
 
-def set_created(directory: Path) -> None:
-    """To a moment that never changes."""
+def set_created(directory: Path, moment: float) -> None:
     record = directory / "run.json"
-    record.write_bytes(msgspec.json.encode(msgspec.json.decode(record.read_bytes()) | {"created": BEGAN - 3600}))
+    record.write_bytes(msgspec.json.encode(msgspec.json.decode(record.read_bytes()) | {"created": moment}))
 
 
 class Tour:
@@ -86,7 +90,7 @@ def test_no_screen_has_changed_unseen(root: Path, size: tuple[int, int]) -> None
         await tour.go("escape", "l")
         await tour.look("launch", "echo")
         await tour.go("enter")
-        await tour.look("form", "delay_seconds", "allowed: text")
+        await tour.look("form", "has no memory plan", "allowed: text")
         await tour.go("escape", "escape", *find(pilot, "ppo-paused"), "x")
         await tour.look("confirm", "Stop ppo-paused?")
         await tour.go("n", "e")

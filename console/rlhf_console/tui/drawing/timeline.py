@@ -26,8 +26,8 @@ def timeline_rows(
 ) -> list[Row]:
     """`height` rows of area, then the band, the axis and both legends.
 
-    `view` is in seconds after `began`; `limit` is drawn where it is near enough to be in sight. No rows where there is no
-    room beside the labels.
+    `view` is in seconds after `began`; `limit` is drawn where it is near enough to be in sight. No rows where there is
+    no room beside the labels.
     """
     if width < SMALLEST:
         return []
