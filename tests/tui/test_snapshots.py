@@ -41,7 +41,7 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     time.tzset()
     monkeypatch.setattr("time.time", lambda: NOW)
     monkeypatch.setattr("rlhf_console.plugins.plan", lambda *_: [])
-    monkeypatch.setattr("rlhf_console.tui.screens.launch.with_problems", lambda _: iter(()))
+    monkeypatch.setattr("rlhf_console.tui.screens.launch.with_answers", lambda _: iter(()))
     monkeypatch.setattr("rlhf_console.tui.screens.launch.choices", lambda: [Choice("echo", ""), Choice("ppo", "demo")])
     runs = Path("runs")
     write_healthy(runs, created=BEGAN)
