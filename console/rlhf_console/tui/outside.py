@@ -21,6 +21,9 @@ MOST_COPIED = 74_994
 FONT_FACES = re.compile(r"@font-face \{.*?\}\s*", re.DOTALL)
 """They would make readers fetch fonts from elsewhere; the browser's own monospace does."""
 
+WHILE_READING = {signal.SIGINT: signal.SIG_IGN, signal.SIGHUP: signal.SIG_DFL, signal.SIGTERM: signal.SIG_DFL}
+"""ctrl+c is for the pager; a terminal that goes away ends the console at once, whose loop stands still meanwhile."""
+
 
 @runtime_checkable
 class HasText(Protocol):
@@ -42,7 +45,7 @@ def page(lines: Iterable[str]) -> None:
     Raises `UserError` where there is no such program.
     """
     command = shlex.split(os.environ.get("PAGER") or "less")
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    before = {number: signal.signal(number, handler) for number, handler in WHILE_READING.items()}
     try:
         with subprocess.Popen(command, stdin=subprocess.PIPE, encoding="utf-8") as pager:
             assert pager.stdin is not None
@@ -52,7 +55,8 @@ def page(lines: Iterable[str]) -> None:
     except OSError as error:
         raise UserError(f"$PAGER: {command[0]}: {error.strerror}") from None
     finally:
-        signal.signal(signal.SIGINT, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def save_picture(svg: str, folder: Path) -> Path:
