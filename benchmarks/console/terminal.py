@@ -55,6 +55,8 @@ class Terminal:
             stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True, env=environment,
         )  # fmt: skip
         os.close(theirs)
+        self._readable = select.poll()
+        self._readable.register(self._ours, select.POLLIN)
         self._process = psutil.Process(self.process.pid)
 
     @property
@@ -97,7 +99,7 @@ class Terminal:
         return time.monotonic() - began
 
     def _serve(self, patience: float) -> None:
-        if select.select([self._ours], [], [], patience)[0]:
+        if self._readable.poll(patience * 1000):
             self._waiting += os.read(self._ours, BLOCK)
         now = time.monotonic()
         count = len(self._waiting) if self._rate == float("inf") else int((now - self._served) * self._rate)

@@ -56,7 +56,7 @@ def on_a_terminal(root: Path, *command: str, keys: str = "", seconds: float = 60
     )
     os.close(child)
     readable = select.poll()
-    readable.register(parent)
+    readable.register(parent, select.POLLIN)
     output, deadline, pressed = b"", time.monotonic() + seconds, time.monotonic()
     while time.monotonic() < deadline:
         if keys and time.monotonic() - pressed > 0.7 and output:
@@ -161,6 +161,15 @@ READERS = [
     ["checkpoint", "evil"],
     ["samples", "evil"],
     ["samples", "evil", "--json"],
+    ["compare", "evil"],
+    ["compare", "evil", "--side", HOSTILE, "--side", HOSTILE],
+    ["export", "evil", "--to", "csv"],
+    ["fork", "evil", "--at", ONE_LINE],
+    ["import", FILE_NAME, "--from", "verl"],
+    ["relaunch", "evil"],
+    ["report", "evil"],
+    ["tag", "evil", "--json"],
+    ["tag", "evil", ONE_LINE],
     ["show", "damaged"],
     ["show", FILE_NAME],
     ["stop", "evil"],
@@ -173,13 +182,13 @@ def test_no_verb_lets_a_run_directory_steer_the_terminal(hostile_root: Path, arg
     assert "Traceback" not in output
     assert harmful(output) - ({"forged"} if arguments[0] == "logs" else set()) == set()
     assert "planted" in output or arguments[1] in ("evil", "damaged")
-    if arguments[-1] == "--json":
+    if arguments[-1] == "--json" and arguments[0] != "tag":
         documents = [line for line in output.splitlines() if not line.startswith("rlhf: left out")]
         assert "planted" in json.dumps(json.loads("\n".join(documents)))
 
 
 def test_every_verb_is_tried() -> None:
-    assert {row[0] for row in (*READERS, *PLUGIN_VERBS)} | {"resume", "demo"} == set(VERBS)
+    assert {row[0] for row in (*READERS, *PLUGIN_VERBS)} | {"resume", "demo", "attach"} == set(VERBS)
 
 
 @pytest.mark.parametrize("verb", ["watch", "resume"])

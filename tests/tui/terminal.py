@@ -36,12 +36,14 @@ class Terminal:
             env={**os.environ, "TERM": "xterm-256color", **environment},
         )
         os.close(theirs)
+        self._readable = select.poll()
+        self._readable.register(self._ours, select.POLLIN)
 
     def shows(self, *wanted: str) -> list[str]:
         """The lines on the screen, as soon as all of `wanted` stand there; fails after a while."""
         deadline = time.monotonic() + PATIENCE_SECONDS
         while time.monotonic() < deadline:
-            if select.select([self._ours], [], [], 0.1)[0]:
+            if self._readable.poll(100):
                 try:
                     piece = os.read(self._ours, 1 << 16)
                 except OSError:

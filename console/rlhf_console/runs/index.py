@@ -100,7 +100,7 @@ class RunIndex:
             del self.waiting[-RECORDS_AT_ONCE:]
             await self._breathe()
         if found or gone:
-            self._ordered = sorted(self._runs.values(), key=lambda run: -run.record.created)
+            self._ordered = sorted(self._runs.values(), key=lambda run: (-run.record.created, run.record.id))
             self.version += 1
 
     def _forget(self, names: set[str]) -> bool:
