@@ -6,6 +6,8 @@ INSTALLED := .venv/.installed
 # Spinning OpenMP threads fight over busy cores; sleeping ones cost nothing.
 export OMP_WAIT_POLICY := PASSIVE
 unexport HF_HUB_OFFLINE
+# Every run and every test that starts one would compile all sources anew.
+unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .PHONY: help install demo test check docs snapshots bench parity torture clean

@@ -31,7 +31,7 @@ from rlhf_sdk.run_dir import RunDir
 from rlhf_sdk.run_record import Distribution, ExitRecord, ProcessIdentity, RunRecord, RunStatus, encode_record
 from rlhf_sdk.states import State
 
-HOSTILE = "\x1b[6n\x1b]0;planted\x07\x9b6n\u202e\u200b\u2066\ufeff\ufe0f[blink]planted[/blink]\r\nforged line\n\x7f"
+HOSTILE = "\x1b[5n\x1b]0;planted\x07\x9b6n\u202e\u200b\u2066\ufeff\ufe0f[blink]planted[/blink]\r\nforged line\n\x7f"
 FILE_NAME = HOSTILE.replace("/", "")
 ONE_LINE = FILE_NAME.replace("\r", "").replace("\n", "").replace("\x7f", "")
 DRAWN_BY_RICH = re.compile(r"\x1b\[(?:\?25[lh]|\d*[AG]|[0-2]?K|[\d;]*m)")
@@ -195,14 +195,14 @@ def test_every_verb_is_tried() -> None:
 def test_live_bars_let_nothing_through(hostile_root: Path, verb: str) -> None:
     output = rlhf(hostile_root, verb, "evil")
     assert harmful(output, DRAWN_BY_RICH) == set()
-    assert "\\x1b[6n" in output and "[blink]" in output
+    assert "\\x1b[5n" in output and "[blink]" in output
 
 
 def test_the_full_screen_lets_nothing_through(hostile_root: Path) -> None:
     starts = "from rlhf_console.tui.main import main; main()"
     output = on_a_terminal(hostile_root, "-c", starts, keys="jkjk\rslcqq", seconds=20)
-    assert "planted" in output and "\\x1b[6n" in output
-    assert "\x1b[6n" not in output and "\x1b]0;planted" not in output
+    assert "planted" in output and "\\x1b[5n" in output
+    assert "\x1b[5n" not in output and "\x1b]0;planted" not in output
     assert harmful(output, DRAWN_BY_TEXTUAL) == set()
 
 
@@ -274,7 +274,7 @@ def test_a_run_that_is_watched_lets_nothing_through(nasty: Path) -> None:
         output = rlhf(nasty, *arguments)
         assert "planted" in output
         assert harmful(output, DRAWN_BY_RICH) == set()
-        assert "\x1b[6n" not in output
+        assert "\x1b[5n" not in output
 
 
 @settings(max_examples=200, deadline=None)

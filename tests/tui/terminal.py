@@ -53,6 +53,8 @@ class Terminal:
             lines = list(self._screen.display)
             if all(any(text in line for line in lines) for text in wanted):
                 return lines
+        if self.process.poll() is None:
+            self.kill()
         raise AssertionError(f"{wanted} not shown:\n" + "\n".join(self._screen.display))
 
     def press(self, keys: str) -> None:
@@ -64,6 +66,11 @@ class Terminal:
         code = self.process.wait(PATIENCE_SECONDS)
         os.close(self._ours)
         return code
+
+    def vanish(self) -> int:
+        """The terminal is gone, without a word; returns how the process ended."""
+        os.close(self._ours)
+        return self.process.wait(PATIENCE_SECONDS)
 
 
 def console(root: Path, *arguments: str, **environment: str) -> Terminal:

@@ -44,13 +44,13 @@ def step_of(lines: list[str]) -> int:
 
 def test_a_killed_console_leaves_the_run_alone_and_another_one_shows_it(echo: RunDir) -> None:
     first = console(echo.root, echo.id)
-    before = first.shows(echo.id, "▶ running", "/5000", "score")
+    before = first.shows(echo.id, "▶ running", "/5000", "Score")
     first.press("p")
     first.shows("pause: requested → done", "‖ paused")
     assert first.kill() == -9
     assert echo.state() is State.PAUSED
     attached = Terminal([sys.executable, "-m", "rlhf_console", "attach", "--runs", str(echo.root)])
-    held = step_of(attached.shows(echo.id, "‖ paused", "/5000", "score"))
+    held = step_of(attached.shows(echo.id, "‖ paused", "/5000", "Score"))
     assert held >= step_of(before)
     attached.press("p")
     attached.shows("▶ running")
@@ -59,6 +59,13 @@ def test_a_killed_console_leaves_the_run_alone_and_another_one_shows_it(echo: Ru
     assert echo.state() is State.RUNNING
     newest = [event.step for event in echo.last_events(5)]
     assert newest[-1] > held
+
+
+def test_a_console_ends_with_its_terminal_even_where_no_signal_says_so(tmp_path: Path) -> None:
+    write_healthy(tmp_path)
+    opened = console(tmp_path)
+    opened.shows("ppo-healthy")
+    assert opened.vanish() == 129
 
 
 def test_who_names_no_run_means_the_newest_at_work_else_the_newest(tmp_path: Path, echo: RunDir) -> None:

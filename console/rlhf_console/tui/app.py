@@ -77,6 +77,7 @@ class ConsoleApp(LinkedApp[None]):
         loop = asyncio.get_running_loop()
         for number in self.SIGNALS:
             loop.add_signal_handler(number, self.exit, None, 128 + number)
+        self.end_with_the_terminal()
         self.push_screen(self._runs_screen)
         if self._opened is not None:
             self._open(self._opened)

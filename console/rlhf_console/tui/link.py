@@ -8,6 +8,7 @@ until it has answered, it is behind. One that never answers is behind while its 
 from __future__ import annotations
 
 import select
+import signal
 import time
 from typing import Generic
 
@@ -16,7 +17,9 @@ from textual.app import App, ReturnType
 
 WHERE_IS_THE_CURSOR = "\x1b[6n"
 GIVE_UP_SECONDS = 10.0
-STDERR = 2
+LOOK_SECONDS = 1.0
+STDIN, STDERR = 0, 2
+ENDED_BY_HANGUP = 128 + signal.SIGHUP
 
 
 class Link:
@@ -53,12 +56,28 @@ def _takes_more() -> bool:
     return bool(poll.poll(0))
 
 
+def terminal_is_gone() -> bool:
+    """Whether nobody is at the other end any more; SIGHUP does not always get here to say so."""
+    poll = select.poll()
+    poll.register(STDIN, 0)
+    return bool(poll.poll(0))
+
+
 class LinkedApp(App[ReturnType], Generic[ReturnType]):
     """An app that knows whether its terminal is behind."""
 
     def __init__(self, *, ansi_color: bool | None = None) -> None:
         super().__init__(ansi_color=ansi_color)
         self._link = Link()
+
+    def end_with_the_terminal(self) -> None:
+        """Looks every second; Textual's own input thread would go round and round at the end of its input."""
+        if not self.is_headless:
+            self.set_interval(LOOK_SECONDS, self._look)
+
+    def _look(self) -> None:
+        if terminal_is_gone():
+            self.exit(return_code=ENDED_BY_HANGUP)
 
     @property
     def terminal_is_behind(self) -> bool:
