@@ -1,4 +1,4 @@
-"""Every screen at three sizes, at one of them in two themes, as it was when last looked at: `make snapshots` renews."""
+"""Every screen at three sizes and in two themes, as it was when last looked at: `make snapshots` renews."""
 
 import os
 import time
@@ -20,9 +20,7 @@ SIZES = [(80, 24), (120, 40), (200, 55)]
 NEWEST_FIRST = (
     "ppo-paused", "ppo-explosion", "ppo-oom", "ppo-crash", "ppo-healthy", "demo.ppo", "demo.sft", "demo",
 )  # fmt: skip
-LIGHT_TOO = (120, 40)
-"""The size at which the second theme is looked at; a change of theme costs half a second."""
-
+THEMES = ["dark", "light"]
 NOW = BEGAN + 7200
 KNOWN = ("12/50", "40/200", "26/26", "9/100", "7/20", "reward 0.161", "loss 0.250")
 """What stands in the list when every run has been read."""
@@ -67,11 +65,10 @@ class Tour:
 
     def __init__(self, pilot: Pilot[None], size: tuple[int, int]) -> None:
         self._pilot, self._folder = pilot, f"{size[0]}x{size[1]}"
-        self._themes = ["dark", "light"] if size == LIGHT_TOO else ["dark"]
         self.differences: list[str] = []
 
     async def look(self, name: str, *wanted: str) -> None:
-        self.differences += check(f"{self._folder}/{name}", await snapshot(self._pilot, self._themes, *wanted))
+        self.differences += check(f"{self._folder}/{name}", await snapshot(self._pilot, THEMES, *wanted))
 
     async def go(self, *keys: str) -> None:
         await self._pilot.press(*keys)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar
@@ -12,6 +13,7 @@ from typing import ClassVar
 from textual import on, work
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
+from textual.css.query import NoMatches
 from textual.widgets import Input
 
 from rlhf_console.headlines import Declared
@@ -113,8 +115,10 @@ class RunsScreen(KeepingScreen):
             await asyncio.sleep(HURRIED_SECONDS if more else REFRESH_SECONDS)
 
     def _tick(self) -> None:
-        if not self.terminal_is_behind:
-            self.draw()
+        # When the app ends, some widgets are gone before this reader is cancelled.
+        with suppress(NoMatches):
+            if not self.terminal_is_behind:
+                self.draw()
 
     @property
     def shows_archive(self) -> bool:
