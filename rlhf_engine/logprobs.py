@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from rlhf_engine.masking import at_least_float32
 from rlhf_engine.models import hidden_states, lm_head_weight
 from rlhf_engine.rollout import Rollout
 
@@ -20,8 +21,8 @@ def chunk_rows(vocabulary: int) -> int:
 
 
 def chunk_logits(hidden: Tensor, weight: Tensor, temperature: float) -> Tensor:
-    """hidden [N, H] weight [V, H]^T / temperature, fp32 [N, V]."""
-    return (hidden @ weight.to(hidden.dtype).T).float().div_(temperature)
+    """hidden [N, H] weight [V, H]^T / temperature, [N, V] in fp32 or wider."""
+    return at_least_float32(hidden @ weight.to(hidden.dtype).T).div_(temperature)
 
 
 class _SelectedLogProbs(torch.autograd.Function):

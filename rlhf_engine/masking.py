@@ -11,6 +11,11 @@ from torch import Tensor
 VARIANCE_FLOOR = 1e-8
 
 
+def at_least_float32(values: Tensor) -> Tensor:
+    """Half-precision `values` widened to float32; float32 and float64 as they are."""
+    return values.to(torch.promote_types(values.dtype, torch.float32))
+
+
 def masked_sum(values: Tensor, mask: Tensor) -> Tensor:
     """Sum of `values` where `mask` is True; both of the same shape, result scalar."""
     return values.masked_fill(~mask, 0.0).sum()

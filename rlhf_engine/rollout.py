@@ -19,7 +19,7 @@ from torch import Tensor
 
 from rlhf_engine.data.batching import left_pad, right_pad
 from rlhf_engine.hooks import Hooks
-from rlhf_engine.masking import mask_through_first
+from rlhf_engine.masking import at_least_float32, mask_through_first
 
 
 @dataclass(frozen=True)
@@ -93,7 +93,7 @@ class Rollout:
 
     def mean_response_states(self, hidden: Tensor) -> Tensor:
         """[B, P + R, H] -> fp32 [B, H]: mean over each row's valid response tokens; 0 for an empty response."""
-        states = self.response_states(hidden).float().masked_fill(~self.response_mask.unsqueeze(-1), 0.0)
+        states = at_least_float32(self.response_states(hidden)).masked_fill(~self.response_mask.unsqueeze(-1), 0.0)
         return states.sum(dim=1) / self.response_lengths.clamp(min=1).unsqueeze(-1)
 
     def rows(self, index: Tensor) -> Rollout:

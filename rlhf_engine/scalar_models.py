@@ -13,6 +13,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from rlhf_engine.config import ModelConfig
 from rlhf_engine.errors import ConfigError
 from rlhf_engine.logprobs import scattered
+from rlhf_engine.masking import at_least_float32
 from rlhf_engine.models import (
     finish_model,
     hidden_states,
@@ -86,7 +87,7 @@ class ScalarModel(nn.Module):
         gain, bias = self.affine
         offsets = getattr(self.network.config, "score_offsets", []) or [0.0]
         with torch.autocast(states.device.type, enabled=False):
-            raw: Tensor = self.network.score(states.float())
+            raw: Tensor = self.network.score(at_least_float32(states))
         return (raw - torch.tensor(offsets, device=raw.device)) * gain + bias
 
     def head(self, states: Tensor) -> Tensor:

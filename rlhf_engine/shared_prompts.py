@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from rlhf_engine.data.batching import right_pad
 from rlhf_engine.data.examples import ComparisonGroup
 from rlhf_engine.logprobs import scattered, selected_logprobs
+from rlhf_engine.masking import at_least_float32
 from rlhf_engine.models import backbone_of, lm_head_weight
 from rlhf_engine.scalar_models import ScalarModel
 
@@ -114,7 +115,7 @@ def group_head_scores(reward_model: ScalarModel, batch: SharedPromptBatch) -> Te
     states = packed_states(reward_model, batch)
     if reward_model.head_shape.pooling == "last":
         return reward_model.head_scores(states[batch.last])
-    of_responses = states[batch.places].float().masked_fill(~batch.response_mask.unsqueeze(-1), 0.0)
+    of_responses = at_least_float32(states[batch.places]).masked_fill(~batch.response_mask.unsqueeze(-1), 0.0)
     lengths = batch.response_mask.sum(dim=-1, keepdim=True)
     return reward_model.head_scores(of_responses.sum(dim=1) / lengths)
 
