@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -83,6 +84,18 @@ def resolve_request(
         described = {stage.name: (stage, configs[stage.name])}
         return RunRequest(plugin, profile_name, configs[stage.name], origins[stage.name], described)
     return _pipeline_request(profile_name, stages, configs, origins, reuse)
+
+
+def data_setting(plugin: str, sources: Sequence[str]) -> list[str]:
+    """`--data SOURCE...` as a setting of the plugin's data. Raises `UserError` where it has none of its own."""
+    if not sources:
+        return []
+    schema = plugins.describe(plugin)["schema"]
+    data = schema_properties(schema).get("data", {})
+    if "source" not in schema_properties(schema, next(iter(data.get("allOf", [])), data)):
+        own = "; its stages have: --set STAGE.data.source=[...]" if plugin == PIPELINE else ""
+        raise UserError(f"--data: {plugin} has no key data.source{own}")
+    return [f"{plugin}.data.source={json.dumps(list(sources))}"]
 
 
 def resolve_check(

@@ -43,8 +43,15 @@ class ComparisonTrainer(EngineTrainer):
             self.held_out = self.comparisons(config.eval_data, "held-out comparisons", world)
 
     def comparisons(self, data: DataConfig, name: str, world: WorldComparisonConfig) -> Sequence[ComparisonGroup]:
-        if data.source == [WORLD]:
-            return comparison_groups_from_records(self.world_records(data, name, world), data, self.tokenizer)
+        """The built-in world's, which are labelled first; those that are read; or both, where both are sources."""
+        others = [source for source in data.source if source != WORLD]
+        read = self.read_comparisons(msgspec.structs.replace(data, source=others), name) if others else []
+        if WORLD not in data.source:
+            return read
+        own = comparison_groups_from_records(self.world_records(data, name, world), data, self.tokenizer)
+        return [*own, *read] if others else own
+
+    def read_comparisons(self, data: DataConfig, name: str) -> Sequence[ComparisonGroup]:
         groups = load_comparisons(data, self.tokenizer, hooks=self.run, group_by_prompt=self.config.group_by_prompt)
         kept: Sequence[ComparisonGroup] = self.keep_skipped(groups, name)
         return kept

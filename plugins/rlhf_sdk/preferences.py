@@ -41,7 +41,7 @@ class Source(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Vote(msgspec.Struct, frozen=True, kw_only=True):
-    """One line. `responses`, `policies`, `sources` and `figures` are in the order in which they were shown: left, right.
+    """One line. `responses`, `policies`, `sources` and `figures` are in the order that was shown: left, right.
 
     `chosen` and `rejected` are there where one response was better. `policies` names them; `figures` is what was known
     of each (`score`, `gold`) and not shown; `blind`: whoever voted did not see which was which; `repeat_of`: the id of
@@ -124,9 +124,7 @@ def decode_line(line: bytes) -> Vote | Retraction:
     schema = fields.get("schema", 1)
     if not isinstance(schema, int) or schema > SCHEMA:
         raise ValueError(f"schema {schema!r}; this version reads up to {SCHEMA}: upgrade rlhf-console")
-    kind = Retraction if "retracts" in fields else Vote
-    found: Vote | Retraction = msgspec.convert(fields, type=kind)
-    return found
+    return msgspec.convert(fields, type=Retraction) if "retracts" in fields else msgspec.convert(fields, type=Vote)
 
 
 class PreferenceStore:
@@ -146,6 +144,11 @@ class PreferenceStore:
     @property
     def votes(self) -> list[Vote]:
         return [vote for vote in self._votes if vote.id not in self._retracted]
+
+    @property
+    def is_behind(self) -> bool:
+        """Whether something has been written since the last `refresh`."""
+        return self._lines.unread_bytes > 0
 
     def refresh(self) -> list[Vote]:
         """Reads what has been written since, and returns `votes`. Raises `OSError` where the file can't be read."""

@@ -2,6 +2,8 @@
 
 "stage:NAME" links the stages of a pipeline. It is allowed only within a stage, a table of `plugin` and `config`, whose
 references are left as they are until the stage's own run is made.
+
+"preferences" in a list called `source` are the votes of the runs' folder (vote_sources.py).
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ from rlhf_sdk.checkpoints import checkpoint_step, damage, latest_good, list_chec
 from rlhf_sdk.run_root import find_run
 from rlhf_sdk.spelling import nearest
 from rlhf_sdk.trainer import UserError
+from rlhf_sdk.vote_sources import VoteFiles, votes_at
 
 RUN_PREFIX = "run:"
 STAGE_PREFIX = "stage:"
@@ -32,9 +35,10 @@ def map_strings(value: Any, change: Callable[[str], str]) -> Any:
 
 
 def pin(root: Path, config: dict[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
-    """`config` with each "run:ID" pinned to a checkpoint, and the parents: dotted key -> run id.
+    """`config` with "run:ID" pinned to a checkpoint, votes to a number of rows, and the parents: dotted key -> run id.
 
-    Raises `UserError` for a run that doesn't exist, one without a good checkpoint, and a "stage:NAME" that is left.
+    Raises `UserError` for a run that doesn't exist, one without a good checkpoint, votes where there are none, and a
+    "stage:NAME" that is left.
     """
     parents: dict[str, str] = {}
     return _pin(root, config, "", parents), parents
@@ -54,7 +58,15 @@ def _pin(root: Path, value: Any, key: str, parents: dict[str, str]) -> Any:
         pinned = pin_reference(root, value, key)
         parents[key] = pinned.removeprefix(RUN_PREFIX).partition("@")[0]
         return pinned
-    return value
+    return _pin_votes(root, value, key) if isinstance(value, str) else value
+
+
+def _pin_votes(root: Path, value: str, key: str) -> str:
+    votes = votes_at(key, value)
+    try:
+        return value if votes is None else str(votes.pinned(root))
+    except UserError as error:
+        raise UserError(f"{key} = {value!r}: {error}") from None
 
 
 def is_stage(value: Any) -> bool:
@@ -101,25 +113,30 @@ def _check_pinned(directory: Path, step: str, what: str) -> None:
         raise UserError(f"{what}: no such checkpoint; there is {', '.join(names) or 'none'}.{nearest(step, names)}")
 
 
-def resolve(root: Path, config: dict[str, Any]) -> dict[str, Any]:
-    """`config` with each pinned reference replaced by the model's directory, after a check of its contents.
+def resolve(root: Path, config: dict[str, Any], votes: VoteFiles | None = None) -> dict[str, Any]:
+    """`config` with each pinned reference replaced by the model's directory, after a check of its contents, and votes
+    by a file of comparisons that `votes` makes.
 
-    Raises `UserError` if a checkpoint is gone, damaged, or has no model.
+    Raises `UserError` if a checkpoint is gone, damaged, or has no model, or if votes can't be read.
     """
-    return {key: _resolved_value(root, value) for key, value in config.items()}
+    files = votes or VoteFiles()
+    return {key: _resolved_value(root, value, key, files) for key, value in config.items()}
 
 
-def _resolved_value(root: Path, value: Any) -> Any:
+def _resolved_value(root: Path, value: Any, key: str, votes: VoteFiles) -> Any:
     if is_stage(value):
         return value
     if isinstance(value, dict):
-        return resolve(root, value)
-    return map_strings(value, lambda text: _resolved(root, text))
+        return {name: _resolved_value(root, item, f"{key}.{name}", votes) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_resolved_value(root, item, f"{key}.{index}", votes) for index, item in enumerate(value)]
+    return _resolved(root, value, key, votes) if isinstance(value, str) else value
 
 
-def _resolved(root: Path, value: str) -> str:
+def _resolved(root: Path, value: str, key: str, votes: VoteFiles) -> str:
     if not value.startswith(RUN_PREFIX):
-        return value
+        source = votes_at(key, value)
+        return value if source is None else votes.file_of(root, source)
     run, _, step = pin_reference(root, value).removeprefix(RUN_PREFIX).partition("@")
     checkpoint = root / run / "checkpoints" / step
     if problem := damage(checkpoint):

@@ -17,7 +17,7 @@ import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import msgspec
 from msgspec import structs
@@ -25,7 +25,7 @@ from msgspec import structs
 from rlhf_sdk.config_errors import convert_config
 from rlhf_sdk.crash import write_crash
 from rlhf_sdk.discovery import load_attribute, load_spec
-from rlhf_sdk.events import Alert, Finished, MetricsLogged, Started, StateChanged
+from rlhf_sdk.events import Alert, Finished, MetricsLogged, Note, Started, StateChanged
 from rlhf_sdk.exit_codes import ExitCode
 from rlhf_sdk.files import PRIVATE_UMASK
 from rlhf_sdk.journal import Journal, last_attempt
@@ -47,6 +47,7 @@ from rlhf_sdk.trainer import (
     Trainer,
 )
 from rlhf_sdk.verdict import Verdict, failed_check_in_words, verdict_of
+from rlhf_sdk.vote_sources import VoteFiles
 from rlhf_sdk.worker_checkpoints import WorkerCheckpoints
 from rlhf_sdk.worker_control import Control
 from rlhf_sdk.worker_requests import Requests
@@ -91,7 +92,7 @@ class Worker:
         self.journal.refuse_newer()
         record = self.directory.record()
         spec = load_spec(record.plugin)
-        config = convert_config(resolve(self.directory.root, record.config), spec.config)
+        config = convert_config(self._resolved(record.config), spec.config)
         self.trainer = load_attribute(spec.trainer)()
         self.run = self.run_type(
             self.directory,
@@ -108,6 +109,13 @@ class Worker:
             return self._train(spec, self.run, self.trainer)
         except Interrupted as interruption:
             return self._leave(self.run, str(interruption))
+
+    def _resolved(self, config: dict[str, Any]) -> dict[str, Any]:
+        votes = VoteFiles(self.directory.path / "data")
+        resolved = resolve(self.directory.root, config, votes)
+        for text in votes.notes:
+            self.journal.event(Note(text=text))
+        return resolved
 
     def _move(self, place: Path) -> None:
         """The run's directory is in another place now."""

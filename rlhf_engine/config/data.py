@@ -38,7 +38,8 @@ class DataConfig(Section, frozen=True, kw_only=True):
     """One set of examples."""
 
     source: Annotated[
-        list[str], Meta(description="world, hub ids (org/name or org/name:config), or files; several are joined")
+        list[str],
+        Meta(description="world, preferences (votes), hub ids (org/name, org/name:config), files; several are joined"),
     ] = field(default_factory=list)
     split: Annotated[str, Meta(description="split of a hub dataset")] = "train"
     exclude: Annotated[list[str], Meta(description="sources whose posts must not be in this set (evaluation)")] = field(

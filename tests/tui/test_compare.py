@@ -11,10 +11,11 @@ from recorded import append, append_events, write_record
 from rlhf_console.runs.focus import OpenRun
 from rlhf_console.runs.pairs import Side, good_first_choice, labels_of, matches_of, means_of, sides_of
 from rlhf_console.runs.store import find
-from rlhf_console.runs.votes import FILE, Voting, is_turned
+from rlhf_console.runs.votes import Voting, is_turned
 from rlhf_console.tui.drawing.comparison import pair_rows
 from rlhf_console.tui.drawing.word_diff import added_words, marked_words, wrapped
 from rlhf_sdk.events import Sample, Started, encode_line
+from rlhf_sdk.preferences import FILE
 
 PROMPTS = ["TITLE: tea\nTL;DR:", "TITLE: cup\nTL;DR:", "TITLE: sea\nTL;DR:"]
 SCORES = {"sft": [1.0, 2.0, 3.0], "ppo": [1.5, 1.0, 6.0], "dpo": [1.0, 1.0, 1.0]}
@@ -145,18 +146,27 @@ def test_three_responses_stand_beside_each_other() -> None:
     assert {len(row) for row in rows if "│" in row} == {78}
 
 
-def test_a_vote_becomes_a_comparison_that_training_can_read(tmp_path: Path) -> None:
-    pair, labels = (sample("sft", 0), sample("ppo", 0)), ("run sft", "run ppo")
+def test_a_vote_is_kept_with_where_its_responses_are_from(
+    evaluated: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RLHF_LABELLER", "anna")
+    pair = sample("sft", 0), sample("ppo", 0)
+    left, right = sides(evaluated, "sft", "ppo")
+    labels = left.label, right.label
     voting = Voting(tmp_path)
-    voting.vote(pair, labels, "right", blind=True, note="shorter")
-    voting.vote(pair, labels, "both_bad", blind=False)
+    voting.vote(pair, (left, right), "right", blind=True, note="shorter")
+    voting.vote(pair, (left, right), "both_bad", blind=False)
     assert not voting.has_vote(PROMPTS[0], labels)
     voting.refresh()
     assert voting.has_vote(PROMPTS[0], labels[::-1]) and not voting.has_vote(PROMPTS[1], labels)
     first, second = map(json.loads, (tmp_path / FILE).read_text().splitlines())
     assert (first["chosen"], first["rejected"]) == ("ppo says 0 well", "sft says 0 well")
     assert (first["prompt"], first["policies"], first["note"], first["blind"]) == (
-        PROMPTS[0], ["run sft", "run ppo"], "shorter", True,
+        PROMPTS[0], list(labels), "shorter", True,
+    )  # fmt: skip
+    source = {"run": "evaluated", "tag": "eval/sft/temperature_1", "step": 0, "index": 0, "policy": left.label}
+    assert (first["sources"][0], first["figures"], first["labeller"]) == (
+        source, [{"score": 1.0}, {"score": 1.5}], "anna",
     )  # fmt: skip
     assert (second["chosen"], second["rejected"], second["verdict"]) == (None, None, "both_bad")
 

@@ -28,7 +28,7 @@ from rlhf_console.durations import attempt_options
 from rlhf_console.printable import printable
 from rlhf_console.profiles import PIPELINE, flatten
 from rlhf_console.render import number, result, size, table
-from rlhf_console.requests import RunRequest, resolve_request
+from rlhf_console.requests import RunRequest, data_setting, resolve_request
 from rlhf_console.runs.store import LiveRun, children_of, find
 from rlhf_sdk import launch
 from rlhf_sdk.exit_codes import ExitCode
@@ -58,6 +58,10 @@ def run(
     settings: Annotated[
         list[str] | None, typer.Option("--set", help="STAGE.KEY=VALUE, such as ppo.kl_coef=0.02; repeatable.")
     ] = None,
+    data: Annotated[
+        list[str] | None,
+        typer.Option("--data", help="Source to train on: preferences (votes), world, a file, a hub id; repeatable."),
+    ] = None,
     from_runs: Annotated[
         list[str] | None, typer.Option("--from", help="STAGE=RUN: use a finished run for a stage; repeatable.")
     ] = None,
@@ -80,7 +84,8 @@ def run(
     root = run_root(runs)
     notify_at(notify)
     options = attempt_options(max_time, checkpoint_every)
-    request = resolve_request(plugin, profile, settings or [], from_runs or [], seed, root)
+    wanted = [*data_setting(plugin, data or []), *(settings or [])]
+    request = resolve_request(plugin, profile, wanted, from_runs or [], seed, root)
     if dry_run:
         _print_dry_run(request, root, as_json=as_json)
         return

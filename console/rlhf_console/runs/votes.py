@@ -1,80 +1,69 @@
-"""People's verdicts on pairs of responses, kept so that a reward model can be trained on them."""
+"""Votes of people on pairs of samples, in the store of a folder of runs."""
 
 from __future__ import annotations
 
+import getpass
 import os
 import random
-import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
 
-import msgspec
-
+from rlhf_console.runs.pairs import Side
 from rlhf_sdk.events import Sample
-from rlhf_sdk.files import PRIVATE_FILE
-from rlhf_sdk.tail import Tail
+from rlhf_sdk.preferences import PreferenceStore, Source, Verdict, Vote, new_vote
 
-Verdict = Literal["left", "right", "tie", "both_bad"]
-FILE = "preferences.jsonl"
+ENVIRONMENT = "RLHF_LABELLER"
 
 
-class Vote(msgspec.Struct, frozen=True, kw_only=True):
-    """One line of `preferences.jsonl`; `chosen` and `rejected` are there where one response was better.
+def labeller_name(chosen: str = "") -> str:
+    """Who votes: `chosen`, else $RLHF_LABELLER, else the name that one is logged in by."""
+    named = chosen or os.environ.get(ENVIRONMENT, "")
+    if named:
+        return named
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError):
+        return "somebody"
 
-    `policies` names run and policy of each of the `responses`, in the order in which they stood; `blind`: whoever voted
-    did not see which was which.
-    """
 
-    prompt: str
-    chosen: str | None
-    rejected: str | None
-    verdict: str
-    responses: list[str]
-    policies: list[str]
-    blind: bool
-    note: str
-    time: float
+def source_of(side: Side, sample: Sample) -> Source:
+    return Source(policy=side.label, run=side.run_id, tag=sample.tag, step=sample.step, index=sample.index)
 
 
 class Voting:
-    """Writes votes to one file in the run folder, and knows what was voted on before."""
+    """Votes of the compare screen; knows which pairs of sides have been voted on, by whomever."""
 
     def __init__(self, root: Path) -> None:
-        self.file = root / FILE
-        self._votes = Tail(self.file, msgspec.json.Decoder(Vote).decode)
+        self._store = PreferenceStore(root)
+        self.file = self._store.file
         self._voted: set[tuple[str, frozenset[str]]] = set()
 
     def refresh(self) -> None:
         """Reads what has been voted since. Raises `OSError` where the file can't be read."""
-        self._voted.update((vote.prompt, frozenset(vote.policies)) for vote in self._votes.read())
+        if self._store.is_behind:
+            self._voted = {(vote.prompt, frozenset(vote.policies)) for vote in self._store.refresh()}
 
     def has_vote(self, prompt: str, labels: Sequence[str]) -> bool:
         return (prompt, frozenset(labels)) in self._voted
 
     def vote(
-        self, pair: tuple[Sample, Sample], labels: tuple[str, str], verdict: Verdict, *, blind: bool, note: str = ""
-    ) -> None:
-        """Appends one line, whole, on `pair` as it stood. Raises `OSError` where the file can't be written."""
-        responses = [sample.response for sample in pair]
-        best = {"left": 0, "right": 1}.get(verdict)
-        vote = Vote(
-            prompt=pair[0].prompt,
-            chosen=None if best is None else responses[best],
-            rejected=None if best is None else responses[1 - best],
-            verdict=verdict,
-            responses=responses,
-            policies=list(labels),
+        self, pair: tuple[Sample, Sample], sides: tuple[Side, Side], verdict: Verdict, *, blind: bool, note: str = ""
+    ) -> Vote:
+        """Keeps a vote on `pair` as it stood. Raises `OSError` where the file can't be written."""
+        (left, right), (left_side, right_side) = pair, sides
+        vote = new_vote(
+            left.prompt,
+            (left.response, right.response),
+            verdict,
+            policies=(left_side.label, right_side.label),
+            sources=(source_of(left_side, left), source_of(right_side, right)),
+            figures=(left.metrics, right.metrics),
+            labeller=labeller_name(),
             blind=blind,
             note=note,
-            time=time.time(),
         )
-        descriptor = os.open(self.file, os.O_WRONLY | os.O_CREAT | os.O_APPEND, PRIVATE_FILE)
-        try:
-            os.write(descriptor, msgspec.json.encode(vote) + b"\n")
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+        self._store.append(vote)
+        return vote
 
 
 def is_turned(prompt: str, labels: Sequence[str]) -> bool:

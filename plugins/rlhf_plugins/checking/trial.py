@@ -119,7 +119,7 @@ def _references(trainer: OnlineTrainer, count: int) -> list[Demonstration]:
 def reduced(config: Any) -> Any:
     """`config` on few rows and a small batch, without held-out data."""
     batch = _small_batch(config)
-    labelled = isinstance(config, RMConfig | PreferenceConfig) and config.data.source == [WORLD]
+    labelled = isinstance(config, RMConfig | PreferenceConfig) and WORLD in config.data.source
     rows = max(COMPARED_POSTS if labelled else ROWS, batch)
     changes: dict[str, Any] = {"batch_size": batch, "data": _fewer(config.data, rows)}
     if hasattr(config, "eval_data"):

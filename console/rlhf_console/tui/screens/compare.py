@@ -25,7 +25,7 @@ from rlhf_console.runs.pairs import (
     sides_of,
 )
 from rlhf_console.runs.sent_commands import SentCommands
-from rlhf_console.runs.votes import Verdict, Voting, is_turned
+from rlhf_console.runs.votes import Voting, is_turned
 from rlhf_console.tui.drawing.cells import Row, fit, text_cells
 from rlhf_console.tui.drawing.comparison import BLIND_HEADS, means_row, pair_row, pair_rows, sides_row
 from rlhf_console.tui.drawing.samples import sample_text
@@ -36,6 +36,7 @@ from rlhf_console.tui.widgets.key_bar import KeyBar
 from rlhf_console.tui.widgets.pick_list import PickList
 from rlhf_console.tui.widgets.row_view import Page
 from rlhf_sdk.events import Sample
+from rlhf_sdk.preferences import Verdict
 from rlhf_sdk.run_dir import RunDir
 from rlhf_sdk.trainer import UserError
 
@@ -269,9 +270,7 @@ class CompareScreen(ControlledScreen):
             return
         (left, right), sides = shown
         try:
-            self._voting.vote(
-                (left, right), (sides[0].label, sides[1].label), verdict, blind=self._blind, note=self._note
-            )
+            self._voting.vote((left, right), (sides[0], sides[1]), verdict, blind=self._blind, note=self._note)
             self._voting.refresh()
         except OSError as error:
             self.notify(printable(f"{self._voting.file}: {error.strerror}"), severity="error", markup=False)
