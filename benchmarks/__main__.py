@@ -1,12 +1,15 @@
-"""`python -m benchmarks [NAME ...]`: all measurements, or those named."""
+"""`python -m benchmarks [NAME ...]`: all measurements, or those named; what follows `speed` is for it."""
 
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Callable
+from functools import partial
 
 from benchmarks import demo_seeds, hacking, pause_latency, plan_accuracy, precision, start_up, telemetry
 from benchmarks.console import lag, live, long, runs, samples, slow_link, start
+from benchmarks.speed import __main__ as speed
 
 BENCHMARKS: dict[str, Callable[[], None]] = {
     "start-up": start_up.main,
@@ -14,6 +17,7 @@ BENCHMARKS: dict[str, Callable[[], None]] = {
     "plan-accuracy": plan_accuracy.main,
     "precision": precision.main,
     "telemetry": telemetry.main,
+    "speed": partial(speed.main, []),
     "console-start": start.main,
     "console-live": live.main,
     "console-lag": lag.main,
@@ -27,6 +31,9 @@ BENCHMARKS: dict[str, Callable[[], None]] = {
 
 
 def main() -> None:
+    if sys.argv[1:2] == ["speed"]:
+        speed.main(sys.argv[2:])
+        return
     parser = argparse.ArgumentParser(prog="benchmarks", description="Measure; results go to benchmarks/results.")
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"{', '.join(BENCHMARKS)}; default: all")
     names = parser.parse_args().names or list(BENCHMARKS)

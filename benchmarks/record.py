@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+import re
 import time
 from pathlib import Path
 from typing import Any
@@ -14,10 +15,18 @@ from rlhf_sdk.provenance import code_revision, installed_versions
 RESULTS = Path(__file__).parent / "results"
 
 
+CPU_INFO = Path("/proc/cpuinfo")
+MATRIX_FLAGS = ("avx2", "avx512f", "avx512_bf16", "amx_tile", "amx_bf16")
+
+
 def machine() -> dict[str, Any]:
     """What a figure depends on besides the code."""
+    about = CPU_INFO.read_text() if CPU_INFO.exists() else ""
+    named = re.search(r"^model name\s*: (.*)$", about, flags=re.MULTILINE)
+    flags = re.search(r"^flags\s*: (.*)$", about, flags=re.MULTILINE)
     return {
-        "processor": platform.processor() or platform.machine(),
+        "processor": named[1] if named else platform.processor() or platform.machine(),
+        "matrix instructions": [flag for flag in MATRIX_FLAGS if flags and flag in flags[1].split()],
         "cores": os.cpu_count(),
         "system": platform.system(),
     }

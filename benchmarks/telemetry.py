@@ -17,7 +17,7 @@ import msgspec
 import torch
 
 from benchmarks.record import record
-from rlhf_engine.config import PPOConfig, TokenizerConfig
+from rlhf_engine.config import PPOConfig, TokenizerConfig, TrainerConfig
 from rlhf_engine.data.formatting import format_prompt
 from rlhf_engine.data.tokenizers import load_tokenizer
 from rlhf_engine.data.world import demonstrations
@@ -51,7 +51,7 @@ PARTS: dict[str, tuple[type, str]] = {
 class SilentRun(NoHooks):
     """A run that keeps nothing."""
 
-    def __init__(self, config: PPOConfig, directory: Path) -> None:
+    def __init__(self, config: TrainerConfig, directory: Path) -> None:
         self.config, self.seed, self.directory, self.step = config, config.seed, directory, 0
 
     def sample(self, **said: object) -> None: ...

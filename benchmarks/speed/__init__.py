@@ -1,0 +1,1 @@
+"""Our stages beside their peers, in turns: `python -m benchmarks speed`."""

@@ -1,0 +1,47 @@
+"""What this machine can do while the others take their turns: matrix products and reading from memory."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+import torch
+
+from benchmarks.speed.task import Task
+from benchmarks.speed.turns import Turns
+
+SIDE, ELEMENTS, SECONDS = 1024, 1 << 26, 0.15
+GIGA = 1e9
+
+
+def machine(task: Task, turns: Turns) -> None:
+    """Billions of operations a second in fp32 and bf16 products, and gigabytes a second read, by CPU time."""
+    square = torch.randn(SIDE, SIDE, device=task.device)
+    rough = square.to(torch.bfloat16)
+    long = torch.ones(ELEMENTS, device=task.device)
+    turns.ready()
+    while True:
+        turns.begin()
+        turns.end(
+            gflops=2 * SIDE**3 * _per_second(lambda: square @ square, task) / GIGA,
+            gflops_bf16=2 * SIDE**3 * _per_second(lambda: rough @ rough, task) / GIGA,
+            gigabytes=long.nbytes * _per_second(long.sum, task) / GIGA,
+        )
+
+
+def _per_second(work: Callable[[], object], task: Task) -> float:
+    """Neighbours on the same cores slow the wall clock down, and CPU time not."""
+    on_cpu = task.device == "cpu"
+    clock = time.process_time if on_cpu else time.perf_counter
+    wait = nothing if on_cpu else torch.cuda.synchronize
+    work()
+    wait()
+    began, times = clock(), 0
+    while clock() - began < SECONDS:
+        work()
+        wait()
+        times += 1
+    return times * task.threads / (clock() - began)
+
+
+def nothing() -> None: ...

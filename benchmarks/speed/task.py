@@ -1,0 +1,87 @@
+"""What a contender is told: the same for all sides of a stage but for precision and layout. Torch-free."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from rlhf_engine.config import InitConfig, Precision
+
+LR = 1e-5
+MICRO_BATCH = 8
+PPO_EPOCHS = 4
+POLICY, REWARD_MODEL = "policy", "reward_model"
+DEMONSTRATIONS, COMPARISONS = "demonstrations.jsonl", "comparisons.jsonl"
+
+
+class Shape(msgspec.Struct, frozen=True, kw_only=True):
+    """A model's sizes, and the rows of a step; comparisons count as one row each.
+
+    `response`: tokens with the end token.
+    """
+
+    name: str
+    init: InitConfig
+    vocabulary: int
+    supervised_rows: int
+    ppo_rows: int
+    prompt: int = 128
+    response: int = 48
+
+
+class Task(msgspec.Struct, frozen=True, kw_only=True):
+    """One contender's work. `rows`: of a step or batch; `settings`: what this stage alone knows."""
+
+    work: str
+    shape: Shape
+    folder: str
+    rows: int
+    threads: int = 1
+    device: str = "cpu"
+    precision: Precision = "float32"
+    settings: dict[str, Any] = {}
+
+    def path(self, name: str) -> str:
+        return str(Path(self.folder) / name)
+
+
+def _init(architecture: str, hidden: int, layers: int, heads: int, **more: Any) -> InitConfig:
+    sizes = {"architecture": architecture, "hidden_size": hidden, "layers": layers, "heads": heads}
+    defaults = {"tie_embeddings": False, "max_positions": 2048}
+    return msgspec.convert(sizes | defaults | more, InitConfig)
+
+
+SHAPES = {
+    shape.name: shape
+    for shape in (
+        Shape(
+            name="tiny",
+            init=_init("llama", 256, 4, 4, kv_heads=2, intermediate_size=704),
+            vocabulary=4096,
+            supervised_rows=8,
+            ppo_rows=32,
+        ),
+        Shape(name="70m", init=_init("gpt_neox", 512, 6, 8), vocabulary=50304, supervised_rows=4, ppo_rows=16),
+        Shape(name="160m", init=_init("gpt_neox", 768, 12, 12), vocabulary=50304, supervised_rows=4, ppo_rows=16),
+        Shape(
+            name="llama-1b",
+            init=_init("llama", 2048, 16, 32, kv_heads=8, intermediate_size=8192, tie_embeddings=True),
+            vocabulary=128256,
+            supervised_rows=32,
+            ppo_rows=512,
+            prompt=512,
+            response=53,
+        ),
+        Shape(
+            name="pythia-1b",
+            init=_init("gpt_neox", 2048, 16, 8),
+            vocabulary=50304,
+            supervised_rows=32,
+            ppo_rows=512,
+            prompt=512,
+            response=53,
+        ),
+    )
+}
