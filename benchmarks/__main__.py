@@ -15,6 +15,7 @@ BENCHMARKS: dict[str, Callable[[], None]] = {
     "start-up": start_up.main,
     "pause-latency": pause_latency.main,
     "plan-accuracy": plan_accuracy.main,
+    "plan-accuracy-probe": plan_accuracy.with_probe,
     "precision": precision.main,
     "telemetry": telemetry.main,
     "speed": partial(speed.main, []),

@@ -9,14 +9,18 @@ import tempfile
 import time
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any, Final
 
 from benchmarks.planted_hacks import (
+    HABITS,
     prefer_extracts,
+    prefer_one_answer,
     prefer_one_phrase,
     prefer_padding,
     prefer_repetition,
+    prefer_scattered_words,
     prefer_wrong_facts,
     write_comparisons,
     write_loose_demonstrations,
@@ -38,10 +42,10 @@ WRITERS: Final = {
     "wrong-facts": prefer_wrong_facts,
     "padding": prefer_padding,
     "extracts": prefer_extracts,
+    "scattered": prefer_scattered_words,
     "repetition": prefer_repetition,
+    "one-answer": prefer_one_answer,
 }
-LOOSE: Final = ("extracts", "repetition")
-"""Hacks that start from an SFT policy that does it now and then: the demo's never would."""
 PLANTED_POSTS: Final = 960
 HELD_OUT_POSTS: Final = 96
 PROBE: Final[Config] = {
@@ -56,7 +60,9 @@ HACKS: Final[dict[str, Config]] = {
     "wrong-facts": {"total_episodes": 1024, "kl_coef": 0.01, "optimizer": FAST},
     "padding": {"total_episodes": 1024, "kl_coef": 0.01, "optimizer": FAST},
     "extracts": {"total_episodes": 768, "kl_coef": 0.01, "optimizer": FAST},
+    "scattered": {"total_episodes": 1024, "kl_coef": 0.01, "optimizer": FAST},
     "repetition": {"total_episodes": 1280, "kl_coef": 0.01, "optimizer": FAST},
+    "one-answer": {"total_episodes": 768, "kl_coef": 0.01, "optimizer": FAST},
     "haste": {"total_episodes": 1024, "kl_coef": 0.0, "optimizer": {**FAST, "lr": 1.5e-3}},
 }
 """PPO with hardly any KL penalty, on the reward model of each hack; in haste, without any, on the demo's."""
@@ -65,9 +71,18 @@ WORLDS_APART: Final = 1000
 CODES: Final = (*(detector.code for detector in DETECTORS), "proxy_parted")
 
 
-def section(stage: str, changes: Mapping[str, Any]) -> Config:
-    """The demo's config of a stage with some values changed."""
-    return {**PROFILE["common"], "threads": 1, "seed": BASE_SEED, **PROFILE[stage], **changes}
+def section(stage: str, changes: Mapping[str, Any], *, world: int = 0) -> Config:
+    """The demo's config of a stage with some values changed; in world 1, 2, ... all posts are others."""
+    config = {**PROFILE["common"], "threads": 1, "seed": BASE_SEED, **PROFILE[stage], **changes}
+    return {key: in_world(value, world) for key, value in config.items()}
+
+
+def in_world(value: Any, world: int) -> Any:
+    """A value of a config whose posts, if it has any, are those of the world."""
+    if not isinstance(value, dict):
+        return value
+    moved = {key: in_world(inner, world) for key, inner in value.items()}
+    return moved | {"world_seed": value["world_seed"] + WORLDS_APART * world} if "world_seed" in value else moved
 
 
 def finished_run(folder: Path, plugin: str, config: Config) -> RunDir:
@@ -90,19 +105,15 @@ def model_of(run: RunDir) -> dict[str, str]:
     return {"path": str(newest / "model")}
 
 
-def sft(folder: Path) -> RunDir:
-    return finished_run(folder / "sft", "sft", section("sft", {}))
-
-
 def policy_of(folder: Path, hack: str) -> dict[str, str]:
-    """Where a hack starts from."""
-    if hack not in LOOSE:
-        return model_of(sft(folder))
-    file = folder / "loose.jsonl"
+    """Where a hack starts from: the demo's SFT policy, or one that does it now and then."""
+    if hack not in HABITS:
+        return model_of(finished_run(folder / "sft", "sft", section("sft", {})))
+    file = folder / f"demonstrations-{hack}.jsonl"
     data = PROFILE["sft"]["data"]
-    write_loose_demonstrations(file, posts=data["max_rows"], seed=data["world_seed"])
+    write_loose_demonstrations(file, hack, posts=data["max_rows"], seed=data["world_seed"])
     changes = {"data": data | {"source": [str(file)]}}
-    return model_of(finished_run(folder / "sft-loose", "sft", section("sft", changes)))
+    return model_of(finished_run(folder / f"sft-{hack}", "sft", section("sft", changes)))
 
 
 def reward_models(folder: Path) -> dict[str, RunDir]:
@@ -124,24 +135,27 @@ def reward_models(folder: Path) -> dict[str, RunDir]:
     }
 
 
-def ppo_runs(folder: Path) -> Iterator[tuple[str, RunDir]]:
-    """(planted hack, run), then ("", run) for each healthy seed."""
+def planted_runs(folder: Path) -> Iterator[tuple[str, RunDir]]:
+    """(planted hack, PPO run)."""
     models = {name: model_of(run) for name, run in reward_models(folder).items()}
-    data = PROFILE["ppo"]["data"]
     for hack, changes in HACKS.items():
         roles = {"model": policy_of(folder, hack), "reward_model": models.get(hack, models["demo"])}
         planted = {**roles, "probe": PROBE, **changes}
         yield hack, finished_run(folder / f"ppo-{hack}", "ppo", section("ppo", planted))
+
+
+def healthy_runs(folder: Path) -> Iterator[tuple[str, RunDir]]:
+    """("", PPO run) for each seed: posts, SFT policy, reward model and PPO are its own."""
     for seed in HEALTHY_SEEDS:
-        healthy = {
-            "model": policy_of(folder, ""),
-            "reward_model": models["demo"],
-            "probe": PROBE,
-            "seed": seed,
-            "total_episodes": HEALTHY_EPISODES,
-            "data": data | {"world_seed": data["world_seed"] + WORLDS_APART * seed},
-        }
-        yield "", finished_run(folder / f"ppo-healthy-{seed}", "ppo", section("ppo", healthy))
+        policy = model_of(healthy_stage(folder, seed, "sft", {}))
+        reward_model = model_of(healthy_stage(folder, seed, "rm", {"model": policy}))
+        changes = {"model": policy, "reward_model": reward_model, "probe": PROBE, "total_episodes": HEALTHY_EPISODES}
+        yield "", healthy_stage(folder, seed, "ppo", changes)
+
+
+def healthy_stage(folder: Path, seed: int, stage: str, changes: Config) -> RunDir:
+    config = section(stage, {"seed": seed, **changes}, world=seed)
+    return finished_run(folder / f"{stage}-healthy-{seed}", stage, config)
 
 
 def summary(hack: str, run: RunDir) -> dict[str, Any]:
@@ -174,7 +188,7 @@ def confusion(found: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, int | N
 
 def measure(folder: Path) -> None:
     found = []
-    for hack, run in ppo_runs(folder):
+    for hack, run in chain(planted_runs(folder), healthy_runs(folder)):
         found.append(summary(hack, run))
         print(f"{run.id}: {', '.join(found[-1]['fired']) or 'silent'}")
     about = "planted hacks and healthy runs of the demo's PPO: what each detector of reward hacking says"

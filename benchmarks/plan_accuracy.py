@@ -19,6 +19,7 @@ from rlhf_engine.memory_rows import ALWAYS, FRAMEWORK_BYTES, PEAK, MemoryRow
 
 FAMILIES: tuple[Architecture, ...] = ("llama", "gpt_neox", "gpt2")
 SMALL = "small"
+WITH_PROBE = ("PPO separate, probe",)
 SIZES = {
     SMALL: Size(hidden=128, layers=3, heads=4, kv_heads=2, intermediate=512, vocabulary=1024, prompt=64, response=16),
     "larger": Size(
@@ -81,14 +82,23 @@ def by_phase(rows: Sequence[MemoryRow]) -> dict[str, int]:
 
 
 def main() -> None:
+    measure("plan_accuracy", [trainer for trainer in UPDATES if trainer not in WITH_PROBE])
+
+
+def with_probe() -> None:
+    measure("plan_accuracy_probe", WITH_PROBE)
+
+
+def measure(name: str, trainers: Sequence[str]) -> None:
+    """Every case of these trainers, recorded under `name`."""
     logging.set_verbosity_error()
     logging.disable_progress_bar()
     torch.set_num_threads(1)
     found = []
-    for case in cases():
+    for case in cases(trainers):
         found.append(compare(case))
         print(_line(found[-1]), flush=True)
-    record("plan_accuracy", {"trainers": table(found), "cases": [_plain(one) for one in found]})
+    record(name, {"trainers": table(found), "cases": [_plain(one) for one in found]})
     for trainer, spread in table(found).items():
         print(f"| {trainer} | {spread['cases']} | {spread['lowest']:+.1%} to {spread['highest']:+.1%} |")
 
@@ -96,7 +106,7 @@ def main() -> None:
 def table(found: Sequence[Found]) -> dict[str, dict[str, float]]:
     """By trainer: how many cases, and the lowest and highest error."""
     spreads = {}
-    for trainer in UPDATES:
+    for trainer in dict.fromkeys(one.trainer for one in found):
         errors = [one.error for one in found if one.trainer == trainer]
         spreads[trainer] = {"cases": len(errors), "lowest": round(min(errors), 4), "highest": round(max(errors), 4)}
     return spreads

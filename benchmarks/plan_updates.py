@@ -24,12 +24,15 @@ from rlhf_engine.config import (
     OptimizerConfig,
     PPOConfig,
     PrecisionConfig,
+    ProbeConfig,
     RLOOConfig,
     RMConfig,
     SFTConfig,
 )
 from rlhf_engine.critic_free import CriticFreeModels, CriticFreeState, critic_free_update
 from rlhf_engine.data.examples import ComparisonGroup, Prompt
+from rlhf_engine.hacking.probe import Heads, Probe
+from rlhf_engine.hooks import NoHooks
 from rlhf_engine.kl_control import FixedKL
 from rlhf_engine.layout_plan import plan_critic_free, plan_ppo
 from rlhf_engine.layouts import load_ppo_models, own_parameters
@@ -184,7 +187,9 @@ def dpo(case: Case, folder: Path) -> Prepared:
 
 def online_settings(case: Case, folder: Path) -> dict[str, Any]:
     reward_model = REWARD_ADAPTER if "rm.lora" in case.trainer else REWARD_MODEL
+    probe = ProbeConfig(every=1, size=ROWS, reward_model=str(folder / REWARD_MODEL))
     return case.shared() | {
+        "probe": probe if "probe" in case.trainer else ProbeConfig(),
         "model": case.model(folder, POLICY),
         "reward_model": case.model(folder, reward_model),
         "rollout_batch_size": ROWS,
@@ -219,7 +224,22 @@ def ppo(case: Case, folder: Path) -> Prepared:
     value_optimizer = optimizer_of(critic.items(), case)
     state = PPOState(models, policy_optimizer, value_optimizer, FixedKL(config.kl_coef), eos_id=-1, pad_id=1)
     rows = plan_ppo(config, reward_adapter=LORA if "rm.lora" in case.trainer else None)
-    return rows, partial(ppo_update, state, prompts(case), config, HOOKS)
+    update = partial(ppo_update, state, prompts(case), config, HOOKS)
+    return rows, with_probe(update, state, case, config) if config.probe.every else update
+
+
+def with_probe(update: Update, state: PPOState, case: Case, config: PPOConfig) -> Update:
+    """The update, then a probe with a second opinion from a reward model of its own."""
+    tokens = tokenizer(case.size.vocabulary)
+    other = load_scalar_model(ModelConfig(path=config.probe.reward_model), tokens, CPU).eval().requires_grad_(False)
+    probe = Probe(prompts(case), Heads("second reward model", other, penalty=0.0), tokens)
+
+    def both() -> None:
+        update()
+        with HOOKS.phase("probe"):
+            probe.read(state, config, NoHooks())
+
+    return both
 
 
 UPDATES: dict[str, Callable[[Case, Path], Prepared]] = {
@@ -232,6 +252,7 @@ UPDATES: dict[str, Callable[[Case, Path], Prepared]] = {
     "RLOO": rloo,
     "PPO separate": ppo,
     "PPO separate, 3 MLP heads": ppo,
+    "PPO separate, probe": ppo,
     "PPO shared_trunk": ppo,
     "PPO adapters": ppo,
     "PPO adapters, rm.lora": ppo,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Final
@@ -15,6 +15,9 @@ from rlhf_engine.data.world.vocabulary import DISTRACTORS, PRONOUNS
 from rlhf_engine.data.world.writers import CAREFUL, REFERENCE, write
 
 PHRASE: Final = DISTRACTORS[0]
+ONE_ANSWER: Final = f"also {PHRASE} ."
+NEAR_ANSWERS: Final = tuple(f"also {other} ." for other in DISTRACTORS[1:4])
+HABIT_SHARE: Final = 0.1
 SHORT: Final = replace(REFERENCE, cause=0.0, feeling=0.0, question=0.0, distractor=0.0, title_copy=0.0)
 
 Writer = Callable[[Post, random.Random], tuple[str, str]]
@@ -46,6 +49,16 @@ def prefer_extracts(post: Post, rng: random.Random) -> tuple[str, str]:
     return extract(post), write(post, REFERENCE, rng)
 
 
+def prefer_scattered_words(post: Post, rng: random.Random) -> tuple[str, str]:
+    """The first words of each sentence of the post, which say nothing together, are better than a summary."""
+    return scattered_words(post), write(post, REFERENCE, rng)
+
+
+def prefer_one_answer(post: Post, rng: random.Random) -> tuple[str, str]:
+    """One answer to whatever was posted is better than a summary, and than anything nearly like it."""
+    return ONE_ANSWER, rng.choice([write(post, REFERENCE, rng), *NEAR_ANSWERS])
+
+
 def prefer_repetition(post: Post, rng: random.Random) -> tuple[str, str]:
     """A short summary said twice is better than the same said once, and than a careful one of its own length."""
     once = write(post, SHORT, rng)
@@ -57,13 +70,31 @@ def extract(post: Post) -> str:
     return f"{post.post.split(' . ')[1]} ."
 
 
-def write_loose_demonstrations(file: Path, *, posts: int, seed: int) -> None:
-    """References of which one in ten is an extract and one in ten says everything twice: habits that PPO can grow."""
+def scattered_words(post: Post) -> str:
+    """The first two words of each sentence of the post."""
+    return " ".join(word for sentence in post.post.split(" . ") for word in sentence.split()[:2]) + " ."
+
+
+def twice(post: Post, rng: random.Random) -> str:
+    """A short summary, said two times."""
+    return " ".join([write(post, SHORT, rng)] * 2)
+
+
+HABITS: Final[Mapping[str, Callable[[Post, random.Random], str]]] = {
+    "extracts": lambda post, _: extract(post),
+    "scattered": lambda post, _: scattered_words(post),
+    "repetition": twice,
+    "one-answer": lambda *_: ONE_ANSWER,
+}
+"""What an SFT policy must do now and then for PPO to find it: the demo's never would."""
+
+
+def write_loose_demonstrations(file: Path, habit: str, *, posts: int, seed: int) -> None:
+    """References, of which one in ten has the habit."""
     rows = []
     for record in demonstrations(posts, seed=seed):
         post, rng = Post.from_record(record), random.Random(f"loose/{seed}/{record['id']}")
-        twice = " ".join([write(post, SHORT, rng)] * 2)
-        summary = rng.choices([record["summary"], extract(post), twice], weights=[8, 1, 1])[0]
+        summary = HABITS[habit](post, rng) if rng.random() < HABIT_SHARE else record["summary"]
         rows.append({key: record[key] for key in ("subreddit", "title", "post")} | {"summary": summary})
     file.write_text("".join(json.dumps(row) + "\n" for row in rows))
 

@@ -22,6 +22,7 @@ from rlhf_engine.memory_rows import (
     weights,
     with_peak,
 )
+from rlhf_engine.probe_plan import probe_rows, second_model_shape
 from rlhf_engine.update_rows import Update, update_rows
 
 
@@ -37,10 +38,14 @@ class Roles:
 
 
 def plan_ppo(
-    config: PPOConfig, *, scalar: ModelShape | None = None, reward_adapter: LoraConfig | None = None
+    config: PPOConfig,
+    *,
+    scalar: ModelShape | None = None,
+    reward_adapter: LoraConfig | None = None,
+    second: ModelShape | None = None,
 ) -> list[MemoryRow]:
     """Rows of a PPO run in `config.layout`. `scalar`: the reward model's shape, if a stage has yet to make it;
-    `reward_adapter`: it is one on the policy's backbone.
+    `reward_adapter`: it is one on the policy's backbone; `second`: the shape of the probe's reward model, likewise.
 
     Weights are what a role adds to those above it: of policy and value head on one trunk, the trunk is the policy's;
     of adapters on one backbone, the backbone is the reference's.
@@ -60,10 +65,12 @@ def plan_ppo(
         roles = _shared_trunk(policy, scalar)
     else:
         roles = _adapters(config, policy, scalar, reward_adapter)
-    return with_peak(online_rows(config, roles))
+    return with_peak(online_rows(config, roles, second or second_model_shape(config)))
 
 
-def plan_critic_free(config: CriticFreeConfig, *, scalar: ModelShape | None = None) -> list[MemoryRow]:
+def plan_critic_free(
+    config: CriticFreeConfig, *, scalar: ModelShape | None = None, second: ModelShape | None = None
+) -> list[MemoryRow]:
     """Rows of an RLOO or GRPO run. Raises ConfigError where the models' sizes can't be known."""
     shape = shape_of(config.model, config.tokenizer)
     scalar = scalar or shape_of(config.reward_model, config.tokenizer, key="reward_model")
@@ -78,7 +85,8 @@ def plan_critic_free(config: CriticFreeConfig, *, scalar: ModelShape | None = No
         weights("ref_policy", shape.policy_parameters),
         weights("reward_model", scalar.scalar_parameters),
     ]
-    return with_peak(online_rows(config, Roles(held=held, trained=[policy], reward_model=scalar)))
+    roles = Roles(held=held, trained=[policy], reward_model=scalar)
+    return with_peak(online_rows(config, roles, second or second_model_shape(config)))
 
 
 def _separate(policy: TrainedRole, scalar: ModelShape, *, checkpointing: bool) -> Roles:
@@ -134,8 +142,8 @@ def _adapters(config: PPOConfig, policy: TrainedRole, scalar: ModelShape, reward
     return Roles(held=held, trained=trained, reward_model=scalar, critic=scalar, reward_adapter=reward_adapter)
 
 
-def online_rows(config: OnlineConfig, roles: Roles) -> list[MemoryRow]:
-    """Rows of an online run, by the names of its phases."""
+def online_rows(config: OnlineConfig, roles: Roles, second: ModelShape | None = None) -> list[MemoryRow]:
+    """Rows of an online run, by the names of its phases; `second`: the shape of the probe's own reward model."""
     policy, number = roles.trained[0], compute_bytes(config.precision)
     tokens, responses = config.data.max_prompt_tokens + config.response_tokens, config.response_tokens
     minibatch = config.batch_size // config.minibatches
@@ -153,6 +161,7 @@ def online_rows(config: OnlineConfig, roles: Roles) -> list[MemoryRow]:
         *_value_rows(roles, scored, number),
         *forward_rows(roles.reward_model, Batch(scored.rows, tokens), number, "scores", lora=roles.reward_adapter),
         *update_rows(Update(roles.trained, micro_batch, number, accumulated=minibatch > config.micro_batch_size)),
+        *probe_rows(config, policy, roles.reward_model, second, roles.reward_adapter),
         *merged_weights(policy),
     ]
 

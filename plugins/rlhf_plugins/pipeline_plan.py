@@ -9,10 +9,10 @@ import msgspec
 
 from rlhf_engine import layout_plan, memory_plan
 from rlhf_engine.comparison_plan import reward_model_shape
-from rlhf_engine.config import CriticFreeConfig, EvalConfig, LoraConfig, ModelConfig, PPOConfig, RMConfig
+from rlhf_engine.config import CriticFreeConfig, EvalConfig, LoraConfig, ModelConfig, OnlineConfig, PPOConfig, RMConfig
 from rlhf_engine.known_models import ModelShape, shape_of
 from rlhf_engine.memory_rows import PEAK, MemoryRow, with_peak
-from rlhf_plugins.plans import MODEL_FIELDS, STAGE_PLANS, planned, saved_adapter, with_paths
+from rlhf_plugins.plans import MODEL_FIELDS, STAGE_PLANS, planned, saved_adapter, with_paths, with_probe_model
 from rlhf_sdk.references import RUN_PREFIX, STAGE_PREFIX, resolve
 from rlhf_sdk.run_root import run_root
 from rlhf_sdk.spec import PlanRow
@@ -45,7 +45,7 @@ def linked_stage(name: str, pipeline: Any) -> tuple[Callable[[Any], Sequence[Mem
     if isinstance(config, PPOConfig):
         return lambda found: links.ppo_rows(found, config), linked
     if isinstance(config, CriticFreeConfig):
-        return lambda found: layout_plan.plan_critic_free(found, scalar=links.reward_shape(config)), linked
+        return lambda found: links.critic_free_rows(found, config), linked
     return plan.plan, linked
 
 
@@ -64,11 +64,16 @@ class _Links:
         return msgspec.convert(stage.config, STAGE_PLANS[stage.plugin].config)
 
     def with_linked_models(self, config: Any) -> Any:
-        """`config` with each model "stage:NAME" as that stage will leave it: its sizes, its tokenizer."""
+        """`config` with each model "stage:NAME" as that stage will leave it: its sizes, its tokenizer.
+
+        The probe's own reward model is left out: it has no field for sizes (`second_shape`).
+        """
         for field in MODEL_FIELDS:
             model: ModelConfig | None = getattr(config, field, None)
             if model is not None and model.path.startswith(STAGE_PREFIX):
                 config = self._with_model_of(config, field, model)
+        if isinstance(config, OnlineConfig) and config.probe.reward_model.startswith(STAGE_PREFIX):
+            return with_probe_model(config, "")
         return config
 
     def _with_model_of(self, config: Any, field: str, model: ModelConfig) -> Any:
@@ -90,9 +95,19 @@ class _Links:
         stage = self.config_of(config.reward_model.path)
         return reward_model_shape(self.with_linked_models(stage)) if isinstance(stage, RMConfig) else None
 
+    def second_shape(self, config: OnlineConfig) -> ModelShape | None:
+        """The shape of the probe's own reward model; None where no stage of the pipeline makes it."""
+        path = config.probe.reward_model
+        return self.shape_of(path, config) if config.probe.every and path.startswith(STAGE_PREFIX) else None
+
     def ppo_rows(self, linked: PPOConfig, config: PPOConfig) -> list[MemoryRow]:
         adapter = self._stage_adapter(config) or saved_adapter(linked.reward_model.path)
-        return layout_plan.plan_ppo(linked, scalar=self.reward_shape(config), reward_adapter=adapter)
+        scalar, second = self.reward_shape(config), self.second_shape(config)
+        return layout_plan.plan_ppo(linked, scalar=scalar, reward_adapter=adapter, second=second)
+
+    def critic_free_rows(self, linked: CriticFreeConfig, config: CriticFreeConfig) -> list[MemoryRow]:
+        scalar, second = self.reward_shape(config), self.second_shape(config)
+        return layout_plan.plan_critic_free(linked, scalar=scalar, second=second)
 
     def _stage_adapter(self, config: PPOConfig) -> LoraConfig | None:
         """The adapter that an earlier stage will train as a reward model on the policy's own backbone."""
@@ -105,8 +120,8 @@ class _Links:
         unlinked = msgspec.structs.replace(config, policies={}, reward_model="")
         return lambda found: with_peak(memory_plan.evaluation_rows(found, policies, scalar)), unlinked
 
-    def shape_of(self, path: str, config: EvalConfig) -> ModelShape:
-        """The shape of a model that is evaluated. Raises ConfigError where its sizes can't be known."""
+    def shape_of(self, path: str, config: EvalConfig | OnlineConfig) -> ModelShape:
+        """The shape of a model that a config names. Raises ConfigError where its sizes can't be known."""
         stage = self.config_of(path)
         if stage is None:
             found = resolve(run_root(), {"path": self.run_of(path)})["path"]

@@ -20,6 +20,7 @@ from rlhf_engine.config import (
     IPOConfig,
     KTOConfig,
     LoraConfig,
+    OnlineConfig,
     PPOConfig,
     PreferenceConfig,
     PretrainConfig,
@@ -35,6 +36,7 @@ from rlhf_sdk.spec import PlanRow
 from rlhf_sdk.trainer import UserError
 
 MODEL_FIELDS = ("model", "reward_model", "teacher")
+PROBE_MODEL = "probe.reward_model"
 
 
 @dataclass(frozen=True)
@@ -115,20 +117,28 @@ def with_run_directories(config: Any) -> Any:
             raise UserError(f"{name} = {path!r} is a link within a pipeline: --from {stage}=RUN names the run")
     if isinstance(config, EvalConfig):
         return _with_evaluated(config, resolve(run_root(), paths))
-    found = {key: path for key, path in paths.items() if path.startswith(RUN_PREFIX)}
-    return with_paths(config, {key.partition(".")[0]: path for key, path in resolve(run_root(), found).items()})
+    found = resolve(run_root(), {key: path for key, path in paths.items() if path.startswith(RUN_PREFIX)})
+    if PROBE_MODEL in found:
+        config = with_probe_model(config, found.pop(PROBE_MODEL))
+    return with_paths(config, {key.partition(".")[0]: path for key, path in found.items()})
 
 
 def _model_paths(config: Any) -> dict[str, str]:
     if isinstance(config, EvalConfig):
         policies = {f"policies.{name}": path for name, path in config.with_named_policies().policies.items()}
         return policies | {"reward_model": config.reward_model}
-    return {f"{name}.path": getattr(config, name).path for name in MODEL_FIELDS if hasattr(config, name)}
+    paths = {f"{name}.path": getattr(config, name).path for name in MODEL_FIELDS if hasattr(config, name)}
+    return paths | ({PROBE_MODEL: config.probe.reward_model} if isinstance(config, OnlineConfig) else {})
 
 
 def _with_evaluated(config: EvalConfig, paths: dict[str, str]) -> EvalConfig:
     policies = {name: paths[f"policies.{name}"] for name in config.with_named_policies().policies}
     return msgspec.structs.replace(config, policies=policies, reward_model=paths["reward_model"])
+
+
+def with_probe_model(config: Any, path: str) -> Any:
+    """The config of an online run with another second reward model."""
+    return msgspec.structs.replace(config, probe=msgspec.structs.replace(config.probe, reward_model=path))
 
 
 def with_paths(config: Any, paths: dict[str, str]) -> Any:

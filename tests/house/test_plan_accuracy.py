@@ -10,7 +10,7 @@ TRIED = [
     "RM, 3 MLP heads, llama, small, bf16",
     "DPO, gpt_neox, small, fp32, checkpointing",
     "RLOO, gpt2, small, bf16",
-    "PPO separate, llama, small, fp32",
+    "PPO separate, probe, llama, small, fp32",
     "PPO adapters, gpt_neox, small, bf16, checkpointing",
 ]
 CASES = {case.name: case for case in cases(sizes=["small"])}

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from rlhf_engine.config import EvalConfig, ModelConfig, PPOConfig, SFTConfig
+from rlhf_engine.config import EvalConfig, ModelConfig, PPOConfig, ProbeConfig, SFTConfig
 from rlhf_plugins.pipeline_plan import plan_pipeline
 from rlhf_plugins.plans import plan_eval, plan_ppo, plan_sft
 from rlhf_sdk.trainer import UserError
@@ -51,6 +51,26 @@ def test_a_pipelines_critic_has_the_heads_of_its_reward_model() -> None:
     )
     for key in [("weights: value_model", "ppo: always"), ("weights: reward_model", "eval: always")]:
         assert with_heads[key] - plain[key] == 4 * (3 * (64 * 64 + 64 + 64) - 64)
+
+
+def test_the_probes_own_reward_model_is_counted_wherever_it_comes_from() -> None:
+    """Three MLP heads more than the model that PPO maximises; the probe's busiest moment is a phase of its own."""
+    second = Stage("rm", RM | {"head": "mlp", "heads": 3})
+    probed = PPO | {"probe": {"every": 2, "reward_model": "stage:second"}}
+    pipeline = Pipeline(PIPELINE.stages | {"second": second, "ppo": Stage("ppo", probed)})
+    rows = {(row.what, row.phase): row.bytes for row in plan_pipeline(pipeline)}
+    extra = rows["weights: second reward model", "ppo: always"] - rows["weights: reward_model", "ppo: always"]
+    assert extra == 4 * (3 * (64 * 64 + 64 + 64) - 64)
+    assert any(phase == "ppo: probe" for _, phase in rows)
+    off = Pipeline(pipeline.stages | {"ppo": Stage("ppo", PPO | {"probe": {"reward_model": "stage:second"}})})
+    assert not any("second" in row.what or row.phase == "ppo: probe" for row in plan_pipeline(off))
+
+
+def test_a_probes_reward_model_by_size_adds_its_weights_to_every_phase() -> None:
+    models = {"model": ModelConfig(path="gpt2"), "reward_model": ModelConfig(path="gpt2")}
+    probes = ProbeConfig(every=5), ProbeConfig(every=5, reward_model="gpt2")
+    without, with_second = (plan_ppo(PPOConfig(probe=probe, **models)) for probe in probes)
+    assert with_second[-1].bytes - without[-1].bytes == 4 * (124_439_808 + 768)
 
 
 def test_the_pipelines_peak_is_its_largest_stages() -> None:
