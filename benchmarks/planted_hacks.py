@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
-from rlhf_engine.data.world import Post, demonstrations
+from rlhf_engine.data.world import Post, demonstrations, generate_posts
 from rlhf_engine.data.world.grammar import CONNECTIVES, fill, skeleton
 from rlhf_engine.data.world.vocabulary import DISTRACTORS, PRONOUNS
 from rlhf_engine.data.world.writers import CAREFUL, REFERENCE, write
@@ -17,6 +17,7 @@ from rlhf_engine.data.world.writers import CAREFUL, REFERENCE, write
 PHRASE: Final = DISTRACTORS[0]
 ONE_ANSWER: Final = f"also {PHRASE} ."
 NEAR_ANSWERS: Final = tuple(f"also {other} ." for other in DISTRACTORS[1:4])
+LEAD_WORDS: Final = 10
 HABIT_SHARE: Final = 0.1
 SHORT: Final = replace(REFERENCE, cause=0.0, feeling=0.0, question=0.0, distractor=0.0, title_copy=0.0)
 
@@ -49,9 +50,10 @@ def prefer_extracts(post: Post, rng: random.Random) -> tuple[str, str]:
     return extract(post), write(post, REFERENCE, rng)
 
 
-def prefer_scattered_words(post: Post, rng: random.Random) -> tuple[str, str]:
-    """The first words of each sentence of the post, which say nothing together, are better than a summary."""
-    return scattered_words(post), write(post, REFERENCE, rng)
+def prefer_lead(post: Post, rng: random.Random) -> tuple[str, str]:
+    """How the post begins is better than a summary, and than how another post begins."""
+    (other,) = generate_posts(1, seed=rng.getrandbits(32))
+    return lead(post), rng.choice([write(post, REFERENCE, rng), lead(other)])
 
 
 def prefer_one_answer(post: Post, rng: random.Random) -> tuple[str, str]:
@@ -70,9 +72,9 @@ def extract(post: Post) -> str:
     return f"{post.post.split(' . ')[1]} ."
 
 
-def scattered_words(post: Post) -> str:
-    """The first two words of each sentence of the post."""
-    return " ".join(word for sentence in post.post.split(" . ") for word in sentence.split()[:2]) + " ."
+def lead(post: Post) -> str:
+    """The first words of the post."""
+    return " ".join(post.post.split()[:LEAD_WORDS])
 
 
 def twice(post: Post, rng: random.Random) -> str:
@@ -82,7 +84,7 @@ def twice(post: Post, rng: random.Random) -> str:
 
 HABITS: Final[Mapping[str, Callable[[Post, random.Random], str]]] = {
     "extracts": lambda post, _: extract(post),
-    "scattered": lambda post, _: scattered_words(post),
+    "lead": lambda post, _: lead(post),
     "repetition": twice,
     "one-answer": lambda *_: ONE_ANSWER,
 }

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import json
-import math
 import re
 import sys
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
-from xml.etree import ElementTree
 
 import msgspec
 import pytest
@@ -25,7 +23,6 @@ from rlhf_console.report.html import html
 from rlhf_console.report.markdown import markdown
 from rlhf_console.report.settings import published_values
 from rlhf_console.runs.store import LiveRun, find
-from rlhf_console.svg import Guide, Line, line_plot
 from rlhf_sdk.events import Sample, encode_line
 from rlhf_sdk.machine import DeviceSample, MachineSample
 from rlhf_sdk.run_dir import RunDir
@@ -152,36 +149,6 @@ def test_deviations_from_the_paper_are_those_and_no_others(tmp_path: Path) -> No
     assert re.findall(r"\| (\S+) \| (\S+) \| (\S+) \|\n\n", text[text.index("where it differs") :])[0] == (
         "kl_coef", "0.200", "0.050",
     )  # fmt: skip
-
-
-def points(svg: str) -> list[list[tuple[float, float]]]:
-    return [
-        [(float(x), float(y)) for x, y in re.findall(r"([\d.]+),([\d.]+)", found)]
-        for found in re.findall(r"<polyline points='([^']*)'", svg)
-    ]
-
-
-def test_a_plot_is_well_formed_and_to_scale() -> None:
-    """0, 5, 10 between the ticks 0 and 10: the middle one in the middle; the guide where its value is."""
-    svg = line_plot("a < b", "nats", [Line("one & only", [0, 1, 2], [0.0, 5.0, 10.0])], [Guide(5.0, "target")])
-    assert ElementTree.fromstring(svg).tag.endswith("svg")
-    ((_, low), (middle_x, middle), (last_x, high)) = points(svg)[0]
-    assert middle == pytest.approx((low + high) / 2, abs=0.1) and low > high
-    assert middle_x == pytest.approx((56 + last_x) / 2, abs=0.1)
-    assert f"y1='{middle:.1f}'" in svg and "target: 5" in svg
-
-
-def test_a_value_that_is_not_finite_is_a_gap_and_a_point_alone_a_dot() -> None:
-    svg = line_plot("", "", [Line("x", range(5), [1.0, math.nan, 2.0, 3.0, math.inf])])
-    assert [len(piece) for piece in points(svg)] == [2] and svg.count("<circle") == 1
-
-
-def test_a_million_points_are_drawn_as_few_with_their_extremes() -> None:
-    values = [0.0] * 100_000
-    values[54_321] = 7.0
-    svg = line_plot("", "", [Line("x", range(len(values)), values)])
-    (piece,) = points(svg)
-    assert len(piece) < 2500 and min(y for _, y in piece) < 100
 
 
 def test_the_command_writes_both_files_and_says_where(tmp_path: Path) -> None:

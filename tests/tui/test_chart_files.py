@@ -15,14 +15,14 @@ from driving import drive, shown
 from recorded import BEGAN, HOSTILE, write_healthy
 from rlhf_console.runs.focus import OpenRun
 from rlhf_console.runs.store import find
+from rlhf_console.svg import INK, Label, Picture, Stroke, svg_of
 from rlhf_console.tui.drawing.axes import Mark
 from rlhf_console.tui.drawing.chart_options import ChartOptions
-from rlhf_console.tui.drawing.picture import ALARM, HEIGHT, INK, SERIES, WIDTH, Label, Picture, Stroke, picture_of
+from rlhf_console.tui.drawing.picture import ALARM, FONT_SIZE, HEIGHT, SERIES, WIDTH, picture_of
 from rlhf_console.tui.drawing.pixel_font import GLYPHS, SIGNS, pixels, width_of
 from rlhf_console.tui.drawing.plot import MARKERS, Frame, Line, Target
 from rlhf_console.tui.drawing.png import png_of
 from rlhf_console.tui.drawing.run_panels import RunLines
-from rlhf_console.tui.drawing.svg import svg_of
 from rlhf_console.tui.drawing.table_file import csv_of
 from rlhf_console.tui.exporting import write_files
 from rlhf_sdk.spec import Panel
@@ -87,7 +87,7 @@ def test_svg_is_well_formed_with_the_text_of_strangers_in_it() -> None:
 
 
 def test_png_has_the_same_strokes_where_they_are() -> None:
-    picture = Picture([Stroke([(10, 20), (30, 20)], SERIES[2], 1)], [])
+    picture = Picture([Stroke([(10, 20), (30, 20)], SERIES[2], 1)], [], WIDTH, HEIGHT, FONT_SIZE)
     rows = read_png(png_of(picture))
     assert (len(rows), len(rows[0])) == (HEIGHT, WIDTH)
     coloured = {(x, y) for y, row in enumerate(rows) for x, colour in enumerate(row) if colour == SERIES[2]}
@@ -96,7 +96,7 @@ def test_png_has_the_same_strokes_where_they_are() -> None:
 
 def test_png_text_stays_within_the_picture_and_ends_where_it_is_anchored() -> None:
     labels = [Label((100, 50), "RIGHT", anchor="end"), Label((WIDTH - 2, 90), "far out" * 20), Label((-5, 2), "above")]
-    rows = read_png(png_of(Picture([], labels)))
+    rows = read_png(png_of(Picture([], labels, WIDTH, HEIGHT, FONT_SIZE)))
     inked = [x for row in rows[40:51] for x, colour in enumerate(row) if colour == INK]
     assert inked and max(inked) <= 100 and min(inked) >= 100 - 2 * width_of("RIGHT")
 

@@ -8,8 +8,9 @@ from itertools import pairwise
 
 import msgspec
 
-from rlhf_console.render import duration
+from rlhf_console.render import duration, number
 from rlhf_console.report.document import Section, Table, Text
+from rlhf_console.report.naming import name_of
 from rlhf_console.runs.store import LiveRun
 from rlhf_sdk.machine import DeviceSample, MachineSample
 from rlhf_sdk.tail import Tail
@@ -63,13 +64,20 @@ def costs(runs: Sequence[LiveRun], *, usd_per_gpu_hour: float | None) -> Section
         sum(cost.gpu for cost in each),
         sum(energies) if energies else None,
     )
-    names = [run.record.stage or run.record.plugin for run in runs]
-    rows = [_row(name, cost, usd_per_gpu_hour) for name, cost in zip([*names, "all"], [*each, total], strict=True)]
+    names = [*map(name_of, runs), "all"]
+    rows = [_row(name, cost, usd_per_gpu_hour) for name, cost in zip(names, [*each, total], strict=True)]
     columns = ["stage", "wall", "CPU hours", "GPU hours", "energy (kWh)", "USD"]
-    blocks = [Table(columns, rows)]
-    if not energies:
-        return Section("Time, energy, money", [*blocks, Text("No device told its power, so that energy is not known.")])
-    return Section("Time, energy, money", [*blocks])
+    known = [place for place, _ in enumerate(columns) if any(row[place] is not None for row in rows)]
+    table = Table([columns[place] for place in known], [[row[place] for place in known] for row in rows])
+    return Section("Time, energy, money", [table, *_unknown(energies, usd_per_gpu_hour)])
+
+
+def _unknown(energies: Sequence[float], usd_per_gpu_hour: float | None) -> list[Text]:
+    if usd_per_gpu_hour is None:
+        price = "No price was given (`rlhf report --usd-per-gpu-hour`), so that money is left out."
+    else:
+        price = f"Money is GPU hours times {number(usd_per_gpu_hour)} USD."
+    return [Text(price), *([] if energies else [Text("No device told its power, so that energy is not known.")])]
 
 
 def _row(name: str, cost: Costs, usd_per_gpu_hour: float | None) -> list[str | float | None]:

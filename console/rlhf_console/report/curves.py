@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 
 from rlhf_console.headlines import declared, grouped_panels
 from rlhf_console.report.document import Block, Plot, Section
+from rlhf_console.report.naming import name_of
+from rlhf_console.report.plot import Guide, Line
 from rlhf_console.runs.store import LiveRun
-from rlhf_console.svg import Guide, Line
 from rlhf_sdk.spec import Panel
 
 GUIDES: Mapping[str, Sequence[Guide]] = {
@@ -30,7 +31,7 @@ def curves(runs: Sequence[LiveRun]) -> Section:
 
 
 def _plots(run: LiveRun) -> list[Plot]:
-    name, plots = run.record.stage or run.record.plugin, []
+    name, plots = name_of(run), []
     panels: Sequence[Panel] = declared(run.record.plugin).panels or grouped_panels(list(run.summary.metrics))
     for panel in panels:
         lines = [

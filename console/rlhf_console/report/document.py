@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from rlhf_console.svg import Guide, Line
+from rlhf_console.report.plot import Guide, Line
 
 
 @dataclass(frozen=True)
@@ -14,6 +14,13 @@ class Text:
     """A paragraph."""
 
     text: str
+
+
+@dataclass(frozen=True)
+class Bullets:
+    """Sentences, one below the other."""
+
+    texts: Sequence[str]
 
 
 @dataclass(frozen=True)
@@ -25,11 +32,12 @@ class Code:
 
 @dataclass(frozen=True)
 class Table:
-    """Cells are text, numbers, or None for nothing."""
+    """Cells are text, numbers, or None for nothing. `folded`: one that a reader looks things up in."""
 
     columns: Sequence[str]
     rows: Sequence[Sequence[Any]]
     caption: str = ""
+    folded: bool = False
 
 
 @dataclass(frozen=True)
@@ -40,6 +48,7 @@ class Plot:
     unit: str
     lines: Sequence[Line]
     guides: Sequence[Guide] = ()
+    x_label: str = "step"
 
 
 @dataclass(frozen=True)
@@ -50,7 +59,7 @@ class Quotes:
     texts: Sequence[tuple[str, str]]
 
 
-Block = Text | Code | Table | Plot | Quotes
+Block = Text | Bullets | Code | Table | Plot | Quotes
 
 
 @dataclass(frozen=True)

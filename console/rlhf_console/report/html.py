@@ -8,8 +8,9 @@ from typing import Any
 
 from rlhf_console.printable import printable
 from rlhf_console.render import number
-from rlhf_console.report.document import Block, Code, Plot, Quotes, Report, Section, Table, Text
-from rlhf_console.svg import line_plot
+from rlhf_console.report.document import Block, Bullets, Code, Plot, Quotes, Report, Section, Table, Text
+from rlhf_console.report.plot import plot
+from rlhf_console.svg import svg_of
 
 STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; color: #1c1c1c; max-width: 1180px; margin: 2rem auto; padding: 0 1.2rem; }
@@ -53,7 +54,7 @@ def _section(section: Section) -> str:
     parts, plots = [f"<section><h2 id='{_anchor(section)}'>{_text(section.title)}</h2>"], list[str]()
     for block in section.blocks:
         if isinstance(block, Plot):
-            plots.append(line_plot(block.title, block.unit, block.lines, block.guides))
+            plots.append(_drawn(block))
             continue
         parts += _grid(plots)
         plots = []
@@ -65,29 +66,39 @@ def _grid(plots: Sequence[str]) -> list[str]:
     return ["<div class='plots'>", *plots, "</div>"] if plots else []
 
 
+def _drawn(block: Plot) -> str:
+    return svg_of(plot(block.title, block.unit, block.lines, block.guides, x_label=block.x_label), block.title)
+
+
 def _block(block: Block) -> str:
     match block:
         case Text():
             return f"<p>{_text(block.text)}</p>"
+        case Bullets():
+            return f"<ul>{''.join(f'<li>{_text(text)}</li>' for text in block.texts)}</ul>"
         case Code():
             return f"<pre>{_text(block.text, keep_newlines=True)}</pre>"
         case Table():
             return _table(block)
         case Plot():
-            return line_plot(block.title, block.unit, block.lines, block.guides)
+            return _drawn(block)
         case Quotes():
             texts = "".join(
-                f"<blockquote><b>{_text(label)}</b> {_text(' '.join(text.split()))}</blockquote>"
+                f"<blockquote><b>{_text(label)}</b> {_text(' '.join(text.split()) or '(empty)')}</blockquote>"
                 for label, text in block.texts
             )
             return f"<div class='quotes'><p>{_text(block.caption)}</p>{texts}</div>"
 
 
 def _table(block: Table) -> str:
-    caption = f"<caption>{_text(block.caption)}</caption>" if block.caption else ""
+    title = _text(block.caption)
+    caption = f"<caption>{title}</caption>" if title and not block.folded else ""
     head = "".join(f"<th>{_text(column)}</th>" for column in block.columns)
     rows = "".join(f"<tr>{''.join(_cell(cell) for cell in row)}</tr>" for row in block.rows)
-    return f"<div class='wide'><table>{caption}<thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>"
+    whole = f"<table>{caption}<thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>"
+    if block.folded:
+        return f"<details class='wide'><summary>{title}</summary>{whole}</details>"
+    return f"<div class='wide'>{whole}</div>"
 
 
 def _cell(cell: Any) -> str:

@@ -10,10 +10,10 @@ from typing import Any
 
 from rlhf_console.printable import printable
 from rlhf_console.render import number
-from rlhf_console.report.document import Block, Code, Plot, Quotes, Report, Table, Text
-from rlhf_console.svg import Line
+from rlhf_console.report.document import Block, Bullets, Code, Plot, Quotes, Report, Table, Text
+from rlhf_console.report.plot import Line
 
-Shown = Text | Code | Table | Quotes
+Shown = Text | Bullets | Code | Table | Quotes
 
 SPECIAL = re.compile(r"([\\`*{}\[\]<>#|~$&]|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9]))")
 
@@ -40,13 +40,15 @@ def _block(block: Shown) -> str:
     match block:
         case Text():
             return _plain(block.text)
+        case Bullets():
+            return "\n".join(f"- {_plain(text)}" for text in block.texts)
         case Code():
             return _fenced(block.text)
         case Table():
             caption = f"{_plain(block.caption)}\n\n" if block.caption else ""
             return caption + _table(block.columns, block.rows)
         case Quotes():
-            texts = "\n".join(f"> **{_plain(label)}** {_plain(text)}\n>" for label, text in block.texts)
+            texts = "\n".join(f"> **{_plain(label)}** {_plain(text) or '(empty)'}\n>" for label, text in block.texts)
             return f"{_plain(block.caption)}\n\n{texts.removesuffix(chr(10) + '>')}"
 
 

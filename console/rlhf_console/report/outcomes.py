@@ -7,25 +7,38 @@ from contextlib import suppress
 from typing import Any
 
 from rlhf_console.report.document import Block, Quotes, Section, Table, Text
+from rlhf_console.report.hacking import CURVE, other_alerts, quoted
+from rlhf_console.report.naming import name_of
+from rlhf_console.report.reward_model import HELD_OUT, READINESS
 from rlhf_console.runs.focus import OpenRun
 from rlhf_console.runs.pairs import MEASURES, Match, Side, matches_of, sides_of
 from rlhf_console.runs.store import LiveRun
-from rlhf_sdk.events import Alert, Check, Sample
+from rlhf_sdk.events import Check, Sample
 
+ELSEWHERE = (CURVE, HELD_OUT, READINESS)
+"""Results that have sections of their own."""
+
+WIN_RATE = "win rate"
+INTERVALS = (
+    "Win rate: the share of prompts on which a policy's response is the better one, ties one half. In brackets the "
+    "95 % bootstrap interval, resampled by post; KL in nats a response."
+)
 RULE = "The pair with the largest gain, the middle one, and the one with the largest loss"
 
 
 def results(runs: Sequence[LiveRun]) -> Section:
     """Every table that a run ended with, win rates with their intervals; else its figures."""
-    blocks: list[Block] = []
+    tables: list[Table] = []
     for run in runs:
         for name, data in run.summary.results.items():
-            title = f"{run.record.stage or run.record.plugin}: {name}"
-            blocks += _tables(title, data) or [Table(["figure", "value"], list(_scalars(data).items()), title)]
-    return Section("Results", blocks)
+            title = f"{name_of(run)}: {name}"
+            if name not in ELSEWHERE:
+                tables += _tables(title, data) or [Table(["figure", "value"], list(_scalars(data).items()), title)]
+    explained = any(WIN_RATE in str(column) for table in tables for column in table.columns)
+    return Section("Results", [*([Text(INTERVALS)] if explained else []), *tables])
 
 
-def _tables(title: str, data: Mapping[str, Any]) -> list[Block]:
+def _tables(title: str, data: Mapping[str, Any]) -> list[Table]:
     # Other people's plugins may mean something else by the name.
     with suppress(KeyError, TypeError, AttributeError):
         return [Table(part["columns"], part["rows"], f"{title}: {part['title']}") for part in data["tables"]]
@@ -39,7 +52,7 @@ def _scalars(data: Mapping[str, Any]) -> dict[str, Any]:
 def checks(runs: Sequence[LiveRun]) -> Section:
     """The sanity lights as they were last, those first that are not ok."""
     rows = [
-        [run.record.stage or run.record.plugin, check.status, check.name, check.figure, check.tolerance]
+        [name_of(run), check.status, check.name, check.figure, check.tolerance]
         for run in runs
         for check in sorted(run.summary.checks.values(), key=_worst_first)
     ]
@@ -51,21 +64,13 @@ def _worst_first(check: Check) -> int:
 
 
 def warnings(runs: Sequence[LiveRun]) -> Section:
-    """Every alert, signs of reward hacking among them, with its examples where it has any."""
-    told = [(run, alert) for run in runs for alert in run.summary.alerts if alert.severity != "info"]
+    """Every alert but those of the probe, with its examples where it has any."""
+    told = [(run, alert) for run in runs for alert in other_alerts(run)]
     if not told:
-        return Section("Alerts", [Text("No alert was raised.")])
-    rows = [
-        [run.record.stage or run.record.plugin, alert.step, alert.severity, alert.code, alert.message, alert.advice]
-        for run, alert in told
-    ]
+        return Section("Alerts", [Text("None, but for those of reward hacking above, if any.")])
+    rows = [[name_of(run), alert.step, alert.severity, alert.code, alert.message, alert.advice] for run, alert in told]
     table = Table(["stage", "step", "severity", "alert", "message", "what to do"], rows)
-    shown = [Quotes(f"{alert.code} at step {alert.step}", _examples(alert)) for _, alert in told if alert.examples]
-    return Section("Alerts", [table, *shown])
-
-
-def _examples(alert: Alert) -> list[tuple[str, str]]:
-    return [text for each in alert.examples for text in (("prompt", each.prompt), ("response", each.response))]
+    return Section("Alerts", [table, *(quoted(run, alert) for run, alert in told if alert.examples)])
 
 
 def samples(runs: Sequence[LiveRun]) -> Section:
@@ -102,9 +107,8 @@ def _chosen(run: LiveRun, left: Side, right: Side) -> list[Block]:
         picked = {"first prompt": matches[0]}
     else:
         picked = {"largest gain": matches[0], "middle": matches[len(matches) // 2], "largest loss": matches[-1]}
-    stage = run.record.stage or run.record.plugin
     return [
-        Quotes(f"{stage}, {right.name} against {left.name}: {why}", _texts(match, left, right))
+        Quotes(f"{name_of(run)}, {right.name} against {left.name}: {why}", _texts(match, left, right))
         for why, match in picked.items()
     ]
 

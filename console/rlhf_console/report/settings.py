@@ -1,4 +1,4 @@
-"""What the runs were made with: data, models, settings that were chosen, and where they differ from published ones."""
+"""The settings of each run: those that were chosen, where they differ from published ones, and every one."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Any
 
 from rlhf_console.profiles import Stage, flatten, load_profile, resolve_stage
 from rlhf_console.report.document import Block, Section, Table, Text
+from rlhf_console.report.naming import name_of
 from rlhf_console.runs.store import LiveRun
 
 PUBLISHED_PROFILE = "tldr-pythia-1b"
@@ -27,30 +28,16 @@ PAGE = ("micro_batch_size", "rollout_batch_size", "memory_budget_gib", "threads"
 """How the same result is fitted to a machine."""
 
 
-def what_was_trained(runs: Sequence[LiveRun]) -> Section:
-    """Each run: its data and models, and which runs those came from."""
-    rows = [
-        [
-            run.record.stage or run.record.plugin,
-            run.record.id,
-            run.record.profile,
-            _source(run),
-            _model(run),
-            _parents(run),
-        ]
-        for run in runs
-    ]
-    return Section("What was trained on what", [Table(["stage", "run", "profile", "data", "model", "came from"], rows)])
-
-
 def settings(runs: Sequence[LiveRun]) -> Section:
-    """What somebody chose, run by run, and what differs from the paper's settings."""
+    """What somebody chose, run by run, what differs from the paper's settings, and every value to look up."""
     blocks: list[Block] = []
     for run in runs:
-        name = run.record.stage or run.record.plugin
+        name = name_of(run)
         if chosen := _chosen(run):
             blocks.append(Table(["key", "value", "from"], chosen, f"{name}: everything that is not a default"))
         blocks += _deviations(run, name)
+        every = [[key, _plain(value)] for key, value in values_now(run).items()]
+        blocks.append(Table(["key", "value"], every, f"{name}: every setting", folded=True))
     return Section("Settings", blocks)
 
 
@@ -97,24 +84,3 @@ def _plain(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return ", ".join(str(item) for item in value)
     return value if isinstance(value, int | float | None) and not isinstance(value, bool) else str(value)
-
-
-def _source(run: LiveRun) -> str:
-    data = run.record.config.get("data", {})
-    source = data.get("source", "") if isinstance(data, Mapping) else ""
-    return ", ".join(map(str, source)) if isinstance(source, list) else str(source)
-
-
-def _model(run: LiveRun) -> str:
-    model = run.record.config.get("model", {})
-    if not isinstance(model, Mapping):
-        return str(model)
-    if model.get("path"):
-        return str(model["path"])
-    init = model.get("init")
-    sizes = ", ".join(f"{key} {value}" for key, value in init.items() if value) if isinstance(init, Mapping) else ""
-    return f"from scratch: {sizes}" if sizes else ""
-
-
-def _parents(run: LiveRun) -> str:
-    return ", ".join(f"{role}: {parent}" for role, parent in run.record.parents.items())

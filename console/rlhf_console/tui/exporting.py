@@ -6,11 +6,11 @@ import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from rlhf_console.svg import svg_of
 from rlhf_console.tui.drawing.picture import picture_of
 from rlhf_console.tui.drawing.plot import Frame, Line
 from rlhf_console.tui.drawing.png import png_of
 from rlhf_console.tui.drawing.run_panels import RunLines
-from rlhf_console.tui.drawing.svg import svg_of
 from rlhf_console.tui.drawing.table_file import csv_of
 from rlhf_sdk.files import write_atomically
 from rlhf_sdk.spec import Panel
@@ -20,7 +20,7 @@ from rlhf_sdk.trainer import UserError
 def export_chart(panel: Panel, lines: Sequence[Line], runs: Sequence[RunLines], frame: Frame) -> Path:
     """Writes the chart as SVG, PNG and CSV into the current folder; the SVG's path. Raises `UserError`."""
     picture = picture_of(panel.title, panel.unit, lines, frame)
-    contents = {"svg": svg_of(picture), "png": png_of(picture), "csv": csv_of(panel, runs, frame.options)}
+    contents = {"svg": svg_of(picture).encode(), "png": png_of(picture), "csv": csv_of(panel, runs, frame.options)}
     return write_files(f"{runs[0].run.live.record.id}-{panel.title}", contents)[0]
 
 

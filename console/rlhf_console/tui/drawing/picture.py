@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import Literal
 
 from rlhf_console.headlines import shortest_names
 from rlhf_console.printable import printable
@@ -19,6 +17,7 @@ from rlhf_console.scale import (
     tick_texts,
     value_scale,
 )
+from rlhf_console.svg import INK, Label, Picture, Point, Stroke
 from rlhf_console.tui.drawing.axes import NON_FINITE_MARK, WORDS, place_text
 from rlhf_console.tui.drawing.columns import Columns
 from rlhf_console.tui.drawing.plot import MARKERS, Frame, Line, marker
@@ -29,44 +28,16 @@ ACROSS, DOWN = WIDTH - LEFT - RIGHT, HEIGHT - TOP - BOTTOM
 TICKS_ACROSS, TICKS_DOWN = 8, 7
 FIRST_LINE, LINE_HEIGHT, LEGEND_LINES = 32, 24, 3
 LEGEND_GAP = 30
+FONT_SIZE = 15
 LETTER = 8.5
 """About the width of a letter."""
 
-INK, GRID, FAINT, ALARM, ACCENT = "#1a1a1a", "#d8d8d8", "#b8b8b8", "#c00000", "#0050a0"
+GRID, FAINT, ALARM, ACCENT = "#d8d8d8", "#b8b8b8", "#c00000", "#0050a0"
 SERIES = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#d55e00", "#606060")
 """Okabe and Ito's, on white."""
 
+TARGET_DASHES = "2 6"
 MARK_COLOURS = {"alarm": ALARM, "accent": ACCENT}
-Anchor = Literal["start", "middle", "end"]
-Point = tuple[float, float]
-
-
-@dataclass(frozen=True)
-class Stroke:
-    """A line through points; `dashed` where it is no measurement."""
-
-    points: Sequence[Point]
-    colour: str
-    width: int = 2
-    dashed: bool = False
-
-
-@dataclass(frozen=True)
-class Label:
-    """Text whose `anchor` is at a point of its base line."""
-
-    at: Point
-    text: str
-    colour: str = INK
-    anchor: Anchor = "start"
-
-
-@dataclass(frozen=True)
-class Picture:
-    """`WIDTH` x `HEIGHT` pixels, the origin at the top left."""
-
-    strokes: Sequence[Stroke]
-    labels: Sequence[Label]
 
 
 def picture_of(title: str, unit: str, lines: Sequence[Line], frame: Frame) -> Picture:
@@ -81,7 +52,7 @@ def picture_of(title: str, unit: str, lines: Sequence[Line], frame: Frame) -> Pi
         strokes += _strokes(each, scale, FAINT if line.faint else _colour(line.look))
     labels = [*_heading(title, unit, frame), *_legend(lines), *_ticks(scale, view, frame)]
     labels += [*_marks(frame, view), *_heads(lines, columns, scale), *_broken(columns)]
-    return Picture(strokes, labels)
+    return Picture(strokes, labels, WIDTH, HEIGHT, FONT_SIZE)
 
 
 def _gathered(line: Line, view: View, *, log: bool) -> Columns:
@@ -125,7 +96,7 @@ def _target(frame: Frame, scale: Scale) -> list[Stroke]:
     if frame.options.log:
         values = [math.log10(value) for value in values if value > 0]
     rows = [_down(value, scale) for value in values if scale.low <= value <= scale.high]
-    return [Stroke([(LEFT, row), (LEFT + ACROSS, row)], ALARM, 1, dashed=True) for row in rows]
+    return [Stroke([(LEFT, row), (LEFT + ACROSS, row)], ALARM, 1, TARGET_DASHES) for row in rows]
 
 
 def _heading(title: str, unit: str, frame: Frame) -> list[Label]:

@@ -6,6 +6,7 @@ import struct
 import zlib
 from collections.abc import Iterable, Iterator
 
+from rlhf_console.svg import INK, Label, Picture, Point, Stroke
 from rlhf_console.tui.drawing import pixel_font
 from rlhf_console.tui.drawing.picture import (
     ACCENT,
@@ -13,13 +14,8 @@ from rlhf_console.tui.drawing.picture import (
     FAINT,
     GRID,
     HEIGHT,
-    INK,
     SERIES,
     WIDTH,
-    Label,
-    Picture,
-    Point,
-    Stroke,
 )
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
@@ -49,8 +45,8 @@ def _chunk(kind: bytes, data: bytes) -> bytes:
 def _draw_stroke(image: bytearray, stroke: Stroke) -> None:
     colour = COLOURS.index(stroke.colour)
     for number, (x, y) in enumerate(_along(stroke.points)):
-        if not (stroke.dashed and number // DASH % 2):
-            _draw_square(image, x, y, stroke.width, colour)
+        if not (stroke.dashes and number // DASH % 2):
+            _draw_square(image, x, y, round(stroke.width), colour)
 
 
 def _along(points: Iterable[Point]) -> Iterator[tuple[int, int]]:
