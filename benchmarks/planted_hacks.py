@@ -17,7 +17,7 @@ from rlhf_engine.data.world.writers import CAREFUL, REFERENCE, write
 PHRASE: Final = DISTRACTORS[0]
 ONE_ANSWER: Final = f"also {PHRASE} ."
 NEAR_ANSWERS: Final = tuple(f"also {other} ." for other in DISTRACTORS[1:4])
-LEAD_WORDS: Final = 10
+LEAD_WORDS: Final = 5
 HABIT_SHARE: Final = 0.1
 SHORT: Final = replace(REFERENCE, cause=0.0, feeling=0.0, question=0.0, distractor=0.0, title_copy=0.0)
 
