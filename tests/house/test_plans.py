@@ -67,9 +67,9 @@ def test_the_probes_own_reward_model_is_counted_wherever_it_comes_from() -> None
 
 
 def test_a_probes_reward_model_by_size_adds_its_weights_to_every_phase() -> None:
-    models = {"model": ModelConfig(path="gpt2"), "reward_model": ModelConfig(path="gpt2")}
-    probes = ProbeConfig(every=5), ProbeConfig(every=5, reward_model="gpt2")
-    without, with_second = (plan_ppo(PPOConfig(probe=probe, **models)) for probe in probes)
+    gpt2, probes = ModelConfig(path="gpt2"), (ProbeConfig(every=5), ProbeConfig(every=5, reward_model="gpt2"))
+    configs = [PPOConfig(model=gpt2, reward_model=gpt2, probe=probe) for probe in probes]
+    without, with_second = map(plan_ppo, configs)
     assert with_second[-1].bytes - without[-1].bytes == 4 * (124_439_808 + 768)
 
 
