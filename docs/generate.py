@@ -7,9 +7,7 @@ from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
-import typer
-
-from rlhf_console.cli.main import app
+from rlhf_console.cli.verbs import VERBS, load_verb
 from rlhf_engine.checks import online, supervised, texts, weights
 from rlhf_engine.checks.live import FEWEST, RECENT
 from rlhf_engine.checks.rules import Rule
@@ -114,8 +112,7 @@ def verbs_section(name: str, command: Any) -> str:
 
 def commands_page() -> str:
     """docs/commands.md"""
-    verbs: dict[str, Any] = getattr(typer.main.get_command(app), "commands", {})
-    return "\n".join([COMMANDS_INTRODUCTION, *(verbs_section(name, command) for name, command in verbs.items())])
+    return "\n".join([COMMANDS_INTRODUCTION, *(verbs_section(name, load_verb(name)) for name in VERBS)])
 
 
 def rule_row(rule: Rule) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from rlhf_sdk.machine import memory_limit, open_devices, read_devices
+from rlhf_sdk.machine import memory_limit
 from rlhf_sdk.planning import PlanDevice
 from rlhf_sdk.spelling import nearest
 from rlhf_sdk.trainer import UserError
@@ -118,6 +118,9 @@ def _of_size(asked: str) -> Target:
 
 
 def _here() -> Target:
+    # The console's first screen needs no library of a GPU's driver.
+    from rlhf_sdk.devices import open_devices, read_devices
+
     found = read_devices(open_devices(), 0)
     if not found:
         return Target("this machine", PlanDevice(memory=memory_limit()), "its memory; there is no GPU here")

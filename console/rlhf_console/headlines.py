@@ -11,6 +11,7 @@ import msgspec
 from rlhf_console import plugins
 from rlhf_console.printable import printable
 from rlhf_console.render import number
+from rlhf_console.runs.listing import ListedRun
 from rlhf_console.runs.store import LiveRun
 from rlhf_sdk.imported import PLUGIN as IMPORTED
 from rlhf_sdk.spec import Panel, SampleColumn
@@ -41,7 +42,7 @@ def declared(plugin: str) -> Declared:
     return msgspec.convert(shown, Declared)
 
 
-def headline(run: LiveRun) -> str:
+def headline(run: LiveRun | ListedRun) -> str:
     """The plugin's figures that matter, short names."""
     names = declared(run.record.plugin).headline
     shown = zip(short_names(names), (run.summary.latest(name) for name in names), strict=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import subprocess
@@ -17,6 +16,7 @@ from typing import Any, Literal
 
 import msgspec
 
+from rlhf_console.described import store, stored
 from rlhf_sdk.discovery import distribution_of, find_plugin, installed_plugins
 from rlhf_sdk.planning import PlanDevice
 from rlhf_sdk.run_root import ENVIRONMENT
@@ -26,8 +26,6 @@ TIMEOUT_SECONDS = 30.0
 DESCRIBE_SECONDS = 15.0
 SLOTS = BoundedSemaphore(4)
 """Plugins are asked side by side, since one that hangs must not keep the others waiting, but not all at once."""
-CACHE_FORMAT = 3
-"""Another one whenever `describe` says more than it did."""
 
 
 class _Waiting:
@@ -59,17 +57,15 @@ def describe(name: str) -> dict[str, Any]:
     Raises `UserError` for an unknown or broken plugin, with the cause.
     """
     point = find_plugin(name)
-    file = _cache_file(point)
-    stored = _stored(file) if file is not None else None
-    if stored is not None:
-        return stored
+    kept = stored(point)
+    if kept is not None:
+        return kept
     given_up = _waiting.given_up
     with SLOTS:
         if _waiting.given_up > given_up:
             raise UserError(f"plugin {name!r}: nobody waits for its answer any more")
         described = _ask(name, seconds=DESCRIBE_SECONDS)
-    if file is not None:
-        _store(file, described)
+    store(point, described)
     return described
 
 
@@ -181,35 +177,3 @@ def _last_object(text: str) -> dict[str, Any] | None:
     except json.JSONDecodeError:
         return None
     return found if isinstance(found, dict) else None
-
-
-def _cache_file(point: EntryPoint) -> Path | None:
-    """Named by the distribution's version and the contents of the module that declares the plugin."""
-    files = [file.locate() for file in (point.dist.files or [])] if point.dist else []
-    module = point.value.partition(":")[0].replace(".", "/")
-    sources = [Path(str(file)) for file in files if module in str(file) and str(file).endswith(".py")]
-    if not sources or point.dist is None:
-        return None
-    digest = hashlib.sha256(f"{CACHE_FORMAT} {point.dist.name} {point.dist.version} {point.value}".encode())
-    for source in sorted(sources):
-        digest.update(source.read_bytes() if source.exists() else b"")
-    base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    return base / "rlhf" / "describe" / f"{point.name}-{digest.hexdigest()[:24]}.json"
-
-
-def _stored(file: Path) -> dict[str, Any] | None:
-    """What was kept; None if nothing was, or it is damaged."""
-    try:
-        return _last_object(file.read_text())
-    except (OSError, UnicodeDecodeError):
-        return None
-
-
-def _store(file: Path, described: dict[str, Any]) -> None:
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        aside = file.with_suffix(f".{os.getpid()}.tmp")
-        aside.write_text(json.dumps(described))
-        aside.rename(file)
-    except OSError:
-        return

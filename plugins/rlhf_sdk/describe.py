@@ -13,7 +13,9 @@ import argparse
 import os
 import signal
 import sys
+import sysconfig
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -46,7 +48,20 @@ def describe(spec: PluginSpec) -> dict[str, Any]:
         "cost": bool(spec.cost),
         "schema": msgspec.json.schema(spec.config),
         "options": msgspec.to_builtins(list(options(spec.config))),
+        "sources": sources(),
     }
+
+
+def sources() -> dict[str, tuple[int, int]]:
+    """Every file outside the standard library that a module was imported from: its size, and when it was changed (ns).
+
+    As long as these stay the same, so does the declaration.
+    """
+    library = Path(sysconfig.get_path("stdlib"))
+    imported = {getattr(module, "__file__", None) or "" for module in list(sys.modules.values())}
+    files = [path for path in map(Path, sorted(imported)) if path.is_absolute() and path.exists()]
+    others = [path for path in files if not path.is_relative_to(library) or "site-packages" in path.parts]
+    return {str(path): (path.stat().st_size, path.stat().st_mtime_ns) for path in others}
 
 
 def validate(spec: PluginSpec, config: dict[str, Any]) -> dict[str, Any]:

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import shutil
 import time
-from contextlib import suppress
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import msgspec
 import psutil
-import pynvml
 
 _CGROUP_V2 = ("memory.current", "memory.max")
 _CGROUP_V1 = ("memory.usage_in_bytes", "memory.limit_in_bytes")
@@ -53,7 +51,11 @@ class Machine:
         self._directory, self._attempt = directory, attempt
         self._process = psutil.Process(pid)
         self._cgroup = _cgroup_directory()
-        self._devices = open_devices()
+        # What only reads machine.jsonl needs no library of a GPU's driver.
+        from rlhf_sdk.devices import open_devices, read_devices
+
+        handles = open_devices()
+        self._read_devices = partial(read_devices, handles, pid)
         self._oom_kills_before = self._oom_kills()
 
     def sample(self) -> MachineSample:
@@ -68,7 +70,7 @@ class Machine:
             cgroup_used=used,
             cgroup_limit=limit,
             disk_free=shutil.disk_usage(self._directory).free,
-            devices=read_devices(self._devices, self._process.pid),
+            devices=self._read_devices(),
         )
 
     def kernel_killed(self) -> bool:
@@ -108,54 +110,6 @@ def memory_limit() -> int:
     directory, total = _cgroup_directory(), psutil.virtual_memory().total
     limits = [_read_number(directory / limit) for _, limit in (_CGROUP_V2, _CGROUP_V1)]
     return min([total, *(limit for limit in limits if limit is not None)])
-
-
-def open_devices() -> list[Any]:
-    """NVML handles of every GPU; empty without a driver."""
-    try:
-        pynvml.nvmlInit()
-        return [pynvml.nvmlDeviceGetHandleByIndex(index) for index in range(pynvml.nvmlDeviceGetCount())]
-    except pynvml.NVMLError:
-        return []
-
-
-def read_devices(handles: list[Any], pid: int) -> list[DeviceSample]:
-    """One sample of each GPU that answers; `pid` is the process whose share is told apart."""
-    found = []
-    for index, handle in enumerate(handles):
-        with suppress(pynvml.NVMLError):
-            found.append(_device(index, handle, pid))
-    return found
-
-
-def _device(index: int, handle: Any, pid: int) -> DeviceSample:
-    memory = pynvml.nvmlDeviceGetMemoryInfo(handle)
-    running = pynvml.nvmlDeviceGetComputeRunningProcesses(handle)
-    return DeviceSample(
-        index=index,
-        name=str(pynvml.nvmlDeviceGetName(handle)),
-        memory_used=int(memory.used),
-        memory_total=int(memory.total),
-        process=sum(process.usedGpuMemory or 0 for process in running if process.pid == pid),
-        utilization=_utilization(handle),
-        power_watts=_power(handle),
-    )
-
-
-def _utilization(handle: Any) -> int | None:
-    """Percent; None where the device doesn't tell (a slice of one, say)."""
-    try:
-        return int(pynvml.nvmlDeviceGetUtilizationRates(handle).gpu)
-    except pynvml.NVMLError:
-        return None
-
-
-def _power(handle: Any) -> float | None:
-    """Watts of the whole device; None where it doesn't tell."""
-    try:
-        return float(pynvml.nvmlDeviceGetPowerUsage(handle)) / 1000
-    except pynvml.NVMLError:
-        return None
 
 
 def _cgroup_directory() -> Path:

@@ -107,7 +107,10 @@ class RunDir:
 
     def exit(self) -> ExitRecord | None:
         """The verdict on the newest attempt; None while it goes on."""
-        status, verdict = self.status(), _read(self.exit_file, ExitRecord)
+        return self._verdict(self.status())
+
+    def _verdict(self, status: RunStatus | None) -> ExitRecord | None:
+        verdict = _read(self.exit_file, ExitRecord)
         if verdict is None or (status is not None and verdict.attempt < status.attempt):
             return None
         return verdict
@@ -134,7 +137,8 @@ class RunDir:
 
     def evidence(self) -> Evidence:
         """What can be seen of the run now; the events only where nobody has judged the attempt."""
-        status, verdict = self.status(), self.exit()
+        status = self.status()
+        verdict = self._verdict(status)
         return Evidence(
             status=status,
             verdict=verdict,

@@ -12,6 +12,7 @@ import pytest
 from rlhf_console import gpus
 from rlhf_console.gpus import GPUS, target_of
 from rlhf_console.plan_text import by_role, plan_text, side_by_side, verdict, with_peak
+from rlhf_sdk import devices
 from rlhf_sdk.machine import DeviceSample
 from rlhf_sdk.trainer import UserError
 
@@ -53,8 +54,8 @@ def test_a_gpu_that_is_not_known_is_the_users_mistake(asked: str, told: str) -> 
 
 def test_the_gpu_here_is_found_by_the_drivers_name_and_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     sample = DeviceSample(index=0, name="NVIDIA A100-SXM4-40GB", memory_used=0, memory_total=40 * GIB)
-    monkeypatch.setattr(gpus, "open_devices", lambda: ["handle"])
-    monkeypatch.setattr(gpus, "read_devices", lambda handles, pid: [sample])
+    monkeypatch.setattr(devices, "open_devices", lambda: ["handle"])
+    monkeypatch.setattr(devices, "read_devices", lambda handles, pid: [sample])
     target = target_of("")
     assert (target.name, target.device.memory) == ("NVIDIA A100-SXM4-40GB", 40 * GIB)
     assert target.device.bandwidth == GPUS["A100-40GB"].device.bandwidth
@@ -63,7 +64,7 @@ def test_the_gpu_here_is_found_by_the_drivers_name_and_memory(monkeypatch: pytes
 def test_without_a_gpu_the_machines_memory_is_the_limit_and_rates_are_not_known(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(gpus, "open_devices", list)
+    monkeypatch.setattr(devices, "open_devices", list)
     monkeypatch.setattr(gpus, "memory_limit", lambda: 7 * GIB)
     assert (target_of("").device.memory, target_of("").device.bandwidth) == (7 * GIB, None)
 

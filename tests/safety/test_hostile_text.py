@@ -22,7 +22,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec import inspect
 
-from rlhf_console.cli.main import VERBS
+from rlhf_console.cli.verbs import VERBS
 from rlhf_console.printable import printable, printable_json
 from rlhf_console.runs.store import LiveRun
 from rlhf_console.tui.app import ConsoleApp

@@ -11,7 +11,8 @@ import psutil
 import pynvml
 import pytest
 
-from rlhf_sdk.machine import DeviceSample, Machine, memory_limit, read_devices
+from rlhf_sdk.devices import read_devices
+from rlhf_sdk.machine import DeviceSample, Machine, memory_limit
 
 
 def test_a_sample_of_this_process(tmp_path: Path) -> None:

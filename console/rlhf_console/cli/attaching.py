@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable
 from typing import Annotated
 
 import typer
@@ -28,6 +27,3 @@ def attach(
     # The full screen knows nothing of this command line, nor this of it: a process of its own, in place of this one.
     command = [sys.executable, "-P", "-m", "rlhf_console.tui.main", attached, "--runs", str(root)]
     os.execv(sys.executable, [*command, *(["--readonly"] if readonly else [])])
-
-
-VERBS: dict[str, Callable[..., None]] = {"attach": attach}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
@@ -14,9 +13,10 @@ from rlhf_console import plugins as plugin_list
 from rlhf_console.cli.options import JsonOption, RunsOption, print_json
 from rlhf_console.profiles import list_profiles, load_profile
 from rlhf_console.render import table
-from rlhf_console.runs.store import open_runs
+from rlhf_console.runs.store import headings
 from rlhf_sdk.discovery import installed_plugins
 from rlhf_sdk.exit_codes import ExitCode
+from rlhf_sdk.run_dir import RunDir
 from rlhf_sdk.run_record import Distribution
 from rlhf_sdk.run_root import run_root
 from rlhf_sdk.trainer import UserError
@@ -37,13 +37,15 @@ def plugins(runs: RunsOption = "", as_json: JsonOption = False) -> None:
 
 def _missing_plugins(root: Path) -> list[plugin_list.Plugin]:
     """Plugins of recorded runs that are not installed here."""
-    runs, installed = open_runs(root), installed_plugins()
-    gone = Counter(run.record.plugin for run in runs if run.record.plugin not in installed)
-    origins = {run.record.plugin: run.record.distribution or Distribution("", "") for run in runs}
+    installed = installed_plugins()
+    runs = [run for run in headings(root) if run.plugin not in installed]
+    newest, counts = {run.plugin: run.id for run in runs}, Counter(run.plugin for run in runs)
     return [
-        plugin_list.Plugin(name, origin.name, origin.version, "missing", problem=f"not installed; runs of it: {count}")
-        for name, count in sorted(gone.items())
-        for origin in [origins[name]]
+        plugin_list.Plugin(
+            name, origin.name, origin.version, "missing", problem=f"not installed; runs of it: {counts[name]}"
+        )
+        for name, run_id in sorted(newest.items())
+        for origin in [RunDir(root / run_id).record().distribution or Distribution("", "")]
     ]
 
 
@@ -97,6 +99,3 @@ def doctor(runs: RunsOption = "", as_json: JsonOption = False) -> None:
         )
     if any(finding.status == "fail" for finding in findings):
         raise typer.Exit(ExitCode.USER_ERROR)
-
-
-VERBS: dict[str, Callable[..., None]] = {"plugins": plugins, "profiles": profiles, "config": config, "doctor": doctor}

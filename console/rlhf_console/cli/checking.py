@@ -6,7 +6,7 @@ import json
 import sys
 import textwrap
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Annotated
 
 import msgspec
@@ -86,6 +86,3 @@ def _row(row: CheckRow) -> str:
         indent = " " * (WIDTHS[0] + 2)
         lines.append(textwrap.fill(printable(said), COLUMNS, initial_indent=indent, subsequent_indent=indent))
     return "\n".join(lines)
-
-
-VERBS: dict[str, Callable[..., None]] = {"check": check}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -134,6 +134,3 @@ def _write_page(file: Path, sides: Sequence[Side], labels: Sequence[str], matche
     except OSError as error:
         raise UserError(f"{file} can't be written: {error.strerror}") from error
     typer.echo(file)
-
-
-VERBS: dict[str, Callable[..., None]] = {"compare": compare}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -163,12 +163,3 @@ def _done(asked: Asked) -> str:
             return "\n\n".join(sample_text(sample) for sample in asked.samples())
         case _:
             return f"{run} {asked.state}"
-
-
-VERBS: dict[str, Callable[..., None]] = {
-    "pause": pause,
-    "checkpoint": checkpoint,
-    "stop": stop,
-    "set": set_value,
-    "sample": sample,
-}

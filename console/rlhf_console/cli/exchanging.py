@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -50,6 +49,3 @@ def import_run(
         print_json({"run": made.id})
         return
     typer.echo(made.id)
-
-
-VERBS: dict[str, Callable[..., None]] = {"export": export_run, "import": import_run}

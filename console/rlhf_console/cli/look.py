@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from typing import Annotated, Any
 
 import msgspec
@@ -16,7 +15,8 @@ from rlhf_console.headlines import headline
 from rlhf_console.printable import printable
 from rlhf_console.profiles import flatten
 from rlhf_console.render import duration, examples_of_alert, lights, number, result, sample_text, size, table
-from rlhf_console.runs.store import LiveRun, children_of, find, open_runs, unreadable_runs
+from rlhf_console.runs.listing import ListedRun, listed_runs
+from rlhf_console.runs.store import LiveRun, children_of, find
 from rlhf_console.runs.tags import MARK, read_tags
 from rlhf_sdk.events import Sample
 from rlhf_sdk.run_root import run_root
@@ -31,8 +31,8 @@ LOG_BYTES = 4 << 20
 def list_runs(runs: RunsOption = "", as_json: JsonOption = False) -> None:
     """List runs, the newest last."""
     root = run_root(runs)
-    found = [run.catch_up() for run in open_runs(root)]
-    for problem in unreadable_runs(root):
+    found, problems = listed_runs(root)
+    for problem in problems:
         typer.echo(f"rlhf: left out: {printable(problem)}", err=True)
     if as_json:
         print_json([_overview(run) for run in found])
@@ -44,7 +44,7 @@ def list_runs(runs: RunsOption = "", as_json: JsonOption = False) -> None:
     typer.echo(table(["run", "plugin", "state", "steps", "age", "headline"], rows))
 
 
-def _steps(run: LiveRun) -> str:
+def _steps(run: LiveRun | ListedRun) -> str:
     return f"{run.summary.step}/{run.summary.total_steps}" if run.summary.total_steps else "-"
 
 
@@ -52,7 +52,7 @@ def _age(created: float) -> str:
     return duration(time.time() - created)
 
 
-def _overview(run: LiveRun) -> dict[str, Any]:
+def _overview(run: LiveRun | ListedRun) -> dict[str, Any]:
     summary = run.summary
     return {
         "run": run.record.id,
@@ -226,12 +226,3 @@ def _newest(run: LiveRun, step: int | None, tag: str) -> list[Sample]:
     """The samples asked for; one that a later attempt made again is taken from there."""
     wanted = (s for s in run.directory.samples() if s.tag.startswith(tag) and step in (None, s.step))
     return list({(sample.step, sample.tag, sample.index, sample.prompt): sample for sample in wanted}.values())
-
-
-VERBS: dict[str, Callable[..., None]] = {
-    "ls": list_runs,
-    "show": show,
-    "watch": watch,
-    "logs": logs,
-    "samples": samples,
-}

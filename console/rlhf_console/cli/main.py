@@ -4,38 +4,17 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable
 from typing import Annotated
 
 import typer
 
-from rlhf_console.cli import (
-    attaching,
-    catalogue,
-    checking,
-    comparing,
-    control,
-    exchanging,
-    look,
-    memory,
-    planning,
-    plugin,
-    repeating,
-    reporting,
-    start,
-    tagging,
-)
+from rlhf_console.cli.verbs import EPILOG, Verbs
 from rlhf_console.printable import make_streams_printable, printable
 from rlhf_sdk.exit_codes import ExitCode
 from rlhf_sdk.files import PRIVATE_UMASK
-from rlhf_sdk.trainer import UserError
-
-EPILOG = (
-    "Exit codes: 0 done; 2 your mistake (config, data, arguments); 3 the plugin failed; 4 diverged; 5 out of memory; "
-    "75 checkpointed, run me again; 128+n ended by signal n."
-)
 
 app = typer.Typer(
+    cls=Verbs,
     name="rlhf",
     help="Launch, watch and control RLHF training. Data on stdout, progress on stderr.",
     epilog=EPILOG,
@@ -63,35 +42,19 @@ def _options(
     pass
 
 
-VERBS: dict[str, Callable[..., None]] = {
-    **start.VERBS,
-    **repeating.VERBS,
-    **planning.VERBS,
-    **checking.VERBS,
-    **look.VERBS,
-    **attaching.VERBS,
-    **comparing.VERBS,
-    **exchanging.VERBS,
-    **memory.VERBS,
-    **reporting.VERBS,
-    **control.VERBS,
-    **tagging.VERBS,
-    **catalogue.VERBS,
-}
-for name, function in VERBS.items():
-    app.command(name, epilog=EPILOG)(function)
-app.add_typer(plugin.app, name="plugin", epilog=EPILOG)
-
-
 def main() -> None:
     """Runs one command; a user's mistake is one line on stderr and exit code 2."""
     os.umask(PRIVATE_UMASK)
     make_streams_printable()
     try:
         app()
-    except UserError as error:
-        print(f"rlhf: {printable(str(error))}", file=sys.stderr)
-        sys.exit(ExitCode.USER_ERROR)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(128 + 13)
+    except Exception as error:
+        from rlhf_sdk.trainer import UserError
+
+        if not isinstance(error, UserError):
+            raise
+        print(f"rlhf: {printable(str(error))}", file=sys.stderr)
+        sys.exit(ExitCode.USER_ERROR)

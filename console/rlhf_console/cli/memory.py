@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +42,3 @@ def _newest_sample(run: LiveRun) -> MachineSample | None:
     lines = last_lines(run.directory.machine_file, 1)
     found = list(decoded(lines, msgspec.json.Decoder(MachineSample).decode))
     return found[-1] if found else None
-
-
-VERBS: dict[str, Callable[..., None]] = {"memory": memory}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -95,6 +95,3 @@ def _with_layout(request: RunRequest, layout: str, allowed: Mapping[str, list[st
         for name, stage in request.config["stages"].items()
     }
     return request.config | {"stages": stages}
-
-
-VERBS: dict[str, Callable[..., None]] = {"plan": plan}

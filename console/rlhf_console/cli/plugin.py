@@ -23,7 +23,12 @@ COLUMNS = 80
 STATE, RULE = 7, 14
 STATES = ("pass", "warn", "fail", "skipped")
 
-app = typer.Typer(help="Write a plugin of your own, and try whether it keeps the contract.", no_args_is_help=True)
+app = typer.Typer(
+    help="Write a plugin of your own, and try whether it keeps the contract.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+)
 
 
 @app.command("new")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
@@ -80,6 +79,3 @@ def _start(again: Again, root: Path, settings: list[str] | None, options: Attemp
     launch.start(directory, options)
     print(f"run {directory.id}", file=sys.stderr, flush=True)
     return LiveRun.open(directory)
-
-
-VERBS: dict[str, Callable[..., None]] = {"relaunch": relaunch, "fork": fork}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
@@ -269,6 +269,3 @@ def _resume_all(found: Sequence[LiveRun], options: AttemptOptions, *, as_json: b
         typer.echo("\n".join(resumed))
     if problems:
         raise typer.Exit(ExitCode.USER_ERROR)
-
-
-VERBS: dict[str, Callable[..., None]] = {"run": run, "demo": demo, "resume": resume}

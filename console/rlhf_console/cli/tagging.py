@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Annotated
 
 import typer
@@ -30,6 +29,3 @@ def tag(
         print_json({"run": directory.id, "tags": kept})
     elif kept:
         typer.echo(" ".join(f"{MARK}{each}" for each in kept))
-
-
-VERBS: dict[str, Callable[..., None]] = {"tag": tag}

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 
-from rlhf_console.runs.store import LiveRun, open_runs
-from rlhf_sdk.states import LIVE
+from rlhf_console.runs.store import LiveRun, headings
+from rlhf_sdk.run_dir import RunDir
+from rlhf_sdk.states import LIVE, State
 from rlhf_sdk.trainer import UserError
 
 
@@ -14,7 +16,18 @@ def run_to_attach(root: Path) -> LiveRun:
 
     Raises `UserError` where there is none.
     """
-    runs = [run for run in open_runs(root) if run.record.pipeline is None]
-    if not runs:
+    states = _states(root)
+    if not states:
         raise UserError(f"no run in {root}: `rlhf-console --demo` starts one")
-    return next((run for run in reversed(runs) if run.state in LIVE), runs[-1])
+    at_work = [run_id for run_id, state in states.items() if state in LIVE]
+    return LiveRun.open(RunDir(root / (at_work or list(states))[-1]))
+
+
+def _states(root: Path) -> dict[str, State]:
+    """Of every readable run that is no stage, by id, newest last."""
+    found = dict[str, State]()
+    for run in headings(root):
+        if run.pipeline is None:
+            with suppress(UserError):
+                found[run.id] = RunDir(root / run.id).state()
+    return found

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from rlhf_console.runs.fold import RunSummary, fold
+from rlhf_console.runs.glance import RunHeading, read_heading
 from rlhf_sdk.run_dir import RunDir
 from rlhf_sdk.run_record import RunRecord
-from rlhf_sdk.run_root import find_run, left_out, list_runs
+from rlhf_sdk.run_root import find_run, is_run_id, list_runs
 from rlhf_sdk.states import State
 from rlhf_sdk.tail import CHUNK
 from rlhf_sdk.trainer import UserError
@@ -60,45 +63,46 @@ class LiveRun:
         return self.directory.state()
 
 
-def open_runs(root: Path) -> list[LiveRun]:
-    """Every readable run of the root, newest last, not yet read."""
-    return _opened(root)[0]
-
-
-def unreadable_runs(root: Path) -> list[str]:
-    """What is wrong with each run that `open_runs` leaves out."""
-    return [*left_out(root), *_opened(root)[1]]
-
-
-def _opened(root: Path) -> tuple[list[LiveRun], list[str]]:
-    runs, problems = [], []
+def headings(root: Path) -> list[RunHeading]:
+    """Of every run of the root whose run.json can be read, newest last."""
+    found = list[RunHeading]()
     for directory in list_runs(root):
-        try:
-            opened = LiveRun.open(directory)
-            directory.state()
-            runs.append(opened)
-        except UserError as error:
-            problems.append(str(error))
-    return sorted(runs, key=lambda run: (run.record.created, run.record.id)), problems
+        with suppress(FileNotFoundError, UserError):
+            found.append(read_heading(directory))
+    return sorted(found, key=lambda heading: (heading.created, heading.id))
 
 
 def find(root: Path, text: str) -> LiveRun:
     """The run called `text` (id, unique beginning, name, or "latest"). Raises `UserError` if there is none such."""
-    runs = open_runs(root)
-    own = [run for run in runs if run.record.pipeline is None]
-    if text == LATEST and own:
-        return own[-1]
-    named = [run for run in runs if text in (run.record.name, run.record.id)]
-    named.sort(key=lambda run: _precedence(run, text))
-    return named[-1] if named else LiveRun.open(find_run(root, text))
+    if text == LATEST:
+        own = [heading.id for heading in headings(root) if heading.pipeline is None]
+        found = next(filter(None, map(partial(_opened, root), reversed(own))), None)
+        if found is not None:
+            return found
+    if is_run_id(text) and (root / text).is_dir() and (by_id := _opened(root, text)) is not None:
+        return by_id
+    named = [heading for heading in headings(root) if text == heading.name]
+    named.sort(key=lambda heading: _precedence(heading, text))
+    found = next(filter(None, (_opened(root, heading.id) for heading in reversed(named))), None)
+    return found or LiveRun.open(find_run(root, text))
 
 
-def _precedence(run: LiveRun, text: str) -> tuple[bool, float, bool]:
-    """An id goes before a name, which may be chosen by somebody else; the newest run of a name before older ones, and a
-    run before its copies."""
-    return run.record.id == text, run.record.created, run.record.id.startswith(f"{text}-")
+def _opened(root: Path, run_id: str) -> LiveRun | None:
+    """None for a run whose files are damaged."""
+    directory = RunDir(root / run_id)
+    try:
+        directory.state()
+        return LiveRun.open(directory)
+    except UserError:
+        return None
+
+
+def _precedence(heading: RunHeading, text: str) -> tuple[float, bool]:
+    """The newest run of a name before older ones, and a run before its copies."""
+    return heading.created, heading.id.startswith(f"{text}-")
 
 
 def children_of(root: Path, pipeline_id: str) -> list[LiveRun]:
     """The runs of a pipeline's stages, in the order of their creation."""
-    return [run for run in open_runs(root) if run.record.pipeline == pipeline_id]
+    stages = [heading.id for heading in headings(root) if heading.pipeline == pipeline_id]
+    return [run for run in map(partial(_opened, root), stages) if run is not None]
