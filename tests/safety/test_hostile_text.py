@@ -188,7 +188,7 @@ def test_no_verb_lets_a_run_directory_steer_the_terminal(hostile_root: Path, arg
 
 
 def test_every_verb_is_tried() -> None:
-    assert {row[0] for row in (*READERS, *PLUGIN_VERBS)} | {"resume", "demo", "attach"} == set(VERBS)
+    assert {row[0] for row in (*READERS, *PLUGIN_VERBS)} | {"resume", "demo", "attach", "plugin"} == set(VERBS)
 
 
 @pytest.mark.parametrize("verb", ["watch", "resume"])

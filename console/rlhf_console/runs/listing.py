@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rlhf_console.runs.fold import RunSummary, fold
+from rlhf_console.runs.glance import RunHeading, read_heading
 from rlhf_sdk.run_dir import RunDir
-from rlhf_sdk.run_record import RunRecord
 from rlhf_sdk.run_root import left_out, list_runs
 from rlhf_sdk.states import State
 from rlhf_sdk.trainer import UserError
@@ -22,7 +22,7 @@ class ListedRun:
     """`summary` has what the newest events of a long run say, not all that went before."""
 
     directory: RunDir
-    record: RunRecord
+    record: RunHeading
     state: State
     summary: RunSummary
 
@@ -32,7 +32,7 @@ def listed_runs(root: Path) -> tuple[list[ListedRun], list[str]]:
     runs, problems = list[ListedRun](), left_out(root)
     for directory in list_runs(root):
         try:
-            runs.append(ListedRun(directory, directory.record(), directory.state(), glance(directory)))
+            runs.append(ListedRun(directory, read_heading(directory), directory.state(), glance(directory)))
         except UserError as error:
             problems.append(str(error))
         except OSError as error:
@@ -44,7 +44,7 @@ def glance(directory: RunDir) -> RunSummary:
     """What the events say; of a long file its beginning and its newest events. Raises `OSError`."""
     events = directory.events()
     if events.unread_bytes <= READ_WHOLE_BYTES:
-        return fold(RunSummary(), [*events, *directory.alerts()])
+        return fold(RunSummary(), [*events.read(), *directory.alerts().read()])
     beginning, newest = events.read(HEAD_BYTES), directory.last_events(NEWEST_EVENTS)
     known = beginning[-1].seq if beginning else 0
     summary = fold(RunSummary(), [*beginning, *(event for event in newest if event.seq > known)])

@@ -91,8 +91,9 @@ def _opened(root: Path, run_id: str) -> LiveRun | None:
     """None for a run whose files are damaged."""
     directory = RunDir(root / run_id)
     try:
+        opened = LiveRun.open(directory)
         directory.state()
-        return LiveRun.open(directory)
+        return opened
     except UserError:
         return None
 

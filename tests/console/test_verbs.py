@@ -1,0 +1,58 @@
+"""What a call of the command line imports, and that the table of verbs says what the verbs say."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from rlhf_console.cli.verbs import VERBS, load_verb
+
+IMPORTED = """
+import json, sys
+sys.argv = ["rlhf", *{arguments}]
+from rlhf_console.cli import main
+try:
+    main()
+except SystemExit as end:
+    assert not end.code, end.code
+print(json.dumps([name for name in sys.modules if not name.startswith("_")]), file=sys.stderr)
+"""
+
+
+def imported_by(*arguments: str) -> set[str]:
+    code = IMPORTED.format(arguments=list(arguments))
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
+    return set(json.loads(done.stderr.splitlines()[-1]))
+
+
+def test_help_imports_no_verb() -> None:
+    modules = imported_by("--help")
+    ours = {name for name in modules if name.startswith("rlhf_")}
+    assert ours == {
+        "rlhf_console", "rlhf_console.cli", "rlhf_console.cli.main", "rlhf_console.cli.verbs",
+        "rlhf_console.printable", "rlhf_sdk", "rlhf_sdk.exit_codes", "rlhf_sdk.files",
+    }  # fmt: skip
+    assert modules & {"msgspec", "psutil", "pynvml", "pydantic", "rich"} == set()
+
+
+@pytest.mark.parametrize("verb", ["ls", "profiles"])
+def test_a_verb_imports_its_own_module_and_no_library_that_it_does_not_need(verb: str, tmp_path: Path) -> None:
+    rest = ["--runs", str(tmp_path)] if verb == "ls" else []
+    modules = imported_by(verb, *rest)
+    others = {f"rlhf_console.cli.{each.target.partition(':')[0]}" for each in VERBS.values()}
+    own = f"rlhf_console.cli.{VERBS[verb].target.partition(':')[0]}"
+    assert own in modules and len(modules & others) <= 2  # `ls` and `run` show a run's end alike
+    assert modules & {"pynvml", "pydantic", "rich", "textual"} == set()
+
+
+@pytest.mark.parametrize("name", VERBS)
+def test_help_says_the_first_sentence_of_the_verb(name: str) -> None:
+    said = " ".join(inspect.cleandoc(load_verb(name).help or "").split())
+    assert said.startswith(VERBS[name].summary)
+    assert len(said) == len(VERBS[name].summary) or said[len(VERBS[name].summary)] == " "
