@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from rlhf_console import plugins
+from rlhf_sdk.trainer import UserError
 
 SPEC = """
 from msgspec import Struct
@@ -43,7 +45,12 @@ def editable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def asked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The names of those that were asked in a process of their own."""
     names, ask = list[str](), plugins._ask
-    monkeypatch.setattr(plugins, "_ask", lambda name, **rest: (names.append(name), ask(name, **rest))[1])
+
+    def counted(name: str, **rest: Any) -> dict[str, Any]:
+        names.append(name)
+        return ask(name, **rest)
+
+    monkeypatch.setattr(plugins, "_ask", counted)
     return names
 
 
@@ -69,5 +76,5 @@ def test_another_path_of_modules_is_another_plugin(
 def test_a_module_that_is_gone_is_noticed(editable: Path, asked: list[str]) -> None:
     plugins.describe("kept")
     (editable / "declared_elsewhere.py").unlink()
-    with pytest.raises(plugins.UserError, match="declared_elsewhere"):
+    with pytest.raises(UserError, match="declared_elsewhere"):
         plugins.describe("kept")

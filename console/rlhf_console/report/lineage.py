@@ -9,7 +9,7 @@ from typing import Any
 from rlhf_console.profiles import flatten
 from rlhf_console.report.document import Section, Table
 from rlhf_console.report.naming import name_of
-from rlhf_console.runs.store import LiveRun, open_runs
+from rlhf_console.runs.store import LiveRun, readable_run
 from rlhf_sdk.references import RUN_PREFIX
 
 KEPT = "rows kept"
@@ -21,14 +21,13 @@ DATA = {"data": "", "eval_data": "held out: ", "norm_data": "scores normalised o
 
 def ancestors(root: Path, runs: Sequence[LiveRun]) -> list[LiveRun]:
     """The runs that these came from and are not among them, oldest first, read to their end."""
-    known, found = {run.record.id: run for run in open_runs(root)}, dict[str, LiveRun]()
-    own = {run.record.id for run in runs}
+    found, own = dict[str, LiveRun](), {run.record.id for run in runs}
     waiting = [*runs]
     while waiting:
         for parent in waiting.pop().record.parents.values():
-            if parent in known and parent not in own | found.keys():
-                found[parent] = known[parent]
-                waiting.append(known[parent])
+            if parent not in own | found.keys() and (known := readable_run(root, parent)) is not None:
+                found[parent] = known
+                waiting.append(known)
     return [run.catch_up() for run in sorted(found.values(), key=lambda run: run.record.created)]
 
 

@@ -76,19 +76,21 @@ def find(root: Path, text: str) -> LiveRun:
     """The run called `text` (id, unique beginning, name, or "latest"). Raises `UserError` if there is none such."""
     if text == LATEST:
         own = [heading.id for heading in headings(root) if heading.pipeline is None]
-        found = next(filter(None, map(partial(_opened, root), reversed(own))), None)
+        found = next(filter(None, map(partial(readable_run, root), reversed(own))), None)
         if found is not None:
             return found
-    if is_run_id(text) and (root / text).is_dir() and (by_id := _opened(root, text)) is not None:
+    if (by_id := readable_run(root, text)) is not None:
         return by_id
     named = [heading for heading in headings(root) if text == heading.name]
     named.sort(key=lambda heading: _precedence(heading, text))
-    found = next(filter(None, (_opened(root, heading.id) for heading in reversed(named))), None)
+    found = next(filter(None, (readable_run(root, heading.id) for heading in reversed(named))), None)
     return found or LiveRun.open(find_run(root, text))
 
 
-def _opened(root: Path, run_id: str) -> LiveRun | None:
-    """None for a run whose files are damaged."""
+def readable_run(root: Path, run_id: str) -> LiveRun | None:
+    """The run of that id; None if there is none, or its files are damaged."""
+    if not is_run_id(run_id):
+        return None
     directory = RunDir(root / run_id)
     try:
         opened = LiveRun.open(directory)
@@ -106,4 +108,4 @@ def _precedence(heading: RunHeading, text: str) -> tuple[float, bool]:
 def children_of(root: Path, pipeline_id: str) -> list[LiveRun]:
     """The runs of a pipeline's stages, in the order of their creation."""
     stages = [heading.id for heading in headings(root) if heading.pipeline == pipeline_id]
-    return [run for run in map(partial(_opened, root), stages) if run is not None]
+    return [run for run in map(partial(readable_run, root), stages) if run is not None]
