@@ -11,7 +11,7 @@ from benchmarks import demo_seeds, hacking, pause_latency, plan_accuracy, precis
 from benchmarks.console import lag, live, long, runs, samples, slow_link, start
 from benchmarks.speed import __main__ as speed
 
-BENCHMARKS: dict[str, Callable[[], None]] = {
+BENCHMARKS: dict[str, Callable[[], object]] = {
     "start-up": start_up.main,
     "pause-latency": pause_latency.main,
     "plan-accuracy": plan_accuracy.main,
@@ -33,8 +33,7 @@ BENCHMARKS: dict[str, Callable[[], None]] = {
 
 def main() -> None:
     if sys.argv[1:2] == ["speed"]:
-        speed.main(sys.argv[2:])
-        return
+        sys.exit(speed.main(sys.argv[2:]))
     parser = argparse.ArgumentParser(prog="benchmarks", description="Measure; results go to benchmarks/results.")
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"{', '.join(BENCHMARKS)}; default: all")
     names = parser.parse_args().names or list(BENCHMARKS)

@@ -23,7 +23,12 @@ FIRST_WORD = 3
 
 
 def build_material(folder: Path, shape: Shape) -> None:
-    """A policy, a reward model, demonstrations and comparisons; prompts and responses of the same length throughout."""
+    """A policy, a reward model, demonstrations and comparisons, unless they are there.
+
+    Prompts are of one length, and so are responses.
+    """
+    if folder.exists():
+        return
     folder.mkdir(parents=True)
     words = word_tokenizer(shape.vocabulary)
     torch.manual_seed(0)

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import os
+import statistics
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TypeVar
 
-from benchmarks.speed.pairing import ContenderFailed, Process, Turn, median, median_ratio
+from benchmarks.speed.contender import ContenderFailed, Process, Turn
+from benchmarks.speed.material import build_material
 from benchmarks.speed.stages import TIME, Contender, Stage
 from benchmarks.speed.task import Shape, Task
 
+Answer = TypeVar("Answer")
 MACHINE = Contender(name="machine", work="rates:machine")
 
 
@@ -81,34 +84,47 @@ def measure(
     began = time.monotonic()
     measured = Measured(stage, shape, _rows(stage, shape), threads, device)
     material = folder / shape.name
-    if not material.exists():
-        from benchmarks.speed.material import build_material
-
-        build_material(material, shape)
+    build_material(material, shape)
+    chosen = [contender for contender in stage.contenders if not only or contender.name in only]
     with ExitStack() as stack:
-        processes: dict[str, Process] = {}
-        chosen = [contender for contender in stage.contenders if not only or contender.name in only]
-        for contender in [MACHINE, *chosen] if rates else chosen:
-            try:
-                process = stack.enter_context(Process(contender, _task(contender, measured, material)))
-                process.wait_until_ready()
-                processes[contender.name] = process
-            except ContenderFailed as error:
-                measured.failed[contender.name] = str(error)
+        processes = _started([MACHINE, *chosen] if rates else chosen, measured, material, stack)
         for turn in range(stage.warm_up + rounds):
             _round(processes, measured, measured.warm_up if turn < stage.warm_up else measured.turns)
     measured.seconds = time.monotonic() - began
     return measured
 
 
+def _started(
+    contenders: Sequence[Contender], measured: Measured, material: Path, stack: ExitStack
+) -> dict[str, Process]:
+    """Those that are ready for their first turn."""
+    processes: dict[str, Process] = {}
+    for contender in contenders:
+        try:
+            processes[contender.name] = stack.enter_context(Process(contender, _task(contender, measured, material)))
+        except ContenderFailed as error:
+            measured.failed[contender.name] = str(error)
+    _each(processes, measured, Process.wait_until_ready)
+    return processes
+
+
 def _round(processes: dict[str, Process], measured: Measured, into: dict[str, list[Turn]]) -> None:
     measured.load.append(os.getloadavg()[0])
+    for name, turn in _each(processes, measured, Process.turn).items():
+        into.setdefault(name, []).append(turn)
+
+
+def _each(processes: dict[str, Process], measured: Measured, what: Callable[[Process], Answer]) -> dict[str, Answer]:
+    """`what` of one after another; a process that fails is dropped, with all its turns."""
+    found = {}
     for name in list(processes):
         try:
-            into.setdefault(name, []).append(processes[name].turn())
+            found[name] = what(processes[name])
         except ContenderFailed as error:
             measured.failed[name] = str(error)
+            measured.turns.pop(name, None)
             del processes[name]
+    return found
 
 
 def _rows(stage: Stage, shape: Shape) -> int:
@@ -117,14 +133,21 @@ def _rows(stage: Stage, shape: Shape) -> int:
 
 
 def _task(contender: Contender, measured: Measured, material: Path) -> Task:
-    settings: dict[str, Any] = contender.settings
     return Task(
-        work=contender.work,
         shape=measured.shape,
         folder=str(material),
         rows=measured.rows,
         threads=measured.threads,
         device=measured.device,
         precision=contender.precision,
-        settings=settings,
+        settings=contender.settings,
     )
+
+
+def median(turns: list[Turn], key: str) -> float:
+    return float(statistics.median(turn[key] for turn in turns))
+
+
+def median_ratio(theirs: list[Turn], ours: list[Turn], key: str) -> float:
+    """Of the rounds' ratios: what they needed over what we needed."""
+    return float(statistics.median(their[key] / our[key] for their, our in zip(theirs, ours, strict=True)))

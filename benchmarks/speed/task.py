@@ -34,7 +34,6 @@ class Shape(msgspec.Struct, frozen=True, kw_only=True):
 class Task(msgspec.Struct, frozen=True, kw_only=True):
     """One contender's work. `rows`: of a step or batch; `settings`: what this stage alone knows."""
 
-    work: str
     shape: Shape
     folder: str
     rows: int
