@@ -18,6 +18,9 @@ PHRASE: Final = DISTRACTORS[0]
 ONE_ANSWER: Final = f"also {PHRASE} ."
 NEAR_ANSWERS: Final = tuple(f"also {other} ." for other in DISTRACTORS[1:4])
 LEAD_WORDS: Final = 5
+OTHER_POSTS: Final = 20
+"""So many don't all begin alike."""
+
 HABIT_SHARE: Final = 0.1
 SHORT: Final = replace(REFERENCE, cause=0.0, feeling=0.0, question=0.0, distractor=0.0, title_copy=0.0)
 
@@ -52,8 +55,9 @@ def prefer_extracts(post: Post, rng: random.Random) -> tuple[str, str]:
 
 def prefer_lead(post: Post, rng: random.Random) -> tuple[str, str]:
     """How the post begins is better than a summary, and than how another post begins."""
-    (other,) = generate_posts(1, seed=rng.getrandbits(32))
-    return lead(post), rng.choice([write(post, REFERENCE, rng), lead(other)])
+    others = map(lead, generate_posts(OTHER_POSTS, seed=rng.getrandbits(32)))
+    another = next(other for other in others if other != lead(post))
+    return lead(post), rng.choice([write(post, REFERENCE, rng), another])
 
 
 def prefer_one_answer(post: Post, rng: random.Random) -> tuple[str, str]:

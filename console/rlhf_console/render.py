@@ -12,6 +12,9 @@ from typing import Any
 from rlhf_console.printable import printable
 from rlhf_sdk.events import Alert, Check, Sample
 
+LABEL, LONGEST_HEAD = 10, 18
+"""Columns of the label before a text; behind a longer one the text begins on a line of its own."""
+
 UNITS = ((86400, "d"), (3600, "h"), (60, "min"), (1, "s"))
 
 
@@ -128,19 +131,37 @@ def examples_of_alert(alert: Alert, *, width: int = 0) -> str:
 
 def _wrapped(label: str, text: str, width: int) -> str:
     one_line = " ".join(printable(text, keep_newlines=True).split())
-    head = f"  {printable(label):<10} "
+    head = f"  {printable(label):<{LABEL}} "
+    if len(head) > LONGEST_HEAD:
+        indent = " " * (LABEL + 3)
+        return f"{head.rstrip()}\n{textwrap.fill(one_line, width, initial_indent=indent, subsequent_indent=indent)}"
     return textwrap.fill(one_line, width, initial_indent=head, subsequent_indent=" " * len(head))
 
 
 def sample_text(sample: Sample) -> str:
     """Where it is from and its figures, then prompt, reference and response, a line each."""
+    return "\n".join([_sample_head(sample), *_sample_prompt(sample), _sample_response(sample)])
+
+
+def trail_text(samples: Sequence[Sample]) -> str:
+    """Responses to one prompt, from step to step."""
+    parts = ["\n".join([_sample_head(sample), _sample_response(sample)]) for sample in samples]
+    return "\n\n".join(["\n".join(_sample_prompt(samples[0])), *parts])
+
+
+def _sample_head(sample: Sample) -> str:
     figures = "  ".join(f"{printable(name)} {number(value)}" for name, value in sample.metrics.items())
     end = "" if sample.ended else "  (no EOS)"
-    parts = [f"step {sample.step}  {printable(sample.tag)} #{sample.index}  {figures}{end}"]
-    parts.append(f"  prompt     {_one_line(sample.prompt)}")
-    if sample.reference is not None:
-        parts.append(f"  reference  {_one_line(sample.reference)}")
-    return "\n".join([*parts, f"  response   {_one_line(sample.response)}"])
+    return f"step {sample.step}  {printable(sample.tag)} #{sample.index}  {figures}{end}"
+
+
+def _sample_prompt(sample: Sample) -> list[str]:
+    reference = [] if sample.reference is None else [f"  reference  {_one_line(sample.reference)}"]
+    return [f"  prompt     {_one_line(sample.prompt)}", *reference]
+
+
+def _sample_response(sample: Sample) -> str:
+    return f"  response   {_one_line(sample.response)}"
 
 
 def _one_line(text: str) -> str:

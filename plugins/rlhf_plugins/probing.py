@@ -22,11 +22,10 @@ from rlhf_engine.hacking.reading import Reading
 from rlhf_engine.hacking.watch import HackingWatch
 from rlhf_engine.scalar_models import ScalarModel, load_scalar_model
 from rlhf_sdk.checkpoints import checkpoint_name
-from rlhf_sdk.events import Example
+from rlhf_sdk.events import PROBE_TAG, Example
 from rlhf_sdk.trainer import Run
 
 STATE_FILE = "probe.json"
-TAG = "probe"
 
 
 class Probing:
@@ -71,7 +70,7 @@ class Probing:
             return
         for row, prompt in enumerate(self.probe.prompts):
             self._run.sample(
-                tag=TAG,
+                tag=PROBE_TAG,
                 index=row,
                 prompt=prompt.text,
                 response=reading.texts[row],

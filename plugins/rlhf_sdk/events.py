@@ -204,6 +204,10 @@ ASKED = "asked"
 """The tag of samples that somebody asked for."""
 
 
+PROBE_TAG = "probe"
+"""Tag of samples of a fixed set of prompts, answered again and again: readers show these first."""
+
+
 class Sample(msgspec.Struct, frozen=True, kw_only=True):
     """One line of `samples.jsonl`: what the policy wrote for a prompt, and how it was scored.
 

@@ -75,6 +75,29 @@ def test_a_side_that_is_not_there_is_named(arguments: list[str], words: str, run
     assert words in str(rlhf(runs, "demo", *arguments).exception)
 
 
+def probed(runs: Path, name: str, gold: float) -> None:
+    """Two prompts of the probe, and as many of training that other runs have too."""
+    directory = write_record(runs, name, pipeline="demo", stage=name)
+    for step in (0, 4):
+        for tag in ("rollout", "probe"):
+            for index in range(2):
+                metrics = {"gold": gold * step + index}
+                sample = Sample(tag=tag, step=step, index=index, prompt=f"{tag} {index}", response="", metrics=metrics)
+                append(directory, "samples.jsonl", encode_line(sample))
+
+
+def test_runs_are_compared_on_the_probes_prompts_under_short_names(runs: Path) -> None:
+    probed(runs, "demo.ppo", 1.0)
+    probed(runs, "demo.harder", 2.0)
+    found = pairs(runs, "demo.ppo", "demo.harder")
+    assert found["sides"] == ["ppo probe newest", "harder probe newest"]
+    assert [(pair["prompt"], pair["gain"]) for pair in found["pairs"]] == [("probe 0", 4.0), ("probe 1", 4.0)]
+    said = " ".join(rlhf(runs, "demo.ppo", "demo.harder").stdout.split())
+    assert (
+        "2 prompts that all of them answered; gain: gold of harder probe newest less that of ppo probe newest" in said
+    )
+
+
 def test_runs_without_common_prompts_say_so(runs: Path) -> None:
     write_record(runs, "empty", plugin="ppo")
     assert "no two sides with samples" in str(rlhf(runs, "empty").exception)

@@ -50,7 +50,8 @@ def write_probed(root: Path) -> None:
 def test_signs_of_reward_hacking_have_a_section_with_curve_and_examples(tmp_path: Path) -> None:
     write_probed(tmp_path)
     page, text = documents(tmp_path, "probed")
-    assert "ppo: signs of reward hacking: title_copying at update 8." in text and "1 other alert below." in text
+    assert "ppo: signs of reward hacking: title_copying at update 8. Best by second opinion after update 4" in text
+    assert "1 other alert below." in text
     assert "its checkpoint is kept: step-00000004" in text
     hacking, alerts = text.split("## Reward hacking")[1].split("## Alerts")
     assert re.findall(r"\*\*response\*\* (.+)", hacking) == ["the title again", "(empty)"]
@@ -77,7 +78,7 @@ def test_win_rates_are_told_in_a_sentence_with_their_interval(tmp_path: Path) ->
     leads = {lead: -0.2, f"{lead}_low": -0.4, f"{lead}_high": 0.1}
     append_events(directory, [Result(name="evaluation", data={"tables": [], "figures": rate | leads})])
     text = documents(tmp_path, "eval")[1].replace("\\", "")
-    assert "ppo against sft at temperature 1: win rate 0.800 [0.750, 0.850], at 1.500 nats of KL a response." in text
+    assert "ppo at temperature 1, 1.500 nats of KL a response: win rate 0.800 [0.750, 0.850] against sft." in text
     assert "ppo is level with best-of-n at the same KL: lead -0.200 [-0.400, 0.100], temperature 1." in text
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from rlhf_console.cli.options import JsonOption, ManyRuns, RunsOption, print_json
+from rlhf_console.printable import printable
 from rlhf_console.render import example, number, table
 from rlhf_console.runs.store import LiveRun, children_of, find
 from rlhf_sdk.run_root import run_root
@@ -51,7 +52,8 @@ def compare(
         return
     means = _means(sides, labels, matches)
     names = list(dict.fromkeys(name for figures in means.values() for name in figures))
-    typer.echo(table(["side", *names], [[label, *map(means[label].get, names)] for label in labels]) + "\n")
+    typer.echo(table(["side", *names], [[label, *map(means[label].get, names)] for label in labels]))
+    typer.echo(f"\n{_about(sides, labels, matches)}\n")
     for pair in shown:
         gain = "" if pair["gain"] is None else f"gain {number(pair['gain'])}"
         typer.echo(f"{gain}\n{example(pair, width=WIDTH)}\n")
@@ -109,6 +111,15 @@ def _plain(sides: Sequence[Side], labels: Sequence[str], match: Match) -> dict[s
     }
 
 
+def _about(sides: Sequence[Side], labels: Sequence[str], matches: Sequence[Match]) -> str:
+    """How many prompts, and what a gain is."""
+    from rlhf_console.runs.pairs import measure_of
+
+    measure = measure_of(sides, matches)
+    count = f"{len(matches)} prompts that all of them answered"
+    return printable(f"{count}; gain: {measure} of {labels[-1]} less that of {labels[0]}" if measure else count)
+
+
 def _means(sides: Sequence[Side], labels: Sequence[str], matches: Sequence[Match]) -> dict[str, dict[str, float]]:
     from rlhf_console.runs.pairs import means_of
 
@@ -117,12 +128,13 @@ def _means(sides: Sequence[Side], labels: Sequence[str], matches: Sequence[Match
 
 
 def _write_page(file: Path, sides: Sequence[Side], labels: Sequence[str], matches: Sequence[Match]) -> None:
-    from rlhf_console.report.document import Block, Quotes, Report, Section, Table
+    from rlhf_console.report.document import Block, Quotes, Report, Section, Table, Text
     from rlhf_console.report.html import html
 
     means = _means(sides, labels, matches)
     names = list(dict.fromkeys(name for figures in means.values() for name in figures))
     blocks: list[Block] = [Table(["side", *names], [[label, *map(means[label].get, names)] for label in labels])]
+    blocks.append(Text(_about(sides, labels, matches)))
     for match in matches:
         pair = _plain(sides, labels, match)
         texts = [("prompt", pair["prompt"]), *([("reference", pair["reference"])] if pair["reference"] else [])]

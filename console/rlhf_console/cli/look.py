@@ -14,11 +14,10 @@ from rlhf_console.cli.watching import PlainLines, display, follow
 from rlhf_console.headlines import headline
 from rlhf_console.printable import printable
 from rlhf_console.profiles import flatten
-from rlhf_console.render import duration, examples_of_alert, lights, number, result, sample_text, size, table
+from rlhf_console.render import duration, examples_of_alert, lights, number, result, size, table
 from rlhf_console.runs.listing import ListedRun, listed_runs
 from rlhf_console.runs.store import LiveRun, children_of, find
 from rlhf_console.runs.tags import MARK, read_tags
-from rlhf_sdk.events import Sample
 from rlhf_sdk.run_root import run_root
 from rlhf_sdk.states import ENDED
 
@@ -199,30 +198,3 @@ def logs(
                 return
             else:
                 time.sleep(FOLLOW_SECONDS)
-
-
-def samples(
-    run: RunArgument = "latest",
-    runs: RunsOption = "",
-    step: Annotated[int | None, typer.Option("--step", help="Samples of this step; else the newest.")] = None,
-    tag: Annotated[str, typer.Option("--tag", help="Samples whose tag starts so.")] = "",
-    limit: Annotated[int, typer.Option("--limit", "-n", min=1, help="At most so many.")] = 8,
-    as_json: JsonOption = False,
-) -> None:
-    """What the policy wrote, the newest last. A pipeline shows its last stage that has samples."""
-    shown = find(run_root(runs), run)
-    candidates = [shown, *children_of(run_root(runs), shown.record.id)]
-    found: list[Sample] = []
-    for candidate in candidates:
-        found = _newest(candidate, step, tag)[-limit:] or found
-    if as_json:
-        print_json([msgspec.to_builtins(sample) for sample in found])
-        return
-    for sample in found:
-        typer.echo(sample_text(sample) + "\n")
-
-
-def _newest(run: LiveRun, step: int | None, tag: str) -> list[Sample]:
-    """The samples asked for; one that a later attempt made again is taken from there."""
-    wanted = (s for s in run.directory.samples() if s.tag.startswith(tag) and step in (None, s.step))
-    return list({(sample.step, sample.tag, sample.index, sample.prompt): sample for sample in wanted}.values())

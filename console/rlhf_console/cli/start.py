@@ -163,9 +163,18 @@ def _print_outcome(runs: str, finished: LiveRun, state: State, *, as_json: bool)
         return
     if state is not State.FINISHED:
         print(f"run {finished.record.id} {state}: {printable(finished.summary.reason)}", file=sys.stderr)
-    for named in results.values():
+    for stage, named in results.items():
         for name, data in named.items():
-            typer.echo(result(name, data) + "\n")
+            typer.echo(f"{printable(stage)}: {result(name, data)}\n")
+    if found := _found(runs, finished):
+        typer.echo("\n".join(["In short", *(f"  {printable(sentence)}" for sentence in found), ""]))
+
+
+def _found(runs: str, finished: LiveRun) -> list[str]:
+    from rlhf_console.report.summary import findings
+
+    stages = [stage.catch_up() for stage in children_of(run_root(runs), finished.record.id)]
+    return findings([finished, *stages])
 
 
 def _print_dry_run(request: RunRequest, root: Path, *, as_json: bool) -> None:

@@ -45,7 +45,10 @@ VERBS = {
     "show": Verb("look:show", "Show one run: state, lineage, metrics, phases, checks, checkpoints, results, config."),
     "watch": Verb("look:watch", "Watch a run until it ends."),
     "logs": Verb("look:logs", "What the run printed."),
-    "samples": Verb("look:samples", "What the policy wrote, the newest last."),
+    "samples": Verb(
+        "sampled:samples",
+        "What the policy wrote: to the probe's prompts, which are always the same, else whatever is newest, that last.",
+    ),
     "attach": Verb(
         "attaching:attach", "Open the full screen on a run; without a capable terminal, watch it in plain lines."
     ),

@@ -55,7 +55,7 @@ def _of_run(run: LiveRun, data: Mapping[str, Any]) -> list[Block]:
     if len(lines[0].xs) > 1:
         blocks.append(Plot(f"{name}: over-optimisation", "points", lines, _guides(data), x_label="sqrt(KL in nats)"))
     blocks += [Table(table["columns"], table["rows"], f"{name}: {table['title']}") for table in (curve, *others)]
-    return [*blocks, Text(_best(data))]
+    return [*blocks, Text(best_probe(run))]
 
 
 def _measured(curve: Mapping[str, Any]) -> list[Line]:
@@ -86,6 +86,14 @@ def _guides(data: Mapping[str, Any]) -> list[Guide]:
     names = {"best_kl_nats": "best by second opinion", "fit_peak_kl_nats": "peak of the fit"}
     figures = data["figures"]
     return [Guide(max(figures[key], 0.0) ** 0.5, label, upright=True) for key, label in names.items() if key in figures]
+
+
+def best_probe(run: LiveRun) -> str:
+    """Where the second opinion was highest, whether that checkpoint is kept, and the fitted peak; empty if unknown."""
+    # Other people's plugins may mean something else by the name.
+    with suppress(KeyError, TypeError, AttributeError, ValueError):
+        return _best(run.summary.results[CURVE])
+    return ""
 
 
 def _best(data: Mapping[str, Any]) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 
 from rlhf_console.render import number
 from rlhf_console.report.document import Bullets, Section
-from rlhf_console.report.hacking import CURVE, is_about_hacking, other_alerts
+from rlhf_console.report.hacking import CURVE, best_probe, is_about_hacking, other_alerts
 from rlhf_console.report.naming import name_of
 from rlhf_console.report.reward_model import verdict_of
 from rlhf_console.runs.store import LiveRun
@@ -22,8 +22,8 @@ Figures = Mapping[str, Any]
 
 
 def summary(runs: Sequence[LiveRun], unfinished: Sequence[str]) -> Section:
-    """Win rates, best-of-n at equal KL, the reward model, signs of hacking, what is not finished."""
-    sentences = [sentence for run in runs for sentence in _sentences(run)]
+    """What was found, other alerts, what is not finished."""
+    sentences = findings(runs)
     if warned := sum(len(other_alerts(run)) for run in runs):
         sentences.append(f"{warned} other alert{'s' if warned > 1 else ''} below.")
     if unfinished:
@@ -31,29 +31,37 @@ def summary(runs: Sequence[LiveRun], unfinished: Sequence[str]) -> Section:
     return Section("In short", [Bullets(sentences)] if sentences else [])
 
 
-def _sentences(run: LiveRun) -> Iterator[str]:
+def findings(runs: Sequence[LiveRun]) -> list[str]:
+    """Win rates, best-of-n at equal KL, the reward model, signs of hacking; a sentence each."""
+    compared = [sentence for run in runs for figures in _figures(run) for sentence in _compared(figures)]
+    return [*compared, *(sentence for run in runs for sentence in (*_reward_model(run), *_hacking(run)))]
+
+
+def _figures(run: LiveRun) -> Iterator[Figures]:
     for data in run.summary.results.values():
         figures = data.get("figures", {}) if isinstance(data, Mapping) else {}
         if isinstance(figures, Mapping):
-            yield from _win_rates(figures)
-            yield from _leads(figures)
-    yield from _reward_model(run)
-    yield from _hacking(run)
+            yield figures
+
+
+def _compared(figures: Figures) -> Iterator[str]:
+    yield from _win_rates(figures)
+    yield from _leads(figures)
 
 
 def _win_rates(figures: Figures) -> Iterator[str]:
-    """Of each policy against each other one; references against policies would say the same again."""
+    """Of each policy against all others; references against policies would say the same again."""
+    rates: dict[tuple[str, str, str], list[str]] = {}
     for key, rate in figures.items():
         found = WIN_RATE.fullmatch(key)
-        if found is None or key.endswith(BOUNDS) or not _has_interval(figures, key):
-            continue
-        policy, temperature, other = found["policy"], found["temperature"], found["other"]
-        if policy == REFERENCE:
-            continue
+        if found and found["policy"] != REFERENCE and not key.endswith(BOUNDS) and _has_interval(figures, key):
+            place = found["policy"], found["temperature"], found["judge"] or ""
+            rates.setdefault(place, []).append(f"{_with_interval(figures, key, rate)} against {found['other']}")
+    for (policy, temperature, judge), against in rates.items():
         kl = figures.get(f"{policy}/temperature_{temperature}/kl_sequence_nats")
-        at = f", at {number(kl)} nats of KL a response" if isinstance(kl, float) and kl and not found["judge"] else ""
-        won = f"win rate{' by the judge' if found['judge'] else ''} {_with_interval(figures, key, rate)}"
-        yield f"{policy} against {other} at temperature {temperature}: {won}{at}."
+        at = f", {number(kl)} nats of KL a response" if isinstance(kl, float) and kl and not judge else ""
+        won = f"win rate{' by the judge' if judge else ''} {', '.join(against)}"
+        yield f"{policy} at temperature {temperature}{at}: {won}."
 
 
 def _leads(figures: Figures) -> Iterator[str]:
@@ -94,4 +102,4 @@ def _hacking(run: LiveRun) -> Iterator[str]:
     found = (
         f"signs of reward hacking: {', '.join(told)}" if told else "no sign of reward hacking on the probe's prompts"
     )
-    yield f"{name_of(run)}: {found}."
+    yield f"{name_of(run)}: {found}. {best_probe(run)}".strip()

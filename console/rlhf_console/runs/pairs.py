@@ -10,7 +10,7 @@ from typing import Literal
 
 from rlhf_console.runs.focus import OpenRun
 from rlhf_console.runs.sample_query import Query, select, steps_of
-from rlhf_sdk.events import Sample
+from rlhf_sdk.events import PROBE_TAG, Sample
 
 MEASURES = ("gold", "score")
 ORDERS = ("largest gain", "largest loss", "prompt")
@@ -75,9 +75,13 @@ class Match:
 
 
 def labels_of(sides: Sequence[Side]) -> tuple[str, ...]:
-    """What tells the sides apart: tag and step of one run, else the runs too."""
-    same_run = len({side.run_id for side in sides}) == 1
-    return tuple(side.name if same_run else side.label for side in sides)
+    """What tells the sides apart: tag and step of one run, else the runs too, of one pipeline its stages."""
+    runs = {side.run_id for side in sides}
+    if len(runs) == 1:
+        return tuple(side.name for side in sides)
+    pipelines = {run.rpartition(".")[0] for run in runs}
+    shared = f"{pipelines.pop()}." if len(pipelines) == 1 else ""
+    return tuple(side.label.removeprefix(shared) for side in sides)
 
 
 def sides_of(run: OpenRun) -> list[Side]:
@@ -107,6 +111,18 @@ def matches_of(sides: Sequence[Side], order: str) -> list[Match]:
 
 def _is_one_sample(sides: Sequence[Side], match: Match) -> bool:
     return len({(side.run_id, row) for side, row in zip(sides, match.rows, strict=True)}) == 1
+
+
+def measure_of(sides: Sequence[Side], matches: Sequence[Match]) -> str:
+    """What the gains are of; empty where there are none."""
+    ends = [(sides[0], match.rows[0], sides[-1], match.rows[-1]) for match in matches if match.gain is not None]
+    known = (
+        name
+        for first, row, last, last_row in ends
+        for name in MEASURES
+        if not math.isnan(last.figure(name, last_row) - first.figure(name, row))
+    )
+    return next(known, "")
 
 
 def _match(sides: Sequence[Side], prompt: int, rows: tuple[int, ...]) -> Match:
@@ -141,8 +157,9 @@ def _means(side: Side, rows: list[int]) -> Means:
 
 def good_first_choice(sides: Sequence[Side]) -> tuple[Side, ...]:
     """Sides with prompts in common: the newest of each of several runs, else the first two of a kind (a temperature,
-    say), else the first two."""
+    say), else the first two. Those of the probe, whose prompts are always the same, go before others."""
     whole = [side for side in sides if not isinstance(side.when, int)]
+    whole.sort(key=lambda side: side.tag != PROBE_TAG)
     if len({side.run_id for side in whole}) > 1:
         newest = [side for side in whole if side.when != "first"]
         found = _sharing(newest, lambda left, right: left.run_id != right.run_id)
