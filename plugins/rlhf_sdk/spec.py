@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import msgspec
@@ -59,6 +59,14 @@ class CheckRequest(msgspec.Struct, frozen=True):
     stages: Mapping[str, Mapping[str, Any]] = {}
 
 
+class ScoreRequest(msgspec.Struct, frozen=True):
+    """What to score: (prompt, response) each, by the model in a directory, as a run of `config` made it."""
+
+    model: str
+    config: Any
+    texts: Sequence[tuple[str, str]]
+
+
 class PluginSpec(msgspec.Struct, frozen=True, kw_only=True):
     """An entry point in the group `rlhf.trainers` names one of these.
 
@@ -72,6 +80,8 @@ class PluginSpec(msgspec.Struct, frozen=True, kw_only=True):
     `cost`, if any, is "module:function", called there with a config: sentences about the money that a run would spend.
     `check`, if any, is "module:function", called with a `CheckRequest` in a process of its own: it tries what a run
     would do, and yields a `CheckRow` for each finding.
+    `score`, if any, is "module:function", called with a `ScoreRequest` in a process of its own: it yields for each text
+    what every head of the trained model says of it, in order.
     """
 
     name: str
@@ -86,4 +96,5 @@ class PluginSpec(msgspec.Struct, frozen=True, kw_only=True):
     advice: str = ""
     cost: str = ""
     check: str = ""
+    score: str = ""
     contract: int = CONTRACT_VERSION

@@ -39,7 +39,7 @@ def compare(
     """Responses to the same prompts: policies of one evaluation, steps of one run, or runs."""
     from rlhf_console.runs.pairs import labels_of, matches_of
 
-    sides = _sides(run, run_root(runs), side or [])
+    sides = chosen_sides(run, run_root(runs), side or [])
     labels, matches = labels_of(sides), matches_of(sides, ORDER[sort])
     if not matches:
         raise UserError(f"{' and '.join(labels)} have no prompt in common")
@@ -59,7 +59,7 @@ def compare(
         typer.echo(f"{gain}\n{example(pair, width=WIDTH)}\n")
 
 
-def _sides(names: Sequence[str], root: Path, wanted: Sequence[str]) -> Sequence[Side]:
+def chosen_sides(names: Sequence[str], root: Path, wanted: Sequence[str]) -> Sequence[Side]:
     """Those that were asked for, else the best first choice. Raises `UserError` naming what there is."""
     from rlhf_console.runs.pairs import MOST_SIDES, good_first_choice
 

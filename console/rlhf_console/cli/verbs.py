@@ -55,6 +55,7 @@ VERBS = {
     "compare": Verb(
         "comparing:compare", "Responses to the same prompts: policies of one evaluation, steps of one run, or runs."
     ),
+    "label": Verb("labelling:label", "Say which of two responses is better: blind, one key a vote."),
     "export": Verb(
         "exchanging:export_run",
         "Write a run's metrics and samples for another tool: tables, TensorBoard, W&B, trackio.",

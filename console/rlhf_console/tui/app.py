@@ -78,6 +78,10 @@ class ConsoleApp(LinkedApp[None]):
         for number in self.SIGNALS:
             loop.add_signal_handler(number, self.exit, None, 128 + number)
         self.end_with_the_terminal()
+        self.show_first()
+
+    def show_first(self) -> None:
+        """The list, and the run that was asked for on top of it."""
         self.push_screen(self._runs_screen)
         if self._opened is not None:
             self._open(self._opened)

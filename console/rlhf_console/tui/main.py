@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from rlhf_console.printable import printable
+from rlhf_console.terminal import is_capable_terminal
 from rlhf_sdk.exit_codes import ExitCode
 from rlhf_sdk.files import PRIVATE_UMASK
 from rlhf_sdk.run_root import run_root
@@ -45,13 +46,6 @@ def _open(options: argparse.Namespace) -> int:
     app = ConsoleApp(root, opened, load_settings(), readonly=options.readonly)
     app.run()
     return app.return_code or 0
-
-
-def is_capable_terminal() -> bool:
-    """Textual reads keys from stdin and draws on stderr, unless another driver (a browser's) was asked for."""
-    if os.environ.get("TEXTUAL_DRIVER"):
-        return True
-    return sys.stdin.isatty() and sys.stderr.isatty() and os.environ.get("TERM", "dumb") != "dumb"
 
 
 def _watch_plainly(root: Path, chosen: str) -> NoReturn:

@@ -12,6 +12,7 @@ from rlhf_console.tui.screens.compare import CompareScreen
 from rlhf_console.tui.screens.confirm import Confirm
 from rlhf_console.tui.screens.jump import JumpScreen
 from rlhf_console.tui.screens.keys import KeysScreen
+from rlhf_console.tui.screens.label import LabelScreen
 from rlhf_console.tui.screens.launch import LaunchScreen
 from rlhf_console.tui.screens.run import VIEWS, RunScreen
 from rlhf_console.tui.screens.runs import RunsScreen
@@ -30,6 +31,7 @@ def places(app: type[App[None]]) -> Places:
     found: dict[str, tuple[type[Any], ...]] = {
         "the list of runs": (PickList, RunsScreen, app),
         "the comparison": (PickList, CompareScreen, app),
+        "labelling": (LabelScreen, app),
         "launching": (PickList, LaunchScreen, app),
         "the list of values": (PickList, SetValueScreen),
         "a question": (Confirm,),

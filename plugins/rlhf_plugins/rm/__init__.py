@@ -22,4 +22,5 @@ plugin = PluginSpec(
     plan="rlhf_plugins.plans:plan_rm",
     advice="rlhf_plugins.plan_advice:advise",
     check="rlhf_plugins.checking.hook:check",
+    score="rlhf_plugins.rm.scoring:score",
 )

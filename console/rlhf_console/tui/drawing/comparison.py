@@ -49,6 +49,16 @@ def pair_rows(
     return rows
 
 
+def beside(texts: Sequence[str], width: int, *, diff: bool) -> list[Row]:
+    """Texts beside each other; with `diff` differing words are marked, else their line ends are kept."""
+    room = _room(width, len(texts))
+    if diff:
+        columns = [wrapped(part, room) for part in _words(texts, diff=True)]
+    else:
+        columns = [[text_cells(line) for line in wrap(text, room)] for text in texts]
+    return [_beside([_at(part, place) for part in columns], room) for place in range(max(map(len, columns)))]
+
+
 def _room(width: int, count: int) -> int:
     return max((width - len(GUTTER) * (count - 1)) // count, 1)
 
