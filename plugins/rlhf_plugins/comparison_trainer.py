@@ -43,13 +43,17 @@ class ComparisonTrainer(EngineTrainer):
             self.held_out = self.comparisons(config.eval_data, "held-out comparisons", world)
 
     def comparisons(self, data: DataConfig, name: str, world: WorldComparisonConfig) -> Sequence[ComparisonGroup]:
-        """The built-in world's, which are labelled first; those that are read; or both, where both are sources."""
-        others = [source for source in data.source if source != WORLD]
-        read = self.read_comparisons(msgspec.structs.replace(data, source=others), name) if others else []
+        """The built-in world's, which are labelled first, and those that are read.
+
+        Where both are sources, `max_rows` is the number of the world's posts, and the others are read whole.
+        """
         if WORLD not in data.source:
-            return read
-        own = comparison_groups_from_records(self.world_records(data, name, world), data, self.tokenizer)
-        return [*own, *read] if others else own
+            return self.read_comparisons(data, name)
+        alone = msgspec.structs.replace(data, source=[WORLD])
+        own = comparison_groups_from_records(self.world_records(alone, name, world), alone, self.tokenizer)
+        others = [source for source in data.source if source != WORLD]
+        whole = msgspec.structs.replace(data, source=others, max_rows=0)
+        return [*own, *self.read_comparisons(whole, name)] if others else own
 
     def read_comparisons(self, data: DataConfig, name: str) -> Sequence[ComparisonGroup]:
         groups = load_comparisons(data, self.tokenizer, hooks=self.run, group_by_prompt=self.config.group_by_prompt)

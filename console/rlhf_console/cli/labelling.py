@@ -59,7 +59,7 @@ def label(
     plain: Annotated[bool, typer.Option("--plain", help="Lines instead of the full screen.")] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Say which of two responses is better, blind, one key a vote. Votes train reward models: run rm --data preferences.
+    """Say which of two responses is better: blind, one key a vote. `rlhf run rm --data preferences` learns from it.
 
     Goes on where you stopped; nothing is lost at a kill.
     """

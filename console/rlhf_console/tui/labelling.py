@@ -17,6 +17,7 @@ class LabelApp(ConsoleApp):
     """The console with nothing but the labeller."""
 
     TITLE = "rlhf label"
+    ENABLE_COMMAND_PALETTE = False
 
     def __init__(self, session: Labelling, settings: Settings = DEFAULTS) -> None:
         super().__init__(session.store.file.parent, settings=settings)

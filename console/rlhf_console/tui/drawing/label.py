@@ -22,8 +22,8 @@ def head_row(session: Labelling, width: int) -> Row:
         text_cells("█" * filled, "good") + text_cells("·" * (BAR - filled), "dim"),
         text_cells(f"{session.skipped} skipped" if session.skipped else "", "dim"),
     ]
-    if pace is not None:
-        left = duration(60 * max(total - done, 0) / pace)
+    if pace is not None and done < total:
+        left = duration(60 * (total - done) / pace)
         parts.append(text_cells(f"{pace:.1f} a minute, {left} to go", "dim"))
     return spread(join(parts), text_cells(session.labeller, "dim"), width)
 

@@ -19,6 +19,7 @@ from rlhf_console.tui.widgets.key_bar import KeyBar
 from rlhf_console.tui.widgets.row_view import Page
 from rlhf_sdk.preferences import Verdict
 
+HINT = "4 both bad, d marks the words that differ, space reads on"
 FRAME_ROWS = 4
 """Head, heads of the responses, what was told, keys."""
 
@@ -31,7 +32,7 @@ class LabelScreen(Screen[None]):
         Binding("1,left", "vote('left')", "Left", id="vote-left"),
         Binding("2,right", "vote('right')", "Right", id="vote-right"),
         Binding("3,t", "vote('tie')", "Tie", id="vote-tie"),
-        Binding("4", "vote('both_bad')", "Both bad", id="vote-both-bad"),
+        Binding("4", "vote('both_bad')", "Both bad", show=False, id="vote-both-bad"),
         Binding("s", "skip", "Skip", id="skip-pair"),
         Binding("u", "undo", "Undo", id="undo-vote"),
         Binding("m", "note", "Note", id="note"),
@@ -53,7 +54,7 @@ class LabelScreen(Screen[None]):
     def __init__(self, session: Labelling) -> None:
         super().__init__()
         self._session = session
-        self._note, self._told, self._diff = "", "", False
+        self._note, self._told, self._diff = "", HINT, False
 
     def compose(self) -> ComposeResult:
         yield Cells(id="label-head")
