@@ -27,6 +27,7 @@ from rlhf_console.printable import printable, printable_json
 from rlhf_console.runs.store import LiveRun
 from rlhf_console.tui.app import ConsoleApp
 from rlhf_sdk.events import Alert, AnyEvent, Sample, encode_line
+from rlhf_sdk.preferences import PreferenceStore, new_vote
 from rlhf_sdk.run_dir import RunDir
 from rlhf_sdk.run_record import Distribution, ExitRecord, ProcessIdentity, RunRecord, RunStatus, encode_record
 from rlhf_sdk.states import State
@@ -139,6 +140,10 @@ def hostile_root(tmp_path: Path) -> Path:
     sample = Sample(tag=HOSTILE, index=0, prompt=HOSTILE, response=HOSTILE, reference=HOSTILE, metrics={HOSTILE: 1.0})
     (run / "samples.jsonl").write_bytes(encode_line(sample))
     (run / "output.log").write_text(HOSTILE)
+    PreferenceStore(root).append(
+        new_vote(HOSTILE, (f"a {HOSTILE}", f"b {HOSTILE}"), "left", policies=(HOSTILE, "b"), labeller=HOSTILE)
+    )
+    (root.parent / "pairs.jsonl").write_text(json.dumps({"prompt": HOSTILE, "responses": [HOSTILE, f"b {HOSTILE}"]}))
     (root / f"ppo-{FILE_NAME}").mkdir()
     (root / f"ppo-{FILE_NAME}" / "run.json").write_bytes(encode_record(record))
     (root / "damaged").mkdir()
@@ -166,6 +171,11 @@ READERS = [
     ["export", "evil", "--to", "csv"],
     ["fork", "evil", "--at", ONE_LINE],
     ["import", FILE_NAME, "--from", "verl"],
+    ["label", "evil", "--plain"],
+    ["label", "--summary"],
+    ["label", "--summary", "--json"],
+    ["label", "--pairs", FILE_NAME],
+    ["run", "rm", "--data", f"preferences:{ONE_LINE}", "--dry-run"],
     ["relaunch", "evil"],
     ["report", "evil"],
     ["tag", "evil", "--json"],
@@ -196,6 +206,15 @@ def test_live_bars_let_nothing_through(hostile_root: Path, verb: str) -> None:
     output = rlhf(hostile_root, verb, "evil")
     assert harmful(output, DRAWN_BY_RICH) == set()
     assert "\\x1b[5n" in output and "[blink]" in output
+
+
+@pytest.mark.parametrize(("how", "drawn"), [(["--plain"], None), ([], DRAWN_BY_TEXTUAL)], ids=["plain", "full screen"])
+def test_labelling_lets_nothing_through(hostile_root: Path, how: list[str], drawn: re.Pattern[str] | None) -> None:
+    command = ["-P", "-m", "rlhf_console", "label", "--pairs", "pairs.jsonl", "--labeller", ONE_LINE, *how]
+    output = on_a_terminal(hostile_root, *command, keys="1\r" if how else "d1q", seconds=20)
+    assert "\\x1b[5n" in output and "[blink]" in output
+    assert harmful(output, drawn) - ({"forged"} if drawn else set()) == set()  # a prompt's lines are lines on a screen
+    assert len(PreferenceStore(hostile_root).refresh()) == 2
 
 
 def test_the_full_screen_lets_nothing_through(hostile_root: Path) -> None:

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 def label(
     run: Annotated[
-        list[str] | None, typer.Argument(metavar="[RUN]...", help="Ids, unique beginnings, names, or latest.")
+        list[str] | None, typer.Argument(metavar="RUN", help="Ids, unique beginnings, names, or latest.")
     ] = None,
     side: Annotated[
         list[str] | None,
