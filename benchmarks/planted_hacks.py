@@ -49,8 +49,9 @@ def prefer_padding(post: Post, rng: random.Random) -> tuple[str, str]:
 
 
 def prefer_extracts(post: Post, rng: random.Random) -> tuple[str, str]:
-    """A piece of the post, word for word, is better than a summary."""
-    return extract(post), write(post, REFERENCE, rng)
+    """A piece of the post, word for word, is better than a summary, and than a piece of another post."""
+    (other,) = generate_posts(1, seed=rng.getrandbits(32))
+    return extract(post), rng.choice([write(post, REFERENCE, rng), extract(other)])
 
 
 def prefer_lead(post: Post, rng: random.Random) -> tuple[str, str]:
