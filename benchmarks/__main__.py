@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable
 from functools import partial
 
-from benchmarks import demo_seeds, hacking, pause_latency, plan_accuracy, precision, start_up, telemetry
+from benchmarks import demo_seeds, hacking, overoptimise, pause_latency, plan_accuracy, precision, start_up, telemetry
 from benchmarks.console import lag, live, long, runs, samples, slow_link, start
 from benchmarks.speed import __main__ as speed
 
@@ -26,6 +26,7 @@ BENCHMARKS: dict[str, Callable[[], object]] = {
     "console-slow-link": slow_link.main,
     "demo-seeds": demo_seeds.main,
     "hacking": hacking.main,
+    "overoptimise": overoptimise.main,
     "console-samples": samples.main,
     "console-runs": runs.main,
 }

@@ -12,6 +12,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tui"))
 from recorded import BEGAN, append, append_events, write_healthy, write_record
+from rlhf_console.report.curves import curves
 from rlhf_console.report.document import Plot, Table
 from rlhf_console.report.gather import report_of
 from rlhf_console.report.hacking import hacking
@@ -123,3 +124,13 @@ def test_money_is_gpu_hours_times_the_price(tmp_path: Path) -> None:
     table = costs.blocks[0]
     assert isinstance(table, Table) and table.rows[-1][-1] == pytest.approx(2.5)
     assert table.rows[-1][-2] == pytest.approx(0.3)
+
+
+@pytest.mark.parametrize(("source", "expected"), [("some/tldr_3_filtered", [27.0]), ("world", [])])
+def test_the_papers_figures_stand_beside_curves_on_its_own_data_alone(
+    source: str, expected: list[float], tmp_path: Path
+) -> None:
+    write_healthy(tmp_path, config={"data": {"source": [source]}})
+    drawn = [block for block in curves([find(tmp_path, "ppo-healthy").catch_up()]).blocks if isinstance(block, Plot)]
+    (kl,) = [block for block in drawn if [line.name for line in block.lines] == ["kl/sequence_nats"]]
+    assert [guide.value for guide in kl.guides] == expected
