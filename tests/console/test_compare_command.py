@@ -61,6 +61,7 @@ def test_the_page_has_every_prompt(runs: Path, tmp_path: Path) -> None:
     assert rlhf(runs, "demo", "--html", str(tmp_path / "pairs.html"), "-n", "1").exit_code == 0
     page = (tmp_path / "pairs.html").read_text()
     assert all(f"ppo on {prompt}" in page for prompt in "abc") and "&lt;truth&gt;" in page
+    assert "eval/ppo/temperature_1 (gold 3)" in page
 
 
 @pytest.mark.parametrize(

@@ -37,7 +37,7 @@ def compare(
     as_json: JsonOption = False,
 ) -> None:
     """Responses to the same prompts: policies of one evaluation, steps of one run, or runs."""
-    from rlhf_console.runs.pairs import labels_of, matches_of
+    from rlhf_console.runs.pairs import labels_of, matches_of, measure_of
 
     sides = chosen_sides(run, run_root(runs), side or [])
     labels, matches = labels_of(sides), matches_of(sides, ORDER[sort])
@@ -53,10 +53,11 @@ def compare(
     means = _means(sides, labels, matches)
     names = list(dict.fromkeys(name for figures in means.values() for name in figures))
     typer.echo(table(["side", *names], [[label, *map(means[label].get, names)] for label in labels]))
-    typer.echo(f"\n{_about(sides, labels, matches)}\n")
+    measure = measure_of(sides, matches)
+    typer.echo(f"\n{_about(labels, len(matches), measure)}\n")
     for pair in shown:
         gain = "" if pair["gain"] is None else f"gain {number(pair['gain'])}"
-        typer.echo(f"{gain}\n{example(pair, width=WIDTH)}\n")
+        typer.echo(f"{gain}\n{example(_with_figures(pair, measure), width=WIDTH)}\n")
 
 
 def chosen_sides(names: Sequence[str], root: Path, wanted: Sequence[str]) -> Sequence[Side]:
@@ -111,12 +112,18 @@ def _plain(sides: Sequence[Side], labels: Sequence[str], match: Match) -> dict[s
     }
 
 
-def _about(sides: Sequence[Side], labels: Sequence[str], matches: Sequence[Match]) -> str:
-    """How many prompts, and what a gain is."""
-    from rlhf_console.runs.pairs import measure_of
+def _with_figures(pair: dict[str, Any], measure: str) -> dict[str, Any]:
+    """The pair with what gains are of beside each response's label."""
+    named = {}
+    for label, text in pair["responses"].items():
+        value = pair["figures"][label].get(measure)
+        named[label if value is None else f"{label} ({measure} {number(value)})"] = text
+    return pair | {"responses": named}
 
-    measure = measure_of(sides, matches)
-    count = f"{len(matches)} prompts that all of them answered"
+
+def _about(labels: Sequence[str], prompts: int, measure: str) -> str:
+    """How many prompts, and what a gain is."""
+    count = f"{prompts} prompts that all of them answered"
     return printable(f"{count}; gain: {measure} of {labels[-1]} less that of {labels[0]}" if measure else count)
 
 
@@ -130,13 +137,15 @@ def _means(sides: Sequence[Side], labels: Sequence[str], matches: Sequence[Match
 def _write_page(file: Path, sides: Sequence[Side], labels: Sequence[str], matches: Sequence[Match]) -> None:
     from rlhf_console.report.document import Block, Quotes, Report, Section, Table, Text
     from rlhf_console.report.html import html
+    from rlhf_console.runs.pairs import measure_of
 
     means = _means(sides, labels, matches)
     names = list(dict.fromkeys(name for figures in means.values() for name in figures))
     blocks: list[Block] = [Table(["side", *names], [[label, *map(means[label].get, names)] for label in labels])]
-    blocks.append(Text(_about(sides, labels, matches)))
+    measure = measure_of(sides, matches)
+    blocks.append(Text(_about(labels, len(matches), measure)))
     for match in matches:
-        pair = _plain(sides, labels, match)
+        pair = _with_figures(_plain(sides, labels, match), measure)
         texts = [("prompt", pair["prompt"]), *([("reference", pair["reference"])] if pair["reference"] else [])]
         caption = "" if match.gain is None else f"gain {number(match.gain)}"
         blocks.append(Quotes(caption, [*texts, *pair["responses"].items()]))
