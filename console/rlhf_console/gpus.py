@@ -121,7 +121,7 @@ def _here() -> Target:
     # The console's first screen needs no library of a GPU's driver.
     from rlhf_sdk.devices import open_devices, read_devices
 
-    found = read_devices(open_devices(), 0)
+    found = read_devices(open_devices(), set())
     if not found:
         return Target("this machine", PlanDevice(memory=memory_limit()), "its memory; there is no GPU here")
     name, memory = found[0].name, found[0].memory_total

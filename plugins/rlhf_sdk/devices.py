@@ -19,16 +19,16 @@ def open_devices() -> list[Any]:
         return []
 
 
-def read_devices(handles: list[Any], pid: int) -> list[DeviceSample]:
-    """One sample of each GPU that answers; `pid` is the process whose share is told apart."""
+def read_devices(handles: list[Any], pids: set[int]) -> list[DeviceSample]:
+    """One sample of each GPU that answers; `pids` are the processes whose share is told apart."""
     found = []
     for index, handle in enumerate(handles):
         with suppress(pynvml.NVMLError):
-            found.append(_device(index, handle, pid))
+            found.append(_device(index, handle, pids))
     return found
 
 
-def _device(index: int, handle: Any, pid: int) -> DeviceSample:
+def _device(index: int, handle: Any, pids: set[int]) -> DeviceSample:
     memory = pynvml.nvmlDeviceGetMemoryInfo(handle)
     running = pynvml.nvmlDeviceGetComputeRunningProcesses(handle)
     return DeviceSample(
@@ -36,7 +36,7 @@ def _device(index: int, handle: Any, pid: int) -> DeviceSample:
         name=str(pynvml.nvmlDeviceGetName(handle)),
         memory_used=int(memory.used),
         memory_total=int(memory.total),
-        process=sum(process.usedGpuMemory or 0 for process in running if process.pid == pid),
+        process=sum(process.usedGpuMemory or 0 for process in running if process.pid in pids),
         utilization=_utilization(handle),
         power_watts=_power(handle),
     )

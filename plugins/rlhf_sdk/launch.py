@@ -202,7 +202,7 @@ def send_signal(run: RunDir, number: signal.Signals) -> None:
     status = run.status()
     if status is None or status.worker is None or not runs_here(status) or not is_alive(status.worker):
         raise UserError(f"run {run.id} has no worker on this host")
-    os.kill(status.worker.pid, number)
+    os.kill(status.worker.pid if status.options.ranks == 1 else status.shim.pid, number)
 
 
 def verdict(run: RunDir) -> ExitRecord | None:

@@ -45,21 +45,23 @@ class MachineSample(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Machine:
-    """Samples the worker `pid` and what is around it; `directory` tells which disk."""
+    """Samples the worker `pid`, with `ranks` all that it started, and what is around; `directory` tells which disk."""
 
-    def __init__(self, directory: Path, pid: int, attempt: int) -> None:
+    def __init__(self, directory: Path, pid: int, attempt: int, *, ranks: bool = False) -> None:
         self._directory, self._attempt = directory, attempt
-        self._process = psutil.Process(pid)
+        self._process, self._ranks = psutil.Process(pid), ranks
+        self._family = {pid: self._process}
         self._cgroup = _cgroup_directory()
         # What only reads machine.jsonl needs no library of a GPU's driver.
         from rlhf_sdk.devices import open_devices, read_devices
 
         handles = open_devices()
-        self._read_devices = partial(read_devices, handles, pid)
+        self._read_devices = partial(read_devices, handles)
         self._oom_kills_before = self._oom_kills()
 
     def sample(self) -> MachineSample:
         used, limit = self._cgroup_memory()
+        self._meet_family()
         rss, cpu = self._worker()
         return MachineSample(
             time=time.time(),
@@ -70,19 +72,25 @@ class Machine:
             cgroup_used=used,
             cgroup_limit=limit,
             disk_free=shutil.disk_usage(self._directory).free,
-            devices=self._read_devices(),
+            devices=self._read_devices(set(self._family)),
         )
 
     def kernel_killed(self) -> bool:
         """Whether the kernel killed something in this cgroup for want of memory since the run began."""
         return self._oom_kills() > self._oom_kills_before
 
+    def _meet_family(self) -> None:
+        """Processes are kept, for each knows its own CPU time at the sample before."""
+        with suppress(psutil.Error):
+            found = self._process.children(recursive=True) if self._ranks else []
+            self._family = {process.pid: self._family.get(process.pid, process) for process in (self._process, *found)}
+
     def _worker(self) -> tuple[int, float]:
-        try:
-            with self._process.oneshot():
-                return self._process.memory_info().rss, self._process.cpu_percent()
-        except psutil.Error:
-            return 0, 0.0
+        rss, cpu = 0, 0.0
+        for process in self._family.values():
+            with suppress(psutil.Error), process.oneshot():
+                rss, cpu = rss + process.memory_info().rss, cpu + process.cpu_percent()
+        return rss, cpu
 
     def _cgroup_memory(self) -> tuple[int | None, int | None]:
         for used, limit in (_CGROUP_V2, _CGROUP_V1):

@@ -11,12 +11,23 @@ import msgspec
 class AttemptOptions(msgspec.Struct, frozen=True, kw_only=True):
     """`--max-time` and `--checkpoint-every`, in seconds or steps; 0: not given.
 
-    After `max_seconds` the attempt checkpoints and ends as requeued, exit code 75.
+    After `max_seconds` the attempt checkpoints and ends as requeued, exit code 75. `processes` on each of `nodes`
+    machines train together, which meet at `rendezvous` (host:port) if there are several; `restarts`: how often they may
+    begin anew after one was lost, which is after `rank_timeout_seconds` if it does not answer.
     """
 
     max_seconds: float = 0.0
     checkpoint_steps: int = 0
     checkpoint_seconds: float = 0.0
+    processes: int = 1
+    nodes: int = 1
+    rendezvous: str = ""
+    restarts: int = 3
+    rank_timeout_seconds: float = 600.0
+
+    @property
+    def ranks(self) -> int:
+        return self.processes * self.nodes
 
 
 class Pace:

@@ -31,6 +31,7 @@ from rlhf_sdk.journal import LineFile
 from rlhf_sdk.liveness import Silence, boot_id, host_name, identity_of, own_identity
 from rlhf_sdk.machine import Machine, MachineSample
 from rlhf_sdk.pace import AttemptOptions
+from rlhf_sdk.rank_launch import RankSignals, end_ranks, lost_rank_in_words, worker_command, worker_environment
 from rlhf_sdk.run_dir import RunDir
 from rlhf_sdk.run_record import ExitRecord, RunStatus, encode_record
 from rlhf_sdk.scrubbing import Blotter, own_scrubber, scrub_standard_streams
@@ -57,7 +58,8 @@ class Shim:
     """Holds the run's lock for as long as it lives."""
 
     def __init__(self, run: RunDir, options: str) -> None:
-        self.run, self._options = run, options
+        self.run, self._encoded = run, options
+        self._options = msgspec.json.decode(options, type=AttemptOptions)
         self._whereabouts = Whereabouts(run.path)
         self._lock = os.open(run.lock, os.O_WRONLY | os.O_CREAT, PRIVATE_FILE)
         self._ended = threading.Event()
@@ -84,7 +86,7 @@ class Shim:
             boot_id=boot_id(),
             shim=own_identity(),
             directory=directory_identity(self.run.path),
-            options=msgspec.json.decode(self._options, type=AttemptOptions),
+            options=self._options,
         )
         self._write_status()
         events = Tail(self.run.events_file, _noted)
@@ -102,16 +104,17 @@ class Shim:
         raise AlreadyStarted
 
     def _start_worker(self) -> subprocess.Popen[bytes]:
-        command = [sys.executable, "-P", "-m", "rlhf_sdk.worker", str(self.run.path)]
-        command += ["--attempt", str(self.status.attempt), "--since", repr(self.status.started)]
-        command += ["--options", self._options]
+        arguments = ["--attempt", str(self.status.attempt), "--since", repr(self.status.started)]
+        command = worker_command(self.run.path, self._options, [*arguments, "--options", self._encoded])
+        environment = worker_environment(_environment(), self._options)
         # The worker inherits the block and lifts it once it listens: a signal until then waits instead of killing it.
         signal.pthread_sigmask(signal.SIG_BLOCK, PASSED_ON)
-        worker = subprocess.Popen(command, stdin=subprocess.DEVNULL, process_group=0, env=_environment())
+        worker = subprocess.Popen(command, stdin=subprocess.DEVNULL, process_group=0, env=environment)
+        self._rank_signals = RankSignals(self.run.path, self.status.attempt)
         for number in PASSED_ON:
             signal.signal(number, self._pass_on_to(worker))
         signal.pthread_sigmask(signal.SIG_UNBLOCK, PASSED_ON)
-        self.machine = Machine(self.run.path, worker.pid, self.status.attempt)
+        self.machine = Machine(self.run.path, worker.pid, self.status.attempt, ranks=self._options.ranks > 1)
         self.alarms = Alarms(self.run, self.status.attempt)
         self._change(worker=identity_of(worker.pid))
         threading.Thread(target=self._reap, args=(worker,), daemon=True).start()
@@ -119,7 +122,10 @@ class Shim:
 
     def _pass_on_to(self, worker: subprocess.Popen[bytes]) -> Callable[[int, FrameType | None], None]:
         def handler(number: int, _frame: FrameType | None) -> None:
-            worker.send_signal(number)
+            if self._options.ranks == 1:
+                worker.send_signal(number)
+            else:
+                self._rank_signals.send(number)
 
         return handler
 
@@ -155,8 +161,11 @@ class Shim:
 
     def _follow(self, events: Tail[StateChanged | Alert | None]) -> None:
         """Repeats in `status.json` what the worker says about itself, and tells its alerts."""
-        said = [event for event in events if event is not None and event.attempt == self.status.attempt]
+        said = [event for event in events if event is not None and event.attempt >= self.status.attempt]
+        self._rank_signals.deliver()
         for event in said:
+            if event.attempt > self.status.attempt:
+                self._change(attempt=event.attempt, state=State.STARTING)
             if isinstance(event, Alert):
                 self.alarms.hear(event)
                 continue
@@ -166,6 +175,7 @@ class Shim:
 
     def _give_verdict(self, returncode: int) -> None:
         self._log.blot()
+        end_ranks(self.run.path)
         self.run = RunDir(self._whereabouts.find() or self.run.path)
         said = self.run.final_words(self.status.attempt)
         verdict = self._verdict(returncode, said)
@@ -194,6 +204,9 @@ class Shim:
         if returncode < 0:
             return self._judge_signal(-returncode)
         state = _BY_EXIT_CODE.get(ExitCode(returncode), State.FAILED) if returncode in set(ExitCode) else State.FAILED
+        lost = lost_rank_in_words(self.run.path)
+        if lost:
+            return state, returncode or ExitCode.PLUGIN_FAILED, lost
         printed = last_lines(self.run.log, 1)
         reason = printed[0].decode(errors="replace") if printed else ""
         exited = f"the worker exited with code {returncode} without saying why"

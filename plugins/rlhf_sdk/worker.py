@@ -66,11 +66,23 @@ class Worker:
 
     def __init__(self, directory: RunDir, *, attempt: int, since: float, options: AttemptOptions = NO_OPTIONS) -> None:
         self.directory, self.options = directory, options
-        self.journal = Journal(directory.events_file, directory.samples_file, attempt=attempt)
-        self.control = Control(directory.commands, self.journal.event, since=since)
+        self.journal = self.new_journal(attempt)
+        self.control = self.new_control(since)
         if options.max_seconds:
             already = time.time() - since if since else 0.0
             self.control.end_after(options.max_seconds, already=already)
+
+    def new_journal(self, attempt: int) -> Journal:
+        return Journal(self.directory.events_file, self.directory.samples_file, attempt=attempt)
+
+    def new_control(self, since: float) -> Control:
+        return Control(self.directory.commands, self.journal.event, since=since)
+
+    def new_run(self, **parts: Any) -> WorkerRun:
+        return self.run_type(self.directory, **parts)
+
+    def new_checkpoints(self, run: WorkerRun, trainer: Trainer) -> WorkerCheckpoints:
+        return WorkerCheckpoints(self.directory.checkpoints, self.journal, run, trainer, Pace(self.options))
 
     def main(self) -> int:
         """Runs to an end of whatever kind, records it, and returns the exit code."""
@@ -79,31 +91,29 @@ class Worker:
             self.control.install_signal_handlers()
             make_reserve(self.directory.path)
             self.journal.event(StateChanged(state=State.STARTING))
-            verdict = self._attempt()
+            verdict = self.attempt()
         except BaseException as error:
-            verdict, failure = self._verdict(error), error
+            verdict, failure = self.verdict(error), error
         release_reserve(self.directory.path)
-        self._record(verdict)
+        self.record(verdict)
         if verdict.state in (State.FAILED, State.OOM):
             write_crash(self.directory, verdict, attempt=self.journal.attempt, phase=self.broken_phase, error=failure)
         return verdict.exit_code
 
-    def _attempt(self) -> Verdict:
+    def attempt(self) -> Verdict:
         self.journal.refuse_newer()
         record = self.directory.record()
         spec = load_spec(record.plugin)
         config = convert_config(self._resolved(record.config), spec.config)
         self.trainer = load_attribute(spec.trainer)()
-        self.run = self.run_type(
-            self.directory,
+        self.run = self.new_run(
             config=config,
             seed=record.seed,
             runtime=self.trainer.runtime,
             journal=self.journal,
             control=self.control,
         )
-        pace = Pace(self.options)
-        self.checkpoints = WorkerCheckpoints(self.directory.checkpoints, self.journal, self.run, self.trainer, pace)
+        self.checkpoints = self.new_checkpoints(self.run, self.trainer)
         self.run.move = self._move
         try:
             return self._train(spec, self.run, self.trainer)
@@ -130,7 +140,7 @@ class Worker:
                 self._end_if_strict(run)
                 self.checkpoints.periodic()
             if isinstance(trainer, Finisher):
-                with self._inside_step(run):
+                with self.inside_step(run):
                     trainer.finish()
                 self._end_if_strict(run)
             if "checkpoint" in spec.capabilities:
@@ -138,13 +148,12 @@ class Worker:
         return Verdict(State.FINISHED, ExitCode.DONE, "")
 
     def _prepare(self, spec: PluginSpec, run: WorkerRun, trainer: Trainer) -> None:
+        self.start_runtime(spec, run, trainer)
         found = self.checkpoints.find() if "checkpoint" in spec.capabilities else None
         repeats = values_to_repeat(self.directory.events_file, after=self.checkpoints.resumed_seq)
         requests = Requests(run, spec, trainer, repeats)
         self.control.check = requests.check
-        if trainer.runtime is not None:
-            trainer.runtime.start(run.seed)
-        trainer.setup(run)
+        self.set_up(run, trainer)
         run.interruptible = trainer if isinstance(trainer, Interruptible) else None
         run.pause_listener = trainer if isinstance(trainer, PauseListener) else None
         run.memory.table_of = trainer.memory_table if isinstance(trainer, MemoryTeller) else None
@@ -164,11 +173,18 @@ class Worker:
         run.attend = requests.attend
         run.enter(State.RUNNING)
 
+    def start_runtime(self, spec: PluginSpec, run: WorkerRun, trainer: Trainer) -> None:
+        if trainer.runtime is not None:
+            trainer.runtime.start(run.seed)
+
+    def set_up(self, run: WorkerRun, trainer: Trainer) -> None:
+        trainer.setup(run)
+
     def _step(self, run: WorkerRun, trainer: Trainer) -> bool:
         """One step; False when there is nothing left to do."""
         run.safe_point()
         began = run.clock()
-        with self._inside_step(run):
+        with self.inside_step(run):
             metrics = trainer.step()
         if metrics is None:
             return False
@@ -180,7 +196,7 @@ class Worker:
         return True
 
     @contextmanager
-    def _inside_step(self, run: WorkerRun) -> Iterator[None]:
+    def inside_step(self, run: WorkerRun) -> Iterator[None]:
         """After an error the trainer is still where it was."""
         self.checkpoints.begin_step()
         run.inside_step = True
@@ -205,7 +221,7 @@ class Worker:
             run.checkpoint(ending.reason)
         return ending
 
-    def _verdict(self, error: BaseException) -> Verdict:
+    def verdict(self, error: BaseException) -> Verdict:
         self.broken_phase = self.run.broken_phase if self.run else ""
         verdict = verdict_of(error, self.trainer.runtime if self.trainer else None, self.broken_phase)
         if verdict.code in ("plugin_failed", "out_of_memory"):
@@ -224,7 +240,7 @@ class Worker:
         except Exception:
             traceback.print_exc()
 
-    def _record(self, verdict: Verdict) -> None:
+    def record(self, verdict: Verdict) -> None:
         """The last words. What can't be written is at least printed, for the shim to find."""
         try:
             self.control.ignore_the_rest(f"the run ended: {verdict.state}", left=verdict is self.control.ending)
@@ -249,7 +265,7 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
-def main(arguments: list[str] | None = None) -> None:
+def main(arguments: list[str] | None = None, *, kind: type[Worker] = Worker) -> None:
     options = parse_arguments(arguments)
     os.umask(PRIVATE_UMASK)
     scrub_standard_streams()
@@ -258,7 +274,7 @@ def main(arguments: list[str] | None = None) -> None:
     attempt_options = msgspec.json.decode(options.options, type=AttemptOptions)
     attempt = options.attempt or last_attempt(directory.events_file) + 1
     try:
-        code = Worker(directory, attempt=attempt, since=options.since, options=attempt_options).main()
+        code = kind(directory, attempt=attempt, since=options.since, options=attempt_options).main()
     except OSError as error:
         print(f"the run directory can't be used: {error}", file=sys.stderr)
         code = ExitCode.USER_ERROR

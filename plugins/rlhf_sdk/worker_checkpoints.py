@@ -48,15 +48,18 @@ class WorkerCheckpoints:
             instead = f"goes on from {found.name}" if found else "starts from the beginning"
             self._run.alert("warning", "checkpoint_damaged", f"{name} is damaged ({problem}): the run {instead}")
         if found is not None:
-            state = read_state(found)
-            self.metrics, self._environment_then = state.metrics, state.environment
-            self._journal.step, self.finished = state.step, state.finished
-            self._newest_step = state.step
-            self.resumed_seq, self.resumed_sample_seq = state.seq, state.sample_seq
-            for key, value in state.live_values.items():
-                self._run.config = with_value(self._run.config, key, value)
-            self._run.live_values = dict(state.live_values)
+            self.take_over(read_state(found))
         return found
+
+    def take_over(self, state: WorkerState) -> None:
+        """Goes on from there, as far as the run itself is concerned."""
+        self.metrics, self._environment_then = state.metrics, state.environment
+        self._journal.step, self.finished = state.step, state.finished
+        self._newest_step = state.step
+        self.resumed_seq, self.resumed_sample_seq = state.seq, state.sample_seq
+        for key, value in state.live_values.items():
+            self._run.config = with_value(self._run.config, key, value)
+        self._run.live_values = dict(state.live_values)
 
     def load(self, checkpoint: Path) -> None:
         """Puts the trainer and every random state back to where they were."""
@@ -79,8 +82,12 @@ class WorkerCheckpoints:
             self._trainer.runtime.remember_rng()
 
     def periodic(self) -> None:
-        if self._pace.due(self._run.config, self._run.step):
+        if self.due():
             self.write("periodic")
+
+    def due(self) -> bool:
+        """Whether a checkpoint is due after the step that was just finished."""
+        return self._pace.due(self._run.config, self._run.step)
 
     def write(self, reason: str) -> None:
         """A checkpoint of this step, unless there is one; answers commands that asked for it.
@@ -88,14 +95,14 @@ class WorkerCheckpoints:
         Inside a step it takes the place of the one at its beginning.
         """
         if self._newest_step != self._run.step or self._run.inside_step:
-            self._save(reason, finished=False)
+            self.save(reason, finished=False)
         self._run.control.checkpointed(f"step-{self._run.step:08d}")
 
     def final(self) -> None:
         """The checkpoint of a run that is done, after the trainer's last touches."""
-        self._save("final", finished=True)
+        self.save("final", finished=True)
 
-    def _save(self, reason: str, *, finished: bool) -> None:
+    def save(self, reason: str, *, finished: bool) -> None:
         began = time.perf_counter()
         if not self._run.inside_step:
             self.begin_step()

@@ -67,11 +67,11 @@ class Control:
             if again and self.ending is not None:
                 raise Aborted
         if number == signal.SIGUSR2:
-            self.checkpoint_reason = name
+            self.wish_checkpoint(name)
         elif number == signal.SIGUSR1:
-            self.end(Verdict(State.REQUEUED, ExitCode.REQUEUE, f"checkpointed on {name}: run me again"))
+            self.wish_end(Verdict(State.REQUEUED, ExitCode.REQUEUE, f"checkpointed on {name}: run me again"))
         else:
-            self.end(Verdict(State.STOPPED, 128 + number, f"stopped by {name}"))
+            self.wish_end(Verdict(State.STOPPED, 128 + number, f"stopped by {name}"))
 
     def end_after(self, seconds: float, *, already: float) -> None:
         """The attempt ends, with a checkpoint, once it has lasted so long; `already` have passed."""
@@ -86,6 +86,14 @@ class Control:
         if self.ending is None:
             self.ending = ending
 
+    def wish_end(self, ending: Verdict) -> None:
+        """Somebody outside wants the run to end."""
+        self.end(ending)
+
+    def wish_checkpoint(self, reason: str) -> None:
+        """Somebody outside wants a checkpoint."""
+        self.checkpoint_reason = reason
+
     def poll(self) -> None:
         """Reads new commands, at most every `POLL_SECONDS`."""
         now = time.monotonic()
@@ -93,7 +101,7 @@ class Control:
             return
         self._polled = now
         if now >= self._deadline:
-            self.end(Verdict(State.REQUEUED, ExitCode.REQUEUE, "its time (--max-time) is over: run me again"))
+            self.wish_end(Verdict(State.REQUEUED, ExitCode.REQUEUE, "its time (--max-time) is over: run me again"))
         self._take_all()
 
     def _take_all(self) -> None:
@@ -112,7 +120,7 @@ class Control:
                 self._remove(path)
             return
         self._remove(path)
-        self._judge(command, found_there=path.name in self._found_there)
+        self._hear(command, found_there=path.name in self._found_there)
 
     def _had_its_time(self, name: str) -> bool:
         first_seen = self._suspects.setdefault(name, time.monotonic())
@@ -124,6 +132,9 @@ class Control:
             path.unlink(missing_ok=True)
         except OSError:
             self._stuck.add(path.name)
+
+    def _hear(self, command: AnyCommand, *, found_there: bool) -> None:
+        self._judge(command, found_there=found_there)
 
     def _judge(self, command: AnyCommand, *, found_there: bool) -> None:
         if command.id in self._seen:

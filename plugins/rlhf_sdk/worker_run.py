@@ -78,7 +78,7 @@ class WorkerRun:
         self._progress_shown = ""
         self.memory = MemoryMonitor(directory.path, runtime, self.emit, journal.attempt)
         self._phases = Phases(runtime, self.clock, self.memory.phase_ended)
-        directory.heartbeat.touch(mode=PRIVATE_FILE)
+        self.touch()
 
     @property
     def directory(self) -> Path:
@@ -111,9 +111,12 @@ class WorkerRun:
         now = time.monotonic()
         if now - self._beat_at >= HEARTBEAT_SECONDS:
             self._beat_at = now
-            if self._whereabouts.moved():
-                self._follow()
-            self._directory.heartbeat.touch(mode=PRIVATE_FILE)
+            self.touch()
+
+    def touch(self) -> None:
+        if self._whereabouts.moved():
+            self._follow()
+        self._directory.heartbeat.touch(mode=PRIVATE_FILE)
 
     def can_leave(self) -> bool:
         """Whether the trainer is in a state that a checkpoint can keep."""
@@ -132,7 +135,7 @@ class WorkerRun:
         message = f"the run directory was moved while it lived, from {before} to {place}"
         self._whereabouts.path, self._directory = place, RunDir(place)
         self.move(place)
-        self.control.end(Verdict(State.STOPPED, 128 + signal.SIGTERM, f"stopped: {message}"))
+        self.control.wish_end(Verdict(State.STOPPED, 128 + signal.SIGTERM, f"stopped: {message}"))
         self.alert("warning", "moved", message, "`rlhf resume` goes on with it where it is now")
 
     def safe_point(self) -> None:

@@ -85,5 +85,5 @@ def test_devices_are_sampled_as_far_as_they_tell() -> None:
     shared = {"memory_used": 30, "memory_total": 80, "process": 20}
     whole = DeviceSample(index=0, name="GPU whole", utilization=97, power_watts=312.5, **shared)
     cut = DeviceSample(index=1, name="GPU slice", **shared)
-    assert read_devices(["whole", "slice", "lost"], 7) == [whole, cut]
-    assert read_devices(["whole"], 8)[0].process == 0
+    assert read_devices(["whole", "slice", "lost"], {7}) == [whole, cut]
+    assert read_devices(["whole"], {8})[0].process == 0

@@ -1,0 +1,222 @@
+"""One run in many processes (ranks): what links them, and what each says of itself in `ranks/`.
+
+Rank 0 is the worker that everybody else knows: it alone writes events, samples and checkpoints, and hears commands.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol, runtime_checkable
+
+import msgspec
+
+from rlhf_sdk.bounds import read_record
+from rlhf_sdk.files import make_private_directory, write_atomically
+from rlhf_sdk.liveness import host_name, is_alive, own_identity
+from rlhf_sdk.run_record import ProcessIdentity
+from rlhf_sdk.scrubbing import scrub
+
+FOLDER = "ranks"
+REPORT_SECONDS = 1.0
+
+
+class RankLink(Protocol):
+    """What joins the processes of a run. Every call is made by all ranks, in the same order.
+
+    `waiting_for`: what a call under way waits for, "" outside; `waited_seconds`: spent in such calls so far.
+    """
+
+    rank: int
+    size: int
+    waiting_for: str
+    waited_seconds: float
+
+    def meet(self, said: int) -> list[int]:
+        """What each rank says, by rank."""
+
+    def tell(self, message: bytes) -> bytes:
+        """Rank 0's message."""
+
+
+@runtime_checkable
+class RankedRuntime(Protocol):
+    """A runtime whose process can become one of several ranks."""
+
+    def join_ranks(self, timeout_seconds: float) -> RankLink:
+        """Joins the others, which this process's environment names (torchrun's variables).
+
+        A call that waits longer than this for another rank raises an error that `lost_others` knows.
+        """
+
+    def lost_others(self, error: BaseException) -> bool:
+        """Whether `error` says that another rank is gone, or has not come."""
+
+
+def ranked_runtime(runtime: object) -> RankedRuntime | None:
+    """`runtime`, where it can join others."""
+    return runtime if isinstance(runtime, RankedRuntime) else None
+
+
+@dataclass(frozen=True)
+class RankPlace:
+    """Which rank this process is, as torchrun's environment says; `restarts_left`: how often the run may begin anew."""
+
+    rank: int = 0
+    size: int = 1
+    restart: int = 0
+    restarts_left: int = 0
+
+    @classmethod
+    def of(cls, environment: Mapping[str, str]) -> RankPlace:
+        def number(name: str, default: int) -> int:
+            return int(environment.get(name, default))
+
+        restart = number("TORCHELASTIC_RESTART_COUNT", 0)
+        return cls(
+            number("RANK", 0), number("WORLD_SIZE", 1), restart, number("TORCHELASTIC_MAX_RESTARTS", 0) - restart
+        )
+
+    @property
+    def leads(self) -> bool:
+        return self.rank == 0
+
+
+class RankReport(msgspec.Struct, frozen=True, kw_only=True):
+    """`ranks/0003.json`: one rank as of `time` (Unix seconds).
+
+    `at`: the phase it is in; `since`: when it last got on (a phase, a safe point); `waiting_for`: what it waits for of
+    the others; `waited_share`: of its time since the step before; memory in bytes. `ended` says how it ended: a state,
+    and `reason` why; empty while it lives.
+    """
+
+    rank: int
+    size: int
+    host: str
+    process: ProcessIdentity
+    attempt: int
+    time: float
+    step: int = 0
+    at: str = ""
+    since: float = 0.0
+    waiting_for: str = ""
+    waited_share: float = 0.0
+    memory: dict[str, int] = {}
+    ended: str = ""
+    code: str = ""
+    reason: str = ""
+
+    @property
+    def name(self) -> str:
+        return f"rank {self.rank} on {self.host}"
+
+    def lives(self) -> bool | None:
+        """Whether its process is there; None where it runs on another host."""
+        return is_alive(self.process) if self.host == host_name() else None
+
+
+def report_file(run: Path, rank: int) -> Path:
+    return run / FOLDER / f"{rank:04d}.json"
+
+
+def read_reports(run: Path) -> list[RankReport]:
+    """Of the newest attempt, by rank; empty for a run of one process. What can't be read is left out."""
+    found = []
+    for path in sorted((run / FOLDER).glob("[0-9]*.json")):
+        with suppress(OSError, ValueError):
+            found.append(msgspec.json.decode(read_record(path), type=RankReport))
+    newest = max((report.attempt for report in found), default=0)
+    return [report for report in found if report.attempt == newest]
+
+
+class RankReporter:
+    """Writes this rank's report once a second from a thread, so that a rank that waits or hangs is seen too."""
+
+    def __init__(self, run: Path, place: RankPlace, attempt: int) -> None:
+        self._path = report_file(run, place.rank)
+        make_private_directory(self._path.parent)
+        now = time.time()
+        self._report = RankReport(
+            rank=place.rank,
+            size=place.size,
+            host=host_name(),
+            process=own_identity(),
+            attempt=attempt,
+            time=now,
+            since=now,
+            at="starting",
+        )
+        self._link: RankLink | None = None
+        self._step_began, self._waited_before = now, 0.0
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._go_on, daemon=True)
+
+    def start(self) -> None:
+        self._write()
+        self._thread.start()
+
+    def linked(self, link: RankLink) -> None:
+        self._link = link
+
+    def got_on(self, *, step: int, at: str) -> None:
+        """This rank is at another place now; cheap, called at every safe point."""
+        self._report = msgspec.structs.replace(self._report, step=step, at=at, since=time.time())
+
+    def stepped(self, memory: dict[str, int]) -> None:
+        """A step has ended."""
+        now, waited = time.time(), self._link.waited_seconds if self._link else 0.0
+        share = (waited - self._waited_before) / max(now - self._step_began, 1e-9)
+        self._step_began, self._waited_before = now, waited
+        self._report = msgspec.structs.replace(self._report, waited_share=share, memory=memory)
+
+    def end(self, state: str, reason: str, code: str = "") -> None:
+        """The last report."""
+        self._ended.set()
+        if self._thread.is_alive():
+            self._thread.join(timeout=REPORT_SECONDS)
+        self._report = msgspec.structs.replace(self._report, ended=state, reason=reason, code=code)
+        self._write()
+
+    def _go_on(self) -> None:
+        while not self._ended.wait(REPORT_SECONDS):
+            self._write()
+
+    def _write(self) -> None:
+        waiting_for = self._link.waiting_for if self._link is not None else ""
+        report = msgspec.structs.replace(self._report, time=time.time(), waiting_for=waiting_for)
+        with suppress(OSError):
+            write_atomically(self._path, msgspec.json.encode(scrub(msgspec.to_builtins(report))), durable=False)
+
+
+def to_blame(reports: list[RankReport]) -> RankReport | None:
+    """The rank that the others lost: one that says how it failed, else one that is gone, else the one that got on least
+    recently without waiting for anybody."""
+    failed = [report for report in reports if report.code and report.code != LOST_OTHERS]
+    if failed:
+        return min(failed, key=lambda report: report.time)
+    gone = [report for report in reports if not report.ended and report.lives() is False]
+    busy = [report for report in reports if not report.ended and not report.waiting_for]
+    return min(gone or busy, key=lambda report: report.since, default=None)
+
+
+def blame_in_words(report: RankReport, now: float) -> str:
+    """What became of a rank, in which phase."""
+    where = f" in {report.at}" if report.at else ""
+    if report.code:
+        return f"{report.name} failed{where}: {report.reason}"
+    if report.lives() is False:
+        return f"{report.name} is gone{where}: killed, or its machine ended it (process {report.process.pid})"
+    return f"{report.name} has not got on for {now - report.since:.0f} s{where}, and the others waited for it"
+
+
+LOST_OTHERS = "lost_others"
+"""The code of a rank that ended because another one did."""
+
+
+def rank_environment() -> RankPlace:
+    return RankPlace.of(os.environ)
