@@ -24,14 +24,16 @@ class BackOff:
         self.sizes: dict[str, int] = {}
 
     def attempt(self, what: str, rows: int, work: Callable[[int], Result], hooks: Hooks) -> Result:
-        """`work(rows)`, from its beginning again with half as many rows whenever memory runs out.
+        """`work(rows)`, from its beginning again with half as many rows whenever memory runs out, on any rank.
 
         Raises the error of the last attempt where not even one row fits.
         """
         while True:
             rows = min(rows, self.sizes.get(what, rows))
             try:
-                return work(rows)
+                done = work(rows)
+                hooks.safe_point()
+                return done
             except Exception as error:
                 if not is_out_of_memory(error):
                     raise

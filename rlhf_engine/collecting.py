@@ -11,12 +11,14 @@ from transformers import PreTrainedModel
 
 from rlhf_engine.backoff import BackOff
 from rlhf_engine.config import OnlineConfig
+from rlhf_engine.data.batching import left_pad
 from rlhf_engine.data.examples import Prompt
 from rlhf_engine.eval.attribution import token_scores
 from rlhf_engine.generation import SampledResponses, generate_rollout
 from rlhf_engine.hooks import Hooks
 from rlhf_engine.logprobs import response_logprobs_and_entropies
 from rlhf_engine.models import compute_precision
+from rlhf_engine.ranks import Ranks
 from rlhf_engine.rollout import Rollout, in_micro_batches
 from rlhf_engine.scalar_models import ScalarModel, response_values, scores_and_disagreements
 from rlhf_engine.unfinished_update import UnfinishedUpdate
@@ -43,18 +45,21 @@ class OnlineState(Protocol):
     pad_id: int
     updates_done: int
     backoff: BackOff
+    ranks: Ranks
 
 
 def roll_out(state: OnlineState, prompts: Sequence[Prompt], config: OnlineConfig, hooks: Hooks) -> Rollout:
-    """The policy's responses; episode numbers key the sampling noise."""
+    """The policy's responses, each rank's share of them sampled there; episode numbers key the sampling noise."""
     policy, first_episode = state.models.policy, state.updates_done * config.batch_size
+    dealt = state.ranks.dealt([len(prompt.tokens) for prompt in prompts])
+    own = [int(row) for row in dealt[state.ranks.rank]]
 
     def sample(batch_size: int) -> Rollout:
-        responses = SampledResponses.none_yet(len(prompts), config.response_tokens, batch_size, policy.device)
+        responses = SampledResponses.none_yet(len(own), config.response_tokens, batch_size, policy.device)
         return generate_rollout(
             policy,
-            [prompt.tokens for prompt in prompts],
-            episodes=range(first_episode, first_episode + len(prompts)),
+            [prompts[row].tokens for row in own],
+            episodes=[first_episode + row for row in own],
             seed=config.seed,
             response_tokens=config.response_tokens,
             temperature=config.temperature,
@@ -66,7 +71,17 @@ def roll_out(state: OnlineState, prompts: Sequence[Prompt], config: OnlineConfig
         )
 
     with hooks.phase("rollout"), compute_precision(policy.device, config.precision.compute):
-        return state.backoff.attempt("rollout", min(config.rollout_batch_size, len(prompts)), sample, hooks)
+        rollout = state.backoff.attempt("rollout", min(config.rollout_batch_size, len(own)), sample, hooks)
+        return joined_rollout(rollout, [prompt.tokens for prompt in prompts], dealt, state)
+
+
+def joined_rollout(own: Rollout, prompts: Sequence[list[int]], dealt: Tensor, state: OnlineState) -> Rollout:
+    """All ranks' responses to `prompts`, of which this rank sampled its `own`."""
+    if state.ranks.size == 1:
+        return own
+    prompt_tokens, prompt_mask = (part.to(own.tokens.device) for part in left_pad(prompts, state.pad_id))
+    parts = (state.ranks.joined(part, dealt) for part in (own.response_tokens, own.response_mask, own.ended))
+    return Rollout(prompt_tokens, prompt_mask, *parts)
 
 
 def policy_logprobs(
@@ -126,11 +141,17 @@ def _of_all_rows(
     *,
     phase: str,
 ) -> tuple[Tensor, ...]:
-    """`forward` in micro-batches, in a phase of its own, with as many rows at a time as memory takes."""
+    """`forward` in micro-batches, in a phase of its own, with as many rows at a time as memory takes.
+
+    Each rank has its share of the rows; all get all results.
+    """
+    dealt = state.ranks.dealt(rollout.lengths)
+    own = rollout.picked(dealt[state.ranks.rank].to(rollout.tokens.device))
     with hooks.phase(phase), compute_precision(rollout.tokens.device, config.precision.compute):
-        return state.backoff.attempt(
+        results = state.backoff.attempt(
             phase,
-            min(config.micro_batch_size, len(rollout)),
-            lambda rows: in_micro_batches(forward, rollout, rows, hooks),
+            min(config.micro_batch_size, len(own)),
+            lambda rows: in_micro_batches(forward, own, rows, hooks),
             hooks,
         )
+        return tuple(state.ranks.joined(part, dealt) for part in results)

@@ -23,6 +23,7 @@ from rlhf_engine.logprobs import response_logprobs
 from rlhf_engine.losses import clipped_policy_loss, reference_kl_loss
 from rlhf_engine.models import compute_precision
 from rlhf_engine.optim import ScheduledAdamW, check_finite_loss
+from rlhf_engine.ranks import ALONE, Ranks
 from rlhf_engine.rewards import apply_missing_eos_rule, kl_penalized_rewards
 from rlhf_engine.scalar_models import ScalarModel
 from rlhf_engine.unfinished_update import UnfinishedUpdate
@@ -53,6 +54,7 @@ class CriticFreeState:
     updates_done: int = 0
     unfinished: UnfinishedUpdate[Experience] | None = None
     backoff: BackOff = field(default_factory=BackOff)
+    ranks: Ranks = ALONE
 
 
 def critic_free_update(
@@ -73,6 +75,7 @@ def critic_free_update(
         for minibatch in islice(minibatches, statistics.minibatches, None):
             accumulate = partial(accumulate_gradients, state, minibatch, config, statistics, hooks)
             state.backoff.attempt("update", min(config.micro_batch_size, len(minibatch)), accumulate, hooks)
+            statistics.share(state.ranks)
             with hooks.phase("optimizer"):
                 within_limit = statistics.end_minibatch(state.policy_optimizer)
             if not within_limit:
@@ -92,10 +95,10 @@ def accumulate_gradients(
     hooks: Hooks,
     micro_batch_size: int,
 ) -> None:
-    """The gradients of a minibatch's loss, `micro_batch_size` episodes at a time."""
+    """The gradients of this rank's share of a minibatch's loss, `micro_batch_size` episodes at a time."""
     state.policy_optimizer.drop_gradients()
     statistics.forget_unfinished_minibatch()
-    for micro_batch in minibatch.micro_batches(micro_batch_size):
+    for micro_batch in minibatch.share_of(state.ranks).micro_batches(micro_batch_size):
         hooks.safe_point()
         with hooks.phase("forward"):
             loss = critic_free_loss(state, micro_batch, minibatch, config, statistics)

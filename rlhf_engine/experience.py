@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from rlhf_engine.masking import masked_mean
+from rlhf_engine.ranks import Ranks
 from rlhf_engine.rewards import sequence_kl, token_kl
 from rlhf_engine.rollout import Rollout
 
@@ -81,6 +82,11 @@ class Experience:
             order = torch.randperm(len(self), generator=generator)
             for index in order.chunk(count):
                 yield self.rows(index.to(self.scores.device))
+
+    def share_of(self, ranks: Ranks) -> Self:
+        """The episodes that this rank works on."""
+        own = ranks.own(self.rollout.lengths)
+        return self.rows(torch.tensor(own, device=self.scores.device)) if ranks.size > 1 else self
 
     def micro_batches(self, size: int) -> Iterator[Self]:
         """Consecutive pieces of at most `size` episodes."""

@@ -100,7 +100,7 @@ def sample_tokens(
     decoding = _Decoding(model, prompt_tokens, prompt_mask)
     ended = torch.zeros(len(prompt_tokens), dtype=torch.bool, device=prompt_tokens.device)
     for t in range(uniforms.shape[1]):
-        hooks.safe_point()
+        hooks.token_point()
         tokens = choose_tokens(decoding.next_logits(), uniforms[decoding.rows.cpu(), t], temperature)
         tokens = torch.where(ended[decoding.rows], eos_id, tokens)
         sampled[decoding.rows, t] = tokens

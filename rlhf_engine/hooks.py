@@ -1,4 +1,4 @@
-"""How the engine speaks to whoever runs it: five calls, no protocol, no files."""
+"""How the engine speaks to whoever runs it: six calls, no protocol, no files."""
 
 from __future__ import annotations
 
@@ -10,7 +10,10 @@ class Hooks(Protocol):
     """Given to every long-running function of the engine."""
 
     def safe_point(self) -> None:
-        """A place where the caller may hold, save or leave (by an exception)."""
+        """A place where the caller may hold, save or leave (by an exception); all ranks come by equally often."""
+
+    def token_point(self) -> None:
+        """A safe point between the tokens of a response, which one rank may reach more often than another."""
 
     def phase(self, name: str) -> AbstractContextManager[None]:
         """Names what happens inside."""
@@ -33,6 +36,9 @@ class NoHooks:
 
     def safe_point(self) -> None:
         return None
+
+    def token_point(self) -> None:
+        self.safe_point()
 
     def phase(self, name: str) -> AbstractContextManager[None]:
         return nullcontext()

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from rlhf_engine.config import OptimizerConfig
 from rlhf_engine.errors import NonFiniteError
+from rlhf_engine.ranks import ALONE, Ranks
 
 
 def lr_share(
@@ -34,12 +35,16 @@ class ScheduledAdamW:
     """AdamW over named parameters; `step()` sets the learning rate, clips, checks and updates."""
 
     def __init__(
-        self, parameters: Iterable[tuple[str, nn.Parameter]], config: OptimizerConfig, total_steps: int
+        self,
+        parameters: Iterable[tuple[str, nn.Parameter]],
+        config: OptimizerConfig,
+        total_steps: int,
+        ranks: Ranks = ALONE,
     ) -> None:
         named = [(name, parameter) for name, parameter in parameters if parameter.requires_grad]
         self.names = [name for name, _ in named]
         self.parameters = [parameter for _, parameter in named]
-        self.config, self.total_steps, self.steps_done = config, total_steps, 0
+        self.config, self.total_steps, self.steps_done, self.ranks = config, total_steps, 0, ranks
         self.adamw = torch.optim.AdamW(
             self.parameters,
             lr=config.lr,
@@ -63,10 +68,11 @@ class ScheduledAdamW:
         return config.lr * share
 
     def step(self) -> float:
-        """Updates from the accumulated gradients and clears them; returns their norm before clipping.
+        """Updates from the gradients that all ranks accumulated, and clears them; returns their norm before clipping.
 
         Raises NonFiniteError, with the weights untouched, if the norm is not finite.
         """
+        self.ranks.sum_gradients(self.parameters)
         limit = self.config.max_grad_norm or math.inf
         norm = float(nn.utils.clip_grad_norm_(self.parameters, limit))
         if not math.isfinite(norm):

@@ -23,6 +23,7 @@ from rlhf_engine.losses import clipped_policy_loss, clipped_value_loss
 from rlhf_engine.masking import whiten, whiten_keeping_mean
 from rlhf_engine.models import compute_precision
 from rlhf_engine.optim import ScheduledAdamW, check_finite_loss
+from rlhf_engine.ranks import ALONE, Ranks
 from rlhf_engine.rewards import apply_missing_eos_rule, kl_penalized_rewards
 from rlhf_engine.rollout import Rollout
 from rlhf_engine.scalar_models import ScalarModel, response_values
@@ -61,6 +62,7 @@ class PPOState:
     updates_done: int = 0
     unfinished: UnfinishedUpdate[PPOExperience] | None = None
     backoff: BackOff = field(default_factory=BackOff)
+    ranks: Ranks = ALONE
 
 
 def train_ppo(
@@ -89,6 +91,7 @@ def ppo_update(
         for minibatch in islice(minibatches, statistics.minibatches, None):
             accumulate = partial(accumulate_gradients, state, minibatch, config, statistics, hooks)
             state.backoff.attempt("update", min(config.micro_batch_size, len(minibatch)), accumulate, hooks)
+            statistics.share(state.ranks)
             with hooks.phase("optimizer"):
                 within_limit = statistics.end_minibatch(state.policy_optimizer, state.value_optimizer)
             if not within_limit:
@@ -108,11 +111,11 @@ def accumulate_gradients(
     hooks: Hooks,
     micro_batch_size: int,
 ) -> None:
-    """The gradients of a minibatch's loss, `micro_batch_size` episodes at a time."""
+    """The gradients of this rank's share of a minibatch's loss, `micro_batch_size` episodes at a time."""
     state.policy_optimizer.drop_gradients()
     state.value_optimizer.drop_gradients()
     statistics.forget_unfinished_minibatch()
-    for micro_batch in minibatch.micro_batches(micro_batch_size):
+    for micro_batch in minibatch.share_of(state.ranks).micro_batches(micro_batch_size):
         hooks.safe_point()
         with hooks.phase("forward"):
             loss = ppo_loss(state.models, micro_batch, minibatch, config, statistics)

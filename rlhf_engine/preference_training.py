@@ -24,6 +24,7 @@ from rlhf_engine.preference_losses import (
     kto_reference_point,
     sequence_logratios,
 )
+from rlhf_engine.ranks import ALONE, Ranks
 from rlhf_engine.reward_modeling import pair_accuracy, pair_rows
 from rlhf_engine.shared_prompts import group_logprobs, shared_prompt_batch
 
@@ -38,6 +39,7 @@ class PreferenceState:
     ref_policy: PreTrainedModel
     optimizer: ScheduledAdamW
     backoff: BackOff = field(default_factory=BackOff)
+    ranks: Ranks = ALONE
 
 
 @dataclass(frozen=True)
@@ -85,11 +87,15 @@ def preference_update(
     """
     reference_point = measured_reference_point(state, groups, config, hooks)
 
+    pair_count = sum(len(group.pairs) for group in groups)
+    own = [groups[row] for row in state.ranks.own([group.token_count for group in groups])]
+
     def accumulate(rows: int) -> tuple[Tensor, Tensor]:
-        return accumulate_gradients(state, groups, config, reference_point, hooks, rows)
+        return accumulate_gradients(state, own, pair_count, config, reference_point, hooks, rows)
 
     with hooks.phase("update"):
-        loss, figures = state.backoff.attempt("update", min(config.micro_batch_size, len(groups)), accumulate, hooks)
+        parts = state.backoff.attempt("update", min(config.micro_batch_size, len(own)), accumulate, hooks)
+        loss, figures = state.ranks.summed(parts[0]), state.ranks.gathered(parts[1])
         lr = state.optimizer.lr
         with hooks.phase("optimizer"):
             grad_norm = state.optimizer.step()
@@ -99,14 +105,17 @@ def preference_update(
 def accumulate_gradients(
     state: PreferenceState,
     groups: Sequence[ComparisonGroup],
+    pair_count: int,
     config: Config,
     reference_point: Tensor,
     hooks: Hooks,
     micro_batch_size: int,
 ) -> tuple[Tensor, Tensor]:
-    """The mean loss over all pairs, with its gradients, `micro_batch_size` groups at a time; `pair_figures` [P, 4]."""
+    """What these groups add to the mean loss over `pair_count` pairs, with its gradients; `pair_figures` [P, 4].
+
+    `micro_batch_size` groups at a time.
+    """
     state.optimizer.drop_gradients()
-    pair_count = sum(len(group.pairs) for group in groups)
     losses, figures = [], []
     for micro_batch in micro_batches(groups, micro_batch_size):
         hooks.safe_point()

@@ -5,7 +5,11 @@ Everything that is a mean, a limit or a normalisation over a batch is made of al
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import os
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import timedelta
 
 import torch
 import torch.distributed as dist
@@ -60,19 +64,50 @@ ALONE = Ranks()
 
 
 class ProcessGroupRanks(Ranks):
-    """The ranks of torch.distributed's default process group, which must be there."""
+    """The ranks of torch.distributed's default process group, which must be there.
+
+    `waiting_for`: what a call under way waits for; `waited_seconds`: time spent in such calls, the wire's share too.
+    """
 
     def __init__(self) -> None:
         self.rank, self.size = dist.get_rank(), dist.get_world_size()
+        self.waiting_for, self.waited_seconds = "", 0.0
+        self._words = dist.new_group(backend="gloo")
+
+    @contextmanager
+    def _waiting(self, what: str) -> Iterator[None]:
+        began, self.waiting_for = time.perf_counter(), what
+        yield
+        self.waited_seconds += time.perf_counter() - began
+        self.waiting_for = ""
+
+    def meet(self, said: int) -> list[int]:
+        """What each rank says, by rank; off the device, so that nothing there is waited for."""
+        answers = [torch.zeros(1, dtype=torch.long) for _ in range(self.size)]
+        with self._waiting("meeting"):
+            dist.all_gather(answers, torch.tensor([said]), group=self._words)
+        return [int(answer) for answer in answers]
+
+    def tell(self, message: bytes) -> bytes:
+        """Rank 0's message."""
+        length = torch.tensor([len(message)])
+        with self._waiting("word of rank 0"):
+            dist.broadcast(length, src=0, group=self._words)
+            words = torch.tensor(list(message) if self.rank == 0 else [0] * int(length), dtype=torch.uint8)
+            if int(length):
+                dist.broadcast(words, src=0, group=self._words)
+        return bytes(words.tolist())
 
     def summed(self, values: Tensor) -> Tensor:
         total = values.clone()
-        dist.all_reduce(total)
+        with self._waiting("sums"):
+            dist.all_reduce(total)
         return total
 
     def largest(self, values: Tensor) -> Tensor:
         found = values.clone()
-        dist.all_reduce(found, op=dist.ReduceOp.MAX)
+        with self._waiting("sums"):
+            dist.all_reduce(found, op=dist.ReduceOp.MAX)
         return found
 
     def joined(self, parts: Tensor, dealt: Tensor) -> Tensor:
@@ -89,18 +124,14 @@ class ProcessGroupRanks(Ranks):
     def _all_of(self, part: Tensor) -> list[Tensor]:
         part = part.contiguous()
         received = [torch.empty_like(part) for _ in range(self.size)]
-        dist.all_gather(received, part)
+        with self._waiting("rows"):
+            dist.all_gather(received, part)
         return received
 
     def sum_gradients(self, parameters: Iterable[nn.Parameter]) -> None:
-        for bucket in _buckets([parameter.grad for parameter in parameters if parameter.grad is not None]):
-            if len(bucket) == 1:
-                dist.all_reduce(bucket[0])
-                continue
-            flat = torch.cat([gradient.flatten() for gradient in bucket])
-            dist.all_reduce(flat)
-            for gradient, total in zip(bucket, flat.split([part.numel() for part in bucket]), strict=True):
-                gradient.copy_(total.view_as(gradient))
+        with self._waiting("gradients"):
+            for bucket in _buckets([parameter.grad for parameter in parameters if parameter.grad is not None]):
+                _sum_in_place(bucket)
 
 
 def deal(lengths: Sequence[int], size: int) -> Tensor:
@@ -112,6 +143,35 @@ def deal(lengths: Sequence[int], size: int) -> Tensor:
     rounds = torch.cat([order, order[:missing]]).view(-1, size)
     rounds[1::2] = rounds[1::2].flip(1)
     return rounds.T.sort(dim=1).values
+
+
+def _sum_in_place(bucket: Sequence[Tensor]) -> None:
+    if len(bucket) == 1:
+        dist.all_reduce(bucket[0])
+        return
+    flat = torch.cat([gradient.flatten() for gradient in bucket])
+    dist.all_reduce(flat)
+    for gradient, total in zip(bucket, flat.split([part.numel() for part in bucket]), strict=True):
+        gradient.copy_(total.view_as(gradient))
+
+
+def join_ranks(timeout_seconds: float) -> ProcessGroupRanks:
+    """Joins the processes that torchrun's environment names: gloo for the host's tensors, NCCL for those on GPUs."""
+    backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
+    if torch.cuda.is_available():
+        torch.cuda.set_device(int(os.environ["LOCAL_RANK"]) % torch.cuda.device_count())
+    dist.init_process_group(backend, timeout=timedelta(seconds=timeout_seconds))
+    return ProcessGroupRanks()
+
+
+def lost_others(error: BaseException) -> bool:
+    """Whether `error` says that another rank is gone or did not come in time; gloo's are told by their words."""
+    return isinstance(error, dist.DistError) or (
+        isinstance(error, RuntimeError) and any(words in str(error) for words in _LOST)
+    )
+
+
+_LOST = ("Connection closed by peer", "Connection reset by peer", "Timed out waiting", "gloo/transport", "NCCL error")
 
 
 def _buckets(gradients: Sequence[Tensor]) -> list[list[Tensor]]:

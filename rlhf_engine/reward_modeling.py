@@ -16,6 +16,7 @@ from rlhf_engine.hooks import Hooks
 from rlhf_engine.losses import pairwise_loss
 from rlhf_engine.models import compute_precision
 from rlhf_engine.optim import ScheduledAdamW, check_finite_loss
+from rlhf_engine.ranks import ALONE, Ranks
 from rlhf_engine.scalar_heads import disagreement
 from rlhf_engine.scalar_models import ScalarModel
 from rlhf_engine.shared_prompts import group_head_scores, shared_prompt_batch
@@ -28,6 +29,7 @@ class RewardModelState:
     reward_model: ScalarModel
     optimizer: ScheduledAdamW
     backoff: BackOff = field(default_factory=BackOff)
+    ranks: Ranks = ALONE
 
 
 @dataclass(frozen=True)
@@ -87,13 +89,21 @@ def reward_model_update(
     `weights` [G, n] count a group so many times for a head (`bootstrap_weights`); none: once for all.
     """
     group_weights = torch.ones(len(groups), 1) if weights is None else weights
+    pair_count = sum(len(group.pairs) for group in groups)
+    own = state.ranks.own([group.token_count for group in groups])
+    own_groups, own_weights = [groups[row] for row in own], group_weights[own]
 
     def accumulate(rows: int) -> tuple[Tensor, Tensor, Tensor]:
-        return accumulate_gradients(state, groups, group_weights, rows, compute=compute, hooks=hooks)
+        return accumulate_gradients(state, own_groups, own_weights, pair_count, rows, compute=compute, hooks=hooks)
 
     with hooks.phase("update"):
-        rows = min(micro_batch_size, len(groups))
-        loss, head_margins, head_scores = state.backoff.attempt("update", rows, accumulate, hooks)
+        rows = min(micro_batch_size, len(own))
+        own_loss, margins, scores = state.backoff.attempt("update", rows, accumulate, hooks)
+        loss, head_margins, head_scores = (
+            state.ranks.summed(own_loss),
+            state.ranks.gathered(margins),
+            state.ranks.gathered(scores),
+        )
         lr = state.optimizer.lr
         with hooks.phase("optimizer"):
             grad_norm = state.optimizer.step()
@@ -114,17 +124,18 @@ def accumulate_gradients(
     state: RewardModelState,
     groups: Sequence[ComparisonGroup],
     group_weights: Tensor,
+    pair_count: int,
     micro_batch_size: int,
     *,
     compute: Precision,
     hooks: Hooks,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """The mean loss over all pairs and heads, and its gradients, `micro_batch_size` groups at a time.
+    """What these groups add to the mean loss over `pair_count` pairs and all heads, and its gradients,
+    `micro_batch_size` groups at a time.
 
     Beside the loss: every head's margins of the pairs [P, n], and scores of the responses [N, n].
     """
     state.optimizer.drop_gradients()
-    pair_count = sum(len(group.pairs) for group in groups)
     losses, margins, scores = [], [], []
     for start in range(0, len(groups), micro_batch_size):
         hooks.safe_point()

@@ -96,10 +96,18 @@ class Rollout:
         states = at_least_float32(self.response_states(hidden)).masked_fill(~self.response_mask.unsqueeze(-1), 0.0)
         return states.sum(dim=1) / self.response_lengths.clamp(min=1).unsqueeze(-1)
 
+    @property
+    def lengths(self) -> list[int]:
+        """Tokens of each prompt with its response."""
+        return [int(count) for count in self.mask.sum(dim=-1)]
+
     def rows(self, index: Tensor) -> Rollout:
         """The rows at `index`, without columns that are padding in all of them."""
-        picked = Rollout(*(getattr(self, field.name)[index] for field in fields(self)))
-        return picked.trimmed()
+        return self.picked(index).trimmed()
+
+    def picked(self, index: Tensor) -> Rollout:
+        """The rows at `index`, with all columns."""
+        return Rollout(*(getattr(self, field.name)[index] for field in fields(self)))
 
     def trimmed(self) -> Rollout:
         """Without prompt or response columns that are padding in every row (one response column stays)."""

@@ -17,6 +17,7 @@ from rlhf_engine.losses import next_token_loss
 from rlhf_engine.masking import masked_sum
 from rlhf_engine.models import compute_precision
 from rlhf_engine.optim import ScheduledAdamW, check_finite_loss
+from rlhf_engine.ranks import ALONE, Ranks
 from rlhf_engine.rollout import Rollout
 
 
@@ -27,6 +28,7 @@ class SFTState:
     policy: PreTrainedModel
     optimizer: ScheduledAdamW
     backoff: BackOff = field(default_factory=BackOff)
+    ranks: Ranks = ALONE
 
 
 @dataclass(frozen=True)
@@ -48,7 +50,7 @@ def sft_update(
         return accumulate_gradients(state, batch, rows, compute=compute, hooks=hooks)
 
     with hooks.phase("update"):
-        loss = state.backoff.attempt("update", min(micro_batch_size, len(batch)), accumulate, hooks)
+        loss = state.ranks.summed(state.backoff.attempt("update", min(micro_batch_size, len(batch)), accumulate, hooks))
         lr = state.optimizer.lr
         with hooks.phase("optimizer"):
             grad_norm = state.optimizer.step()
@@ -58,11 +60,14 @@ def sft_update(
 def accumulate_gradients(
     state: SFTState, batch: Rollout, micro_batch_size: int, *, compute: Precision, hooks: Hooks
 ) -> Tensor:
-    """The batch's loss in nats per response token, and its gradients, `micro_batch_size` rows at a time."""
+    """This rank's share of the batch's loss in nats per response token, and its gradients.
+
+    `micro_batch_size` rows at a time.
+    """
     state.optimizer.drop_gradients()
     token_count = batch.response_mask.sum()
     losses = []
-    for rows in torch.arange(len(batch), device=token_count.device).split(micro_batch_size):
+    for rows in torch.tensor(state.ranks.own(batch.lengths), device=token_count.device).split(micro_batch_size):
         hooks.safe_point()
         micro_batch = batch.rows(rows)
         with hooks.phase("forward"):

@@ -15,6 +15,7 @@ from rlhf_engine.experience import Experience, PPOExperience
 from rlhf_engine.losses import probability_ratio
 from rlhf_engine.masking import masked_mean, masked_sum, masked_var
 from rlhf_engine.optim import ScheduledAdamW
+from rlhf_engine.ranks import Ranks
 
 
 @dataclass
@@ -74,6 +75,19 @@ class UpdateStatistics:
         """Adds one micro-batch's critic."""
         change = (values - micro_batch.values).abs()
         self.value_clipped_tokens.append(((change > value_clip_range) & micro_batch.response_mask).sum())
+
+    def share(self, ranks: Ranks) -> None:
+        """What this rank added of the minibatch becomes what all ranks did."""
+        if ranks.size == 1:
+            return
+        sums = [self.clipped_tokens, self.value_clipped_tokens, self.squared_log_ratios, self.tokens]
+        for parts in (*sums, *self.losses.values()):
+            if parts:
+                parts[self.minibatch_start :] = [ranks.summed(torch.stack(parts[self.minibatch_start :]).sum())]
+        largest = torch.stack(self.largest_log_ratios[self.minibatch_start :]).max()
+        self.largest_log_ratios[self.minibatch_start :] = [ranks.largest(largest)]
+        if not self.minibatches:
+            self.first_ratio_deviations[:] = [ranks.largest(torch.stack(self.first_ratio_deviations).max())]
 
     def end_minibatch(self, policy_optimizer: ScheduledAdamW, value_optimizer: ScheduledAdamW | None = None) -> bool:
         """Steps the optimizers and keeps what they report.

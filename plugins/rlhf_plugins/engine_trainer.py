@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,7 @@ from rlhf_engine.memory_budget import memory_budget
 from rlhf_engine.memory_table import memory_table, tensors_in
 from rlhf_engine.models import check_precision, check_release_cache, choose_determinism, choose_device
 from rlhf_engine.optim import ScheduledAdamW
+from rlhf_engine.ranks import Ranks
 from rlhf_plugins.torch_runtime import TorchRuntime
 from rlhf_sdk.events import MemoryRow
 from rlhf_sdk.trainer import DivergedError, Metrics, Run, UserError
@@ -83,6 +84,11 @@ class EngineTrainer:
     def light_figures(self, metrics: Mapping[str, float]) -> Mapping[str, float]:
         """What the lights judge after an update: its metrics, and what a subclass adds."""
         return metrics
+
+    @property
+    def ranks(self) -> Ranks:
+        """The processes that train together, this one among them."""
+        return self.runtime.ranks
 
     @property
     def backoff(self) -> BackOff:
@@ -146,6 +152,12 @@ class EngineTrainer:
         config: OptimizerConfig = self.config.optimizer
         return config
 
+    def new_optimizer(
+        self, parameters: Iterable[tuple[str, nn.Parameter]], steps: int, name: str = "model"
+    ) -> ScheduledAdamW:
+        """The optimizer called `name`, for `steps` steps that all ranks take together."""
+        return ScheduledAdamW(parameters, self.optimizer_config(name), steps, self.ranks)
+
     def memory_table(self) -> list[MemoryRow]:
         """What each role of `state` keeps, and the experience of an update that is under way."""
         state: Mapping[str, Any] = vars(vars(self).get("state", object))
@@ -170,6 +182,12 @@ class EngineTrainer:
             raise
 
     def save(self, directory: Path) -> None:
+        """Ranks that follow have the same weights and moments as the first: there is nothing to add."""
+        if self.ranks.rank == 0:
+            self.write_checkpoint(directory)
+
+    def write_checkpoint(self, directory: Path) -> None:
+        """The checkpoint's files."""
         for name, model in self.models.items():
             save_weights(model, self.tokenizer, directory / name)
         for name, part in self.parts.items():

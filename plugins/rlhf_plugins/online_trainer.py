@@ -24,6 +24,7 @@ from rlhf_engine.hooks import NoHooks
 from rlhf_engine.kl_control import kl_controller
 from rlhf_engine.models import load_policy
 from rlhf_engine.order import shuffled_batch
+from rlhf_engine.ranks import check_divisible
 from rlhf_engine.rollout import Rollout
 from rlhf_engine.scalar_models import ScalarModel, load_scalar_model
 from rlhf_engine.token_ends import token_ends
@@ -81,6 +82,7 @@ class OnlineTrainer(PolicySampler):
                 f"minibatches: {config.minibatches} equal minibatches can't be cut from batch_size = "
                 f"{config.batch_size}; choose a divisor of it"
             )
+        check_divisible(config.batch_size // config.minibatches, self.ranks, "batch_size / minibatches")
         if config.batch_size % self.samples_per_prompt:
             raise ConfigError(
                 f"samples_per_prompt: batch_size = {config.batch_size} is not a multiple of {self.samples_per_prompt}"
@@ -205,9 +207,10 @@ class OnlineTrainer(PolicySampler):
     def response_tokens(self) -> int:
         return self.config.response_tokens
 
-    def save(self, directory: Path) -> None:
-        super().save(directory)
+    def write_checkpoint(self, directory: Path) -> None:
+        super().write_checkpoint(directory)
         if self.state.unfinished is not None:
+            self.forget_responses_of_ranks()
             save_file(self.state.unfinished.tensors(), directory / UNFINISHED_FILE)
         state = {"kl_coef": self.state.kl.coef, "beyond_kl_limit": self.beyond_kl_limit}
         (directory / STATE_FILE).write_text(json.dumps(state))
@@ -221,8 +224,16 @@ class OnlineTrainer(PolicySampler):
         self.state.updates_done = self.steps_done
         if (directory / UNFINISHED_FILE).exists():
             self.state.unfinished = UnfinishedUpdate.of_tensors(load_file(directory / UNFINISHED_FILE), self.device)
+            self.forget_responses_of_ranks()
         if self.probing:
             self.probing.load(directory)
+
+    def forget_responses_of_ranks(self) -> None:
+        """Until the experience is complete each rank has the responses to its own share of the prompts alone: after a
+        restart they are sampled again, to the same bits.
+        """
+        if self.ranks.size > 1:
+            self.state.unfinished.responses = None
 
 
 def _gold_scores(prompts: Sequence[Prompt], texts: Sequence[str], experience: Experience) -> list[float]:

@@ -17,8 +17,10 @@ from safetensors.torch import load_file, save_file
 from rlhf_engine.config import ReleaseCache
 from rlhf_engine.memory_budget import budget_in_force
 from rlhf_engine.out_of_memory import is_out_of_memory
+from rlhf_engine.ranks import ALONE, Ranks, join_ranks, lost_others
 from rlhf_plugins.cuda_memory import CudaMemory, worth_releasing
 from rlhf_sdk.process_memory import ProcessMemory
+from rlhf_sdk.ranks import RankLink
 
 
 class TorchRuntime:
@@ -29,12 +31,20 @@ class TorchRuntime:
         self._device = torch.device("cpu")
         self._cuda: CudaMemory | None = None
         self._release_cache: ReleaseCache = "auto"
+        self.ranks: Ranks = ALONE
 
     def start(self, seed: int) -> None:
         os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
         random.seed(seed)
         np.random.seed(seed)
         torch.manual_seed(seed)
+
+    def join_ranks(self, timeout_seconds: float) -> RankLink:
+        self.ranks = joined = join_ranks(timeout_seconds)
+        return joined
+
+    def lost_others(self, error: BaseException) -> bool:
+        return lost_others(error)
 
     def remember_rng(self) -> None:
         states = {"torch": torch.get_rng_state()}

@@ -141,6 +141,7 @@ def _spawn(run: RunDir, options: AttemptOptions) -> RunStatus:
     check_tree(run.path)
     before = run.status()
     attempt = before.attempt if before else 0
+    options = options.as_before(before.options) if before else options
     encoded = msgspec.json.encode(options).decode()
     log = _open_log(run)
     try:

@@ -12,22 +12,37 @@ class AttemptOptions(msgspec.Struct, frozen=True, kw_only=True):
     """`--max-time` and `--checkpoint-every`, in seconds or steps; 0: not given.
 
     After `max_seconds` the attempt checkpoints and ends as requeued, exit code 75. `processes` on each of `nodes`
-    machines train together, which meet at `rendezvous` (host:port) if there are several; `restarts`: how often they may
-    begin anew after one was lost, which is after `rank_timeout_seconds` if it does not answer.
+    machines train together, which meet at `rendezvous` (host:port) if there are several (0: as in the attempt before,
+    else one); `restarts`: how often they may begin anew after one was lost, which is after `rank_timeout_seconds` if it
+    does not answer. `stage_processes`: of a pipeline's stages.
     """
 
     max_seconds: float = 0.0
     checkpoint_steps: int = 0
     checkpoint_seconds: float = 0.0
-    processes: int = 1
-    nodes: int = 1
+    processes: int = 0
+    nodes: int = 0
+    stage_processes: int = 0
     rendezvous: str = ""
     restarts: int = 3
     rank_timeout_seconds: float = 600.0
 
     @property
     def ranks(self) -> int:
-        return self.processes * self.nodes
+        """How many processes train together."""
+        return max(self.processes, 1) * max(self.nodes, 1)
+
+    def as_before(self, before: AttemptOptions) -> AttemptOptions:
+        """With the processes of the attempt `before` where none were asked for."""
+        if self.processes or self.nodes or self.stage_processes:
+            return self
+        return msgspec.structs.replace(
+            self,
+            processes=before.processes,
+            nodes=before.nodes,
+            stage_processes=before.stage_processes,
+            rendezvous=self.rendezvous or before.rendezvous,
+        )
 
 
 class Pace:

@@ -6,13 +6,20 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
+import msgspec
+
+from rlhf_sdk.commands import AnyCommand, Checkpoint, Pause, Stop, send_command
 from rlhf_sdk.liveness import host_name, is_alive
 from rlhf_sdk.pace import AttemptOptions
 from rlhf_sdk.ranks import blame_in_words, read_reports, to_blame
+from rlhf_sdk.run_dir import RunDir
+from rlhf_sdk.run_record import RunStatus
+
+ALLOCATOR_VARIABLES = {"PYTORCH_ALLOC_CONF", "PYTORCH_CUDA_ALLOC_CONF"}
 
 
 def worker_command(run: Path, options: AttemptOptions, arguments: Sequence[str]) -> list[str]:
@@ -28,21 +35,45 @@ def worker_command(run: Path, options: AttemptOptions, arguments: Sequence[str])
 def torchrun(run_id: str, options: AttemptOptions) -> list[str]:
     """The same on every node of a run; with one node nobody needs to be met."""
     command = [sys.executable, "-P", "-m", "torch.distributed.run"]
-    command += ["--nproc-per-node", str(options.processes), "--nnodes", str(options.nodes)]
+    command += ["--nproc-per-node", str(max(options.processes, 1)), "--nnodes", str(max(options.nodes, 1))]
     command += ["--max-restarts", str(options.restarts), "--rdzv-id", run_id, "--rdzv-backend", "c10d"]
     return [*command, "--rdzv-endpoint", options.rendezvous or "localhost:0"]
 
 
-def worker_environment(environment: Mapping[str, str], options: AttemptOptions) -> dict[str, str]:
-    """What ranks need beside the worker's own: no modules from the folder that they run in, and their cores shared."""
+def join_command(run: Path, status: RunStatus, options: AttemptOptions) -> list[str]:
+    """Another machine's part of the attempt that `status` tells of."""
+    encoded = msgspec.json.encode(options).decode()
+    arguments = ["--attempt", str(status.attempt), "--since", repr(status.started), "--options", encoded]
+    return worker_command(run, options, arguments)
+
+
+def worker_environment(options: AttemptOptions) -> dict[str, str]:
+    """The caller's, and what libraries read once, when they are loaded.
+
+    OpenMP's threads would fight over busy cores if they spun while they wait. Torch's CUDA allocator finds room for a
+    large tensor where small ones were freed if its segments can grow. Ranks share the cores, and take no modules from
+    the folder that they run in.
+    """
+    environment = {"OMP_WAIT_POLICY": "PASSIVE", **os.environ, "PYTHONUNBUFFERED": "1"}
+    if not ALLOCATOR_VARIABLES & environment.keys():
+        environment["PYTORCH_ALLOC_CONF"] = "expandable_segments:True"
     if options.ranks == 1:
-        return dict(environment)
-    threads = max((os.cpu_count() or 1) // options.processes, 1)
+        return environment
+    threads = max((os.cpu_count() or 1) // max(options.processes, 1), 1)
     return {"OMP_NUM_THREADS": str(threads), **environment, "PYTHONSAFEPATH": "1"}
 
 
+_COMMANDS: dict[int, AnyCommand] = {
+    signal.SIGTERM: Stop(sender="signal"),
+    signal.SIGINT: Stop(sender="signal"),
+    signal.SIGUSR1: Pause(release=True, sender="signal"),
+    signal.SIGUSR2: Checkpoint(sender="signal"),
+}
+"""What a signal means where rank 0 is on another host."""
+
+
 class RankSignals:
-    """Signals for a run of several ranks: rank 0's alone, once it is there."""
+    """Signals for a run of several ranks: rank 0's alone, once it is there; a command where that is on another host."""
 
     def __init__(self, run: Path, attempt: int) -> None:
         self._run, self._attempt = run, attempt
@@ -55,10 +86,14 @@ class RankSignals:
     def deliver(self) -> None:
         """Those that nobody could hear yet."""
         leader = next((report for report in read_reports(self._run) if report.rank == 0), None)
-        if leader is None or leader.attempt < self._attempt or leader.at == "starting" or leader.lives() is not True:
+        if leader is None or leader.attempt < self._attempt or leader.at == "starting" or leader.lives() is False:
             return
         while self._pending:
-            os.kill(leader.process.pid, self._pending.pop(0))
+            number = self._pending.pop(0)
+            if leader.host == host_name():
+                os.kill(leader.process.pid, number)
+            else:
+                send_command(RunDir(self._run).commands, msgspec.structs.replace(_COMMANDS[number], time=time.time()))
 
 
 def end_ranks(run: Path) -> None:

@@ -29,6 +29,10 @@ class RankedRun(WorkerRun):
         self._reporter.got_on(step=self.step, at=self._phases.path)
         super().safe_point()
 
+    def token_point(self) -> None:
+        self._reporter.got_on(step=self.step, at=self._phases.path)
+        self.beat()
+
     @contextmanager
     def phase(self, name: str) -> Iterator[None]:
         with super().phase(name):

@@ -44,7 +44,6 @@ SAMPLE_SECONDS = 1.0
 FOLLOWS_PER_SAMPLE = 5
 WRITE_ATTEMPTS = 60
 LOCK_ATTEMPTS = 100
-ALLOCATOR_VARIABLES = {"PYTORCH_ALLOC_CONF", "PYTORCH_CUDA_ALLOC_CONF"}
 RESUME = "output.log may tell more; `rlhf resume` goes on from the last good checkpoint"
 PASSED_ON = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2)
 _BY_EXIT_CODE = {ExitCode.OUT_OF_MEMORY: State.OOM, ExitCode.REQUEUE: State.REQUEUED}
@@ -106,7 +105,7 @@ class Shim:
     def _start_worker(self) -> subprocess.Popen[bytes]:
         arguments = ["--attempt", str(self.status.attempt), "--since", repr(self.status.started)]
         command = worker_command(self.run.path, self._options, [*arguments, "--options", self._encoded])
-        environment = worker_environment(_environment(), self._options)
+        environment = worker_environment(self._options)
         # The worker inherits the block and lifts it once it listens: a signal until then waits instead of killing it.
         signal.pthread_sigmask(signal.SIG_BLOCK, PASSED_ON)
         worker = subprocess.Popen(command, stdin=subprocess.DEVNULL, process_group=0, env=environment)
@@ -230,18 +229,6 @@ def _noted(line: bytes) -> StateChanged | Alert | None:
     """Other events are not decoded: there may be thousands a second."""
     event = decode_event(line) if b'"kind":"state"' in line or b'"kind":"alert"' in line else None
     return event if isinstance(event, StateChanged | Alert) else None
-
-
-def _environment() -> dict[str, str]:
-    """The caller's, and what libraries read once, when they are loaded.
-
-    OpenMP's threads would fight over busy cores if they spun while they wait. Torch's CUDA allocator finds room for a
-    large tensor where small ones were freed if its segments can grow.
-    """
-    environment = {"OMP_WAIT_POLICY": "PASSIVE", **os.environ, "PYTHONUNBUFFERED": "1"}
-    if not ALLOCATOR_VARIABLES & environment.keys():
-        environment["PYTORCH_ALLOC_CONF"] = "expandable_segments:True"
-    return environment
 
 
 def _write_persistently(path: Path, data: bytes) -> None:

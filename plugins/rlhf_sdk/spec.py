@@ -73,8 +73,9 @@ class PluginSpec(msgspec.Struct, frozen=True, kw_only=True):
     `config` is a frozen `msgspec.Struct` type whose fields carry constraints and help (`msgspec.Meta`); `trainer` is
     "module:attribute", imported in the worker only; `headline` lists the two or three metrics that matter, for progress
     lines and the run list; `sample_columns` which figures stand beside each sample; `capabilities` may name
-    "checkpoint". `plan`, if any, is "module:function",
-    called with a config in a `describe` process: the memory that a run of it would need, as a list of `PlanRow`.
+    "checkpoint", and "ranks" where several processes can train one model together. `plan`, if any, is
+    "module:function", called with a config in a `describe` process: the memory that a run would need, a list of
+    `PlanRow`.
     `advice`, if any, is "module:function", called there with an `AdviceRequest`: what else `rlhf plan` says, as a
     `PlanAdvice`.
     `cost`, if any, is "module:function", called there with a config: sentences about the money that a run would spend.

@@ -33,7 +33,13 @@ class Run(Protocol):
         """Finished steps."""
 
     def safe_point(self) -> None:
-        """A place where the worker may pause, checkpoint or stop; call it between micro-batches and decode steps."""
+        """A place where the worker may pause, checkpoint or stop; call it between micro-batches.
+
+        Where a run has several ranks, all must come by equally often.
+        """
+
+    def token_point(self) -> None:
+        """As `safe_point`, between decode steps: ranks may differ in their number, so with several nothing is done."""
 
     def phase(self, name: str) -> AbstractContextManager[None]:
         """Names what happens inside, for timing, memory attribution and OOM reports."""

@@ -155,6 +155,9 @@ class WorkerRun:
                 self.checkpoint(self.control.ending.reason)
             raise Interrupted
 
+    def token_point(self) -> None:
+        self.safe_point()
+
     @contextmanager
     def undisturbed(self) -> Iterator[None]:
         """Within, safe points only show that the worker lives."""

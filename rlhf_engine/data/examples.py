@@ -34,3 +34,8 @@ class ComparisonGroup:
     responses: list[str]
     response_tokens: list[list[int]]
     pairs: list[tuple[int, int]]
+
+    @property
+    def token_count(self) -> int:
+        """Of the prompt, once, and all responses."""
+        return len(self.prompt.tokens) + sum(map(len, self.response_tokens))

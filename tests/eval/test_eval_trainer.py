@@ -51,6 +51,9 @@ class FakeRun:
     def safe_point(self) -> None:
         return None
 
+    def token_point(self) -> None:
+        return None
+
     def phase(self, name: str) -> AbstractContextManager[None]:
         return nullcontext()
 

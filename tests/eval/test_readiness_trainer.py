@@ -36,6 +36,9 @@ class ReportRun:
     def safe_point(self) -> None:
         return None
 
+    def token_point(self) -> None:
+        return None
+
     def phase(self, name: str) -> AbstractContextManager[None]:
         return nullcontext()
 

@@ -63,6 +63,8 @@ class QuietRun:
 
     def safe_point(self) -> None: ...
 
+    def token_point(self) -> None: ...
+
     def phase(self, name: str) -> AbstractContextManager[None]:
         return nullcontext()
 

@@ -21,6 +21,9 @@ class RecordingRun:
     def safe_point(self) -> None:
         return None
 
+    def token_point(self) -> None:
+        return None
+
     def phase(self, name: str) -> AbstractContextManager[None]:
         return nullcontext()
 

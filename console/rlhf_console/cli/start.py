@@ -23,6 +23,7 @@ from rlhf_console.cli.options import (
     notify_at,
     print_json,
 )
+from rlhf_console.cli.ranks import NodesOption, ProcessesOption, RendezvousOption, with_ranks
 from rlhf_console.cli.watching import display, follow
 from rlhf_console.durations import attempt_options
 from rlhf_console.printable import printable
@@ -74,6 +75,9 @@ def run(
     notify: NotifyOption = "",
     max_time: MaxTimeOption = "",
     checkpoint_every: CheckpointEveryOption = "",
+    nproc: ProcessesOption = 0,
+    nnodes: NodesOption = 0,
+    rdzv: RendezvousOption = "",
     detach: Annotated[bool, typer.Option("--detach", help="Return at once; the run goes on.")] = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print the resolved config, its origins, memory and cost expected.")
@@ -83,7 +87,7 @@ def run(
     """Start a run and watch it. Ctrl-C stops it with a checkpoint; twice, at once. A closed terminal stops nothing."""
     root = run_root(runs)
     notify_at(notify)
-    options = attempt_options(max_time, checkpoint_every)
+    options = with_ranks(attempt_options(max_time, checkpoint_every), plugin, nproc, nnodes, rdzv)
     wanted = [*data_setting(plugin, data or []), *(settings or [])]
     request = resolve_request(plugin, profile, wanted, from_runs or [], seed, root)
     if dry_run:
@@ -243,6 +247,9 @@ def resume(
     notify: NotifyOption = "",
     max_time: MaxTimeOption = "",
     checkpoint_every: CheckpointEveryOption = "",
+    nproc: ProcessesOption = 0,
+    nnodes: NodesOption = 0,
+    rdzv: RendezvousOption = "",
     detach: Annotated[bool, typer.Option("--detach", help="Return at once; the run goes on.")] = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -257,6 +264,7 @@ def resume(
         _resume_all(found, options, as_json=as_json)
         return
     (resumed,) = found
+    options = with_ranks(options, resumed.record.plugin, nproc, nnodes, rdzv)
     launch.resume(resumed.directory, options)
     watch_or_announce(runs, resumed, detach=detach, as_json=as_json)
 

@@ -37,6 +37,9 @@ class TrialRun:
     def safe_point(self) -> None:
         return None
 
+    def token_point(self) -> None:
+        return None
+
     def phase(self, name: str) -> AbstractContextManager[None]:
         return nullcontext()
 

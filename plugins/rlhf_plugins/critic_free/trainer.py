@@ -8,7 +8,6 @@ from rlhf_engine.config import GRPOConfig, RLOOConfig
 from rlhf_engine.critic_free import CriticFreeModels, CriticFreeState, critic_free_update
 from rlhf_engine.data.examples import Prompt
 from rlhf_engine.experience import Experience
-from rlhf_engine.optim import ScheduledAdamW
 from rlhf_engine.update_metrics import UpdateMetrics
 from rlhf_plugins.online_trainer import OnlineTrainer
 
@@ -27,10 +26,11 @@ class CriticFreeTrainer(OnlineTrainer):
         models = CriticFreeModels(policy, ref_policy, self.load_scalar_model().eval().requires_grad_(False))
         self.state = CriticFreeState(
             models,
-            ScheduledAdamW(policy.named_parameters(), self.config.optimizer, self.planned_optimizer_steps),
+            self.new_optimizer(policy.named_parameters(), self.planned_optimizer_steps),
             self.kl,
             eos_id=self.tokenizer.eos_token_id,
             pad_id=self.tokenizer.pad_token_id,
+            ranks=self.ranks,
         )
         self.models = {"model": policy}
         self.optimizers = {"model": self.state.policy_optimizer}

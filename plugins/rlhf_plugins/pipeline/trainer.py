@@ -12,6 +12,7 @@ from rlhf_plugins.pipeline import PipelineConfig
 from rlhf_plugins.pipeline.links import check_stages, linked_config, reused_runs
 from rlhf_sdk import launch
 from rlhf_sdk.commands import AnyCommand, Pause, Resume, Stop
+from rlhf_sdk.discovery import load_spec
 from rlhf_sdk.events import Event, MetricsLogged, Started
 from rlhf_sdk.exit_codes import ExitCode
 from rlhf_sdk.pace import AttemptOptions
@@ -87,11 +88,11 @@ class PipelineTrainer:
         child = self.child = self._find_child(stage) or self._create_child(stage)
         state = child.state()
         if state is State.CREATED:
-            launch.start(child, self._options())
+            launch.start(child, self._options(stage))
         elif state is State.PAUSED:
             launch.resume(child)
         elif state in RESUMABLE:
-            launch.resume(child, self._options())
+            launch.resume(child, self._options(stage))
         try:
             verdict = self._wait(stage, child)
         except Interrupted:
@@ -101,10 +102,15 @@ class PipelineTrainer:
             self.child = None
         return self._finished(stage, child, verdict)
 
-    def _options(self) -> AttemptOptions:
-        """Stages checkpoint as often as their pipeline was told to; its end, in time, is theirs."""
+    def _options(self, stage: str) -> AttemptOptions:
+        """Stages checkpoint as often as their pipeline was told to; its end, in time, is theirs. Those that can have as
+        many processes as it was told.
+        """
         status = self.directory.status()
-        return msgspec.structs.replace(status.options, max_seconds=0.0) if status else AttemptOptions()
+        options = status.options if status else AttemptOptions()
+        ranked = "ranks" in load_spec(self.config.stages[stage].plugin).capabilities
+        processes = options.stage_processes if ranked else 0
+        return msgspec.structs.replace(options, max_seconds=0.0, processes=processes, stage_processes=0)
 
     def _find_child(self, stage: str) -> RunDir | None:
         """The stage's run, if an earlier attempt at this pipeline made it."""

@@ -29,6 +29,7 @@ plugin = PluginSpec(
         DISAGREEMENT,
         *PROBE_PANELS,
     ],
+    capabilities=["checkpoint", "ranks"],
     headline=ONLINE_HEADLINE,
     plan="rlhf_plugins.plans:plan_ppo",
     advice="rlhf_plugins.plan_advice:advise",

@@ -8,7 +8,6 @@ from rlhf_engine.config import OptimizerConfig, PPOConfig
 from rlhf_engine.data.examples import Prompt
 from rlhf_engine.experience import Experience
 from rlhf_engine.layouts import load_ppo_models, own_parameters
-from rlhf_engine.optim import ScheduledAdamW
 from rlhf_engine.ppo import PPOState, ppo_update
 from rlhf_engine.update_metrics import UpdateMetrics
 from rlhf_plugins.online_trainer import OnlineTrainer
@@ -25,11 +24,12 @@ class PPOTrainer(OnlineTrainer):
         critic = own_parameters(models.value_model, models.policy)
         self.state = PPOState(
             models,
-            ScheduledAdamW(models.policy.named_parameters(), config.optimizer, self.planned_optimizer_steps),
-            ScheduledAdamW(critic.items(), self.optimizer_config("value_model"), self.planned_optimizer_steps),
+            self.new_optimizer(models.policy.named_parameters(), self.planned_optimizer_steps),
+            self.new_optimizer(critic.items(), self.planned_optimizer_steps, "value_model"),
             self.kl,
             eos_id=self.tokenizer.eos_token_id,
             pad_id=self.tokenizer.pad_token_id,
+            ranks=self.ranks,
         )
         self.models, self.parts = {"model": models.policy}, {"value_model": critic}
         self.optimizers = {"model": self.state.policy_optimizer, "value_model": self.state.value_optimizer}

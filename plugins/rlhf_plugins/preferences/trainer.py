@@ -19,9 +19,9 @@ from rlhf_engine.errors import ConfigError, DataError
 from rlhf_engine.generation import response_texts
 from rlhf_engine.logprobs import response_logprobs
 from rlhf_engine.models import compute_precision, load_policy
-from rlhf_engine.optim import ScheduledAdamW
 from rlhf_engine.order import steps_in
 from rlhf_engine.preference_training import PreferenceState, implicit_rewards, preference_update
+from rlhf_engine.ranks import check_divisible
 from rlhf_engine.rewards import sequence_kl
 from rlhf_engine.rollout import Rollout, in_micro_batches
 from rlhf_plugins.comparison_trainer import SAMPLING_ROWS, ComparisonTrainer, comparison_file
@@ -42,8 +42,9 @@ class PreferenceTrainer(ComparisonTrainer, PolicySampler):
         self.ref_policy = load_policy(config.model, self.tokenizer, self.device).eval().requires_grad_(False)
         self.load_comparisons()
         self.total_steps = steps_in(len(self.groups), config.batch_size, config.epochs, config.max_steps)
-        optimizer = ScheduledAdamW(policy.named_parameters(), config.optimizer, self.total_steps)
-        self.state = PreferenceState(policy, self.ref_policy, optimizer)
+        check_divisible(config.batch_size, self.ranks, "batch_size")
+        optimizer = self.new_optimizer(policy.named_parameters(), self.total_steps)
+        self.state = PreferenceState(policy, self.ref_policy, optimizer, ranks=self.ranks)
         self.models, self.optimizers = {"model": policy}, {"model": optimizer}
 
     def sft_policy(self) -> PreTrainedModel:

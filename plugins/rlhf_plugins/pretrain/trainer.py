@@ -9,8 +9,8 @@ from rlhf_engine.checks.supervised import LANGUAGE_MODEL_RULES, share_of_uniform
 from rlhf_engine.config import PretrainConfig
 from rlhf_engine.data.api import load_documents
 from rlhf_engine.models import lm_head_weight, load_policy
-from rlhf_engine.optim import ScheduledAdamW
 from rlhf_engine.order import shuffled_batch, steps_in
+from rlhf_engine.ranks import check_divisible
 from rlhf_engine.sft import SFTState, held_out_loss, packed_text_batch, sft_update
 from rlhf_plugins.engine_trainer import EngineTrainer
 
@@ -28,8 +28,10 @@ class PretrainTrainer(EngineTrainer):
         )
         policy = load_policy(config.model, self.tokenizer, self.device)
         self.total_steps = steps_in(len(self.sequences), config.batch_size, config.epochs, config.max_steps)
-        self.state = SFTState(policy, ScheduledAdamW(policy.named_parameters(), config.optimizer, self.total_steps))
-        self.models, self.optimizers = {"model": policy}, {"model": self.state.optimizer}
+        check_divisible(config.batch_size, self.ranks, "batch_size")
+        optimizer = self.new_optimizer(policy.named_parameters(), self.total_steps)
+        self.state = SFTState(policy, optimizer, ranks=self.ranks)
+        self.models, self.optimizers = {"model": policy}, {"model": optimizer}
 
     def light_rules(self) -> Sequence[Rule]:
         return LANGUAGE_MODEL_RULES

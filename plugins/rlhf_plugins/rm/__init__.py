@@ -18,6 +18,7 @@ plugin = PluginSpec(
         GRADIENT,
         LEARNING_RATE,
     ],
+    capabilities=["checkpoint", "ranks"],
     headline=["accuracy/train", "loss/pairwise"],
     plan="rlhf_plugins.plans:plan_rm",
     advice="rlhf_plugins.plan_advice:advise",

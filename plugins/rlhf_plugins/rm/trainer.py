@@ -16,8 +16,8 @@ from rlhf_engine.data.examples import Demonstration
 from rlhf_engine.errors import ConfigError
 from rlhf_engine.generation import generate_rollout
 from rlhf_engine.models import compute_precision, load_policy
-from rlhf_engine.optim import ScheduledAdamW
 from rlhf_engine.order import steps_in
+from rlhf_engine.ranks import check_divisible
 from rlhf_engine.reward_modeling import (
     RewardModelState,
     bootstrap_weights,
@@ -49,8 +49,9 @@ class RewardModelTrainer(ComparisonTrainer):
         if config.lora:
             add_adapter(reward_model, config.lora)
         self.total_steps = steps_in(len(self.groups), config.batch_size, config.epochs, config.max_steps)
-        optimizer = ScheduledAdamW(reward_model.named_parameters(), config.optimizer, self.total_steps)
-        self.state = RewardModelState(reward_model, optimizer)
+        check_divisible(config.batch_size, self.ranks, "batch_size")
+        optimizer = self.new_optimizer(reward_model.named_parameters(), self.total_steps)
+        self.state = RewardModelState(reward_model, optimizer, ranks=self.ranks)
         self.models, self.optimizers = {"model": reward_model}, {"model": optimizer}
 
     def sft_policy(self) -> PreTrainedModel:

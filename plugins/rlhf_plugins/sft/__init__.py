@@ -15,6 +15,7 @@ plugin = PluginSpec(
         GRADIENT,
         LEARNING_RATE,
     ],
+    capabilities=["checkpoint", "ranks"],
     headline=["loss/nats_per_token", "throughput/tokens_per_second"],
     plan="rlhf_plugins.plans:plan_sft",
     advice="rlhf_plugins.plan_advice:advise",

@@ -14,8 +14,8 @@ from rlhf_engine.data.api import load_demonstrations
 from rlhf_engine.data.examples import Demonstration, Prompt
 from rlhf_engine.generation import response_texts
 from rlhf_engine.models import lm_head_weight, load_policy
-from rlhf_engine.optim import ScheduledAdamW
 from rlhf_engine.order import shuffled_batch, steps_in
+from rlhf_engine.ranks import check_divisible
 from rlhf_engine.rollout import Rollout
 from rlhf_engine.sft import SFTState, held_out_loss, sft_update
 from rlhf_plugins.policy_sampling import PolicySampler
@@ -39,8 +39,10 @@ class SFTTrainer(PolicySampler):
         if config.lora:
             add_adapter(policy, config.lora)
         self.total_steps = steps_in(len(self.demonstrations), config.batch_size, config.epochs, config.max_steps)
-        self.state = SFTState(policy, ScheduledAdamW(policy.named_parameters(), config.optimizer, self.total_steps))
-        self.models, self.optimizers = {"model": policy}, {"model": self.state.optimizer}
+        check_divisible(config.batch_size, self.ranks, "batch_size")
+        optimizer = self.new_optimizer(policy.named_parameters(), self.total_steps)
+        self.state = SFTState(policy, optimizer, ranks=self.ranks)
+        self.models, self.optimizers = {"model": policy}, {"model": optimizer}
 
     def light_rules(self) -> Sequence[Rule]:
         return LANGUAGE_MODEL_RULES

@@ -1,0 +1,69 @@
+"""Options for a run in several processes, and `rlhf join`: another machine's part of it."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Callable
+from typing import Annotated
+
+import msgspec
+import typer
+
+from rlhf_console import plugins
+from rlhf_console.cli.options import RunArgument, RunsOption
+from rlhf_console.profiles import PIPELINE
+from rlhf_console.runs.store import find
+from rlhf_sdk.pace import AttemptOptions
+from rlhf_sdk.rank_launch import join_command, worker_environment
+from rlhf_sdk.run_root import run_root
+from rlhf_sdk.trainer import UserError
+
+ProcessesOption = Annotated[
+    int,
+    typer.Option("--nproc", min=0, help="Processes that train together here, one a GPU; else as before, else one."),
+]
+NodesOption = Annotated[
+    int, typer.Option("--nnodes", min=0, help="Machines that train together; the others say `rlhf join RUN`.")
+]
+RendezvousOption = Annotated[
+    str, typer.Option("--rdzv", metavar="HOST:PORT", help="Where machines meet: this one's address, a free port.")
+]
+
+
+def with_ranks(options: AttemptOptions, plugin: str, processes: int, nodes: int, rendezvous: str) -> AttemptOptions:
+    """`options` for so many processes.
+
+    Raises `UserError` for a plugin that trains in one process, and for machines that have no place to meet.
+    """
+    if max(processes, 1) * max(nodes, 1) == 1:
+        return msgspec.structs.replace(options, processes=processes, nodes=nodes, rendezvous=rendezvous)
+    if nodes > 1 and not rendezvous:
+        raise UserError(f"--nnodes {nodes}: say where the machines meet, such as --rdzv 10.0.0.1:29400")
+    if plugin == PIPELINE:
+        if nodes > 1:
+            raise UserError("--nnodes: a pipeline's stages train on one machine; start a stage by itself")
+        return msgspec.structs.replace(options, stage_processes=processes)
+    if "ranks" not in plugins.describe(plugin)["capabilities"]:
+        raise UserError(f"--nproc {processes}: plugin {plugin!r} trains in one process")
+    return msgspec.structs.replace(options, processes=processes, nodes=nodes, rendezvous=rendezvous)
+
+
+def join(
+    run: RunArgument,
+    runs: RunsOption = "",
+    processes: ProcessesOption = 0,
+) -> None:
+    """Take part, from another machine, in a run that was started with --nnodes; its folder must be the same there.
+
+    Ends when the run's attempt does, with torchrun's exit code. Signals are for the machine that started the run.
+    """
+    found = find(run_root(runs), run)
+    status = found.directory.status()
+    if status is None or status.options.nodes < 2:
+        raise UserError(f"run {found.record.id} waits for no other machine: start it with --nnodes and --rdzv")
+    options = msgspec.structs.replace(status.options, processes=processes or status.options.processes)
+    command = join_command(found.directory.path.absolute(), status, options)
+    raise typer.Exit(subprocess.run(command, env=worker_environment(options), check=False).returncode)
+
+
+VERBS: dict[str, Callable[..., None]] = {"join": join}
