@@ -98,11 +98,17 @@ def tree_mask(branches: Tensor) -> Tensor:
     return torch.zeros(seen.shape, device=branches.device).masked_fill(~(seen & causal), lowest).unsqueeze(1)
 
 
+def wide_dtype_of(model: nn.Module) -> torch.dtype:
+    """The model's own, or float32 where that is wider: attention reads a mask of another type wrongly."""
+    return torch.promote_types(next(model.parameters()).dtype, torch.float32)
+
+
 def packed_states(model: nn.Module, batch: SharedPromptBatch) -> Tensor:
     """Hidden states of all places, flat [G * T, H]; each response's as if it stood alone after its prompt."""
-    output = backbone_of(model)(
+    backbone = backbone_of(model)
+    output = backbone(
         input_ids=batch.tokens,
-        attention_mask=tree_mask(batch.branches),
+        attention_mask=tree_mask(batch.branches).to(wide_dtype_of(backbone)),
         position_ids=batch.positions,
         use_cache=False,
     )
