@@ -20,7 +20,7 @@ from rlhf_engine.out_of_memory import is_out_of_memory
 from rlhf_engine.ranks import ALONE, Ranks, join_ranks, lost_others
 from rlhf_plugins.cuda_memory import CudaMemory, worth_releasing
 from rlhf_sdk.process_memory import ProcessMemory
-from rlhf_sdk.ranks import RankLink
+from rlhf_sdk.ranked.link import RankLink
 
 
 class TorchRuntime:

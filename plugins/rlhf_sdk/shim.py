@@ -31,7 +31,7 @@ from rlhf_sdk.journal import LineFile
 from rlhf_sdk.liveness import Silence, boot_id, host_name, identity_of, own_identity
 from rlhf_sdk.machine import Machine, MachineSample
 from rlhf_sdk.pace import AttemptOptions
-from rlhf_sdk.rank_launch import RankSignals, end_ranks, lost_rank_in_words, worker_command, worker_environment
+from rlhf_sdk.ranked.starting import RankSignals, end_ranks, lost_rank_in_words, worker_command, worker_environment
 from rlhf_sdk.run_dir import RunDir
 from rlhf_sdk.run_record import ExitRecord, RunStatus, encode_record
 from rlhf_sdk.scrubbing import Blotter, own_scrubber, scrub_standard_streams

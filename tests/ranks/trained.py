@@ -69,9 +69,7 @@ def train_rm(ranks: Ranks, dtype: torch.dtype, steps: int = 20) -> Trained:
     state = RewardModelState(model, optimizer_of(model, ranks, steps), ranks=ranks)
     batches = groups(8 * steps)
     metrics = [
-        reward_model_update(
-            state, batches[8 * step : 8 * step + 8], micro_batch_size=3, compute="float32", hooks=HOOKS
-        )
+        reward_model_update(state, batches[8 * step : 8 * step + 8], micro_batch_size=3, compute="float32", hooks=HOOKS)
         for step in range(steps)
     ]
     return [vars(found) for found in metrics], weights_of(model)
@@ -89,8 +87,9 @@ def train_ppo(ranks: Ranks, dtype: torch.dtype, updates: int = 5) -> Trained:
     """Each update has four optimizer steps."""
     policy, value_model = new_policy().to(dtype), new_scalar_model().to(dtype)
     models = PPOModels(policy, frozen_copy(policy), value_model, frozen_copy(value_model))
-    optimizers = [optimizer_of(model, ranks, 4 * updates) for model in (policy, value_model)]
-    state = PPOState(models, *optimizers, FixedKL(PPO.kl_coef), eos_id=EOS, pad_id=PAD, ranks=ranks)
+    policy_optimizer, value_optimizer = (optimizer_of(model, ranks, 4 * updates) for model in (policy, value_model))
+    kl = FixedKL(PPO.kl_coef)
+    state = PPOState(models, policy_optimizer, value_optimizer, kl, eos_id=EOS, pad_id=PAD, ranks=ranks)
     metrics = []
     for update in range(updates):
         start = 16 * update % 32

@@ -176,6 +176,7 @@ READERS = [
     ["label", "--summary", "--json"],
     ["label", "--pairs", FILE_NAME],
     ["run", "rm", "--data", f"preferences:{ONE_LINE}", "--dry-run"],
+    ["join", "evil"],
     ["relaunch", "evil"],
     ["report", "evil"],
     ["tag", "evil", "--json"],

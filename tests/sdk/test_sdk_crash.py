@@ -9,9 +9,10 @@ from typing import Any
 
 import pytest
 
-from rlhf_sdk import launch, rank_launch
+from rlhf_sdk import launch
 from rlhf_sdk.events import Alert, CheckpointSaved
 from rlhf_sdk.pace import AttemptOptions
+from rlhf_sdk.ranked import starting
 from rlhf_sdk.run_dir import RunDir
 
 Begin = Callable[..., RunDir]
@@ -89,11 +90,11 @@ def test_what_a_plugin_says_of_a_key_is_not_repeated(begin: Begin, monkeypatch: 
 def test_the_allocator_may_grow_segments_unless_the_user_says_otherwise(
     monkeypatch: pytest.MonkeyPatch, variable: str
 ) -> None:
-    for name in rank_launch.ALLOCATOR_VARIABLES:
+    for name in starting.ALLOCATOR_VARIABLES:
         monkeypatch.delenv(name, raising=False)
-    assert rank_launch.worker_environment(AttemptOptions())["PYTORCH_ALLOC_CONF"] == "expandable_segments:True"
+    assert starting.worker_environment(AttemptOptions())["PYTORCH_ALLOC_CONF"] == "expandable_segments:True"
     monkeypatch.setenv(variable, "max_split_size_mb:64")
-    environment = rank_launch.worker_environment(AttemptOptions())
-    assert {name: environment.get(name) for name in rank_launch.ALLOCATOR_VARIABLES if name in environment} == {
+    environment = starting.worker_environment(AttemptOptions())
+    assert {name: environment.get(name) for name in starting.ALLOCATOR_VARIABLES if name in environment} == {
         variable: "max_split_size_mb:64"
     }

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Callable
 from typing import Annotated
 
 import msgspec
@@ -14,7 +13,7 @@ from rlhf_console.cli.options import RunArgument, RunsOption
 from rlhf_console.profiles import PIPELINE
 from rlhf_console.runs.store import find
 from rlhf_sdk.pace import AttemptOptions
-from rlhf_sdk.rank_launch import join_command, worker_environment
+from rlhf_sdk.ranked.starting import join_command, worker_environment
 from rlhf_sdk.run_root import run_root
 from rlhf_sdk.trainer import UserError
 
@@ -64,6 +63,3 @@ def join(
     options = msgspec.structs.replace(status.options, processes=processes or status.options.processes)
     command = join_command(found.directory.path.absolute(), status, options)
     raise typer.Exit(subprocess.run(command, env=worker_environment(options), check=False).returncode)
-
-
-VERBS: dict[str, Callable[..., None]] = {"join": join}

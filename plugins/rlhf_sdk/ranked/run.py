@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from rlhf_sdk.ranks import RankReporter
+from rlhf_sdk.ranked.control import OthersShortOfMemory, SharedControl
+from rlhf_sdk.ranked.reports import RankReporter
 from rlhf_sdk.run_dir import RunDir
-from rlhf_sdk.shared_control import OthersShortOfMemory, SharedControl
 from rlhf_sdk.worker_run import WorkerRun
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import msgspec
 
 from rlhf_sdk.commands import AnyCommand
-from rlhf_sdk.ranks import RankLink
+from rlhf_sdk.ranked.link import RankLink
 from rlhf_sdk.verdict import Verdict
 from rlhf_sdk.worker_control import Acknowledge, Control
 

@@ -15,7 +15,7 @@ import msgspec
 from rlhf_sdk.commands import AnyCommand, Checkpoint, Pause, Stop, send_command
 from rlhf_sdk.liveness import host_name, is_alive
 from rlhf_sdk.pace import AttemptOptions
-from rlhf_sdk.ranks import blame_in_words, read_reports, to_blame
+from rlhf_sdk.ranked.reports import blame_in_words, read_reports, to_blame
 from rlhf_sdk.run_dir import RunDir
 from rlhf_sdk.run_record import RunStatus
 
@@ -28,7 +28,7 @@ def worker_command(run: Path, options: AttemptOptions, arguments: Sequence[str])
         return [sys.executable, "-P", "-m", "rlhf_sdk.worker", str(run), *arguments]
     return [
         *torchrun(run.name, options),
-        *("-m", "rlhf_sdk.ranked_worker", str(run), *arguments),
+        *("-m", "rlhf_sdk.ranked.worker", str(run), *arguments),
     ]
 
 

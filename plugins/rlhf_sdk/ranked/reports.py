@@ -1,90 +1,23 @@
-"""One run in many processes (ranks): what links them, and what each says of itself in `ranks/`.
-
-Rank 0 is the worker that everybody else knows: it alone writes events, samples and checkpoints, and hears commands.
-"""
+"""What each rank says of itself, in `ranks/`, and which of them is to blame where one was lost."""
 
 from __future__ import annotations
 
-import os
 import threading
 import time
-from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol, runtime_checkable
 
 import msgspec
 
 from rlhf_sdk.bounds import read_record
 from rlhf_sdk.files import make_private_directory, write_atomically
 from rlhf_sdk.liveness import host_name, is_alive, own_identity
+from rlhf_sdk.ranked.link import RankLink, RankPlace
 from rlhf_sdk.run_record import ProcessIdentity
 from rlhf_sdk.scrubbing import scrub
 
 FOLDER = "ranks"
 REPORT_SECONDS = 1.0
-
-
-class RankLink(Protocol):
-    """What joins the processes of a run. Every call is made by all ranks, in the same order.
-
-    `waiting_for`: what a call under way waits for, "" outside; `waited_seconds`: spent in such calls so far.
-    """
-
-    rank: int
-    size: int
-    waiting_for: str
-    waited_seconds: float
-
-    def meet(self, said: int) -> list[int]:
-        """What each rank says, by rank."""
-
-    def tell(self, message: bytes) -> bytes:
-        """Rank 0's message."""
-
-
-@runtime_checkable
-class RankedRuntime(Protocol):
-    """A runtime whose process can become one of several ranks."""
-
-    def join_ranks(self, timeout_seconds: float) -> RankLink:
-        """Joins the others, which this process's environment names (torchrun's variables).
-
-        A call that waits longer than this for another rank raises an error that `lost_others` knows.
-        """
-
-    def lost_others(self, error: BaseException) -> bool:
-        """Whether `error` says that another rank is gone, or has not come."""
-
-
-def ranked_runtime(runtime: object) -> RankedRuntime | None:
-    """`runtime`, where it can join others."""
-    return runtime if isinstance(runtime, RankedRuntime) else None
-
-
-@dataclass(frozen=True)
-class RankPlace:
-    """Which rank this process is, as torchrun's environment says; `restarts_left`: how often the run may begin anew."""
-
-    rank: int = 0
-    size: int = 1
-    restart: int = 0
-    restarts_left: int = 0
-
-    @classmethod
-    def of(cls, environment: Mapping[str, str]) -> RankPlace:
-        def number(name: str, default: int) -> int:
-            return int(environment.get(name, default))
-
-        restart = number("TORCHELASTIC_RESTART_COUNT", 0)
-        return cls(
-            number("RANK", 0), number("WORLD_SIZE", 1), restart, number("TORCHELASTIC_MAX_RESTARTS", 0) - restart
-        )
-
-    @property
-    def leads(self) -> bool:
-        return self.rank == 0
 
 
 class RankReport(msgspec.Struct, frozen=True, kw_only=True):
@@ -216,7 +149,3 @@ def blame_in_words(report: RankReport, now: float) -> str:
 
 LOST_OTHERS = "lost_others"
 """The code of a rank that ended because another one did."""
-
-
-def rank_environment() -> RankPlace:
-    return RankPlace.of(os.environ)

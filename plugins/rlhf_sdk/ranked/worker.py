@@ -1,4 +1,4 @@
-"""The worker of a run of several processes: `python -m rlhf_sdk.ranked_worker RUN_DIR`, started by torchrun.
+"""The worker of a run of several processes: `python -m rlhf_sdk.ranked.worker RUN_DIR`, started by torchrun.
 
 Rank 0 is a worker like any other; the others do what it does, and write nothing but their reports. An end that was
 decided (finished, stopped, a user's mistake, divergence) exits with 0, so that torchrun doesn't begin the run anew.
@@ -18,24 +18,14 @@ from msgspec import structs
 from rlhf_sdk.events import Alert
 from rlhf_sdk.exit_codes import ExitCode
 from rlhf_sdk.journal import Journal
-from rlhf_sdk.mute_journal import MuteJournal
 from rlhf_sdk.pace import AttemptOptions, Pace
-from rlhf_sdk.ranked_checkpoints import RankedCheckpoints
-from rlhf_sdk.ranked_run import RankedRun
-from rlhf_sdk.ranks import (
-    LOST_OTHERS,
-    RankedRuntime,
-    RankLink,
-    RankReport,
-    RankReporter,
-    blame_in_words,
-    rank_environment,
-    ranked_runtime,
-    read_reports,
-    to_blame,
-)
+from rlhf_sdk.ranked.checkpoints import RankedCheckpoints
+from rlhf_sdk.ranked.control import SharedControl
+from rlhf_sdk.ranked.link import RankedRuntime, RankLink, rank_environment, ranked_runtime
+from rlhf_sdk.ranked.mute_journal import MuteJournal
+from rlhf_sdk.ranked.reports import LOST_OTHERS, RankReport, RankReporter, blame_in_words, read_reports, to_blame
+from rlhf_sdk.ranked.run import RankedRun
 from rlhf_sdk.run_dir import RunDir
-from rlhf_sdk.shared_control import SharedControl
 from rlhf_sdk.spec import PluginSpec
 from rlhf_sdk.states import State
 from rlhf_sdk.trainer import Trainer, UserError

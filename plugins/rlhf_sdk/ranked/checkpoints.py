@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from rlhf_sdk.checkpoints import read_state
-from rlhf_sdk.ranks import RankLink, RankPlace
+from rlhf_sdk.ranked.link import RankLink, RankPlace
 from rlhf_sdk.worker_checkpoints import WorkerCheckpoints
 
 
