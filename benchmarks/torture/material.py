@@ -103,7 +103,7 @@ class Material:
 
     def _eval(self) -> Config:
         models = {"policies": {"base": self.policy, "other": self.policy}, "reward_model": self.reward_model}
-        sizes = {"response_tokens": 6, "batch_size": 2, "best_of": 2, "bootstrap": 100, "temperatures": [1.0, 0.0]}
+        sizes = {"response_tokens": 6, "batch_size": 2, "best_of": [2], "bootstrap": 100, "temperatures": [1.0, 0.0]}
         comparisons = {"comparisons": world(8, 3), "train_comparisons": world(9, 4)}
         common = {"device": "cpu", "seed": 3, "threads": 1}
         return models | {"data": world(7, 3)} | comparisons | sizes | common

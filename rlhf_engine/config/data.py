@@ -46,8 +46,11 @@ class DataConfig(Section, frozen=True, kw_only=True):
         default_factory=list
     )
     template: Annotated[
-        Literal["tldr", "plain", "dialogue"],
-        Meta(description="tldr: SUBREDDIT/TITLE/POST/TL;DR; plain: the prompt as it is; dialogue: Human/Assistant"),
+        Literal["tldr", "post", "plain", "dialogue"],
+        Meta(
+            description="tldr: SUBREDDIT/TITLE/POST/TL;DR; post: the same without the lines that a row lacks; plain: "
+            "the prompt as it is; dialogue: Human/Assistant"
+        ),
     ] = "tldr"
     columns: Annotated[ColumnConfig, Meta(description="names of the columns; empty means the usual ones")] = (
         ColumnConfig()

@@ -29,8 +29,12 @@ class EvalConfig(Section, frozen=True, kw_only=True):
     ] = 0.0
     data: Annotated[DataConfig, Meta(description="held-out prompts with references")] = DataConfig(split="validation")
     best_of: Annotated[
-        int, Meta(ge=0, description="one more policy: best of so many samples of the baseline by the reward model")
-    ] = 0
+        list[Annotated[int, Meta(ge=2)]],
+        Meta(description="a further policy for each number: best of so many samples of the baseline by reward model"),
+    ] = field(default_factory=list)
+    second_task: Annotated[
+        DataConfig, Meta(description="another task with references, for the cost of alignment; no source: none")
+    ] = DataConfig()
     comparisons: Annotated[DataConfig, Meta(description="measure the reward model; no source: none")] = COMPARISONS
     train_comparisons: Annotated[DataConfig, Meta(description="fit a linear baseline; no source: none")] = COMPARISONS
     world: Annotated[WorldComparisonConfig, Meta(description="annotators of the world")] = WorldComparisonConfig()

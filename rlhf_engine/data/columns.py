@@ -12,8 +12,8 @@ USUAL = {
     "prompt": ("prompt", "query", "instruction", "question"),
     "subreddit": ("subreddit",),
     "title": ("title",),
-    "post": ("post", "selftext", "content", "body", "document", "text"),
-    "summary": ("summary", "reference", "completion", "response", "highlights", "tldr", "label", "chosen"),
+    "post": ("post", "selftext", "content", "body", "document", "text", "abstract"),
+    "summary": ("summary", "reference", "completion", "response", "highlights", "tldr", "label", "chosen", "summaries"),
     "chosen": ("chosen", "preferred"),
     "rejected": ("rejected", "dispreferred"),
     "text": ("text", "content", "body", "selftext", "post", "document"),
@@ -55,9 +55,15 @@ def unify(record: Mapping[str, Any], columns: ColumnConfig) -> dict[str, Any]:
 
     A configured column counts also where the record has one of our own name.
     """
-    found = _openai_comparison(record) or _split_transcripts(dict(record))
+    found = _openai_comparison(record) or _choice_of_texts(record) or _split_transcripts(dict(record))
     names = {role: column_of(role, columns, found) for role in USUAL if role not in found or getattr(columns, role)}
-    return found | {role: found[name] for role, name in names.items() if name is not None}
+    return _with_one_summary(found | {role: found[name] for role, name in names.items() if name is not None})
+
+
+def _with_one_summary(record: dict[str, Any]) -> dict[str, Any]:
+    """Of several references the first is the summary; all of them stay as `references`."""
+    several = record.get("summary")
+    return record | {"summary": several[0], "references": several} if isinstance(several, list) and several else record
 
 
 def _openai_comparison(record: Mapping[str, Any]) -> dict[str, Any] | None:
@@ -69,6 +75,16 @@ def _openai_comparison(record: Mapping[str, Any]) -> dict[str, Any] | None:
     sources = [summary.get("policy") or "" for summary in (summaries[choice], summaries[1 - choice])]
     named = {"sources": sources} if all(sources) else {}
     return {**info, "chosen": texts[choice], "rejected": texts[1 - choice], **named}
+
+
+def _choice_of_texts(record: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Two texts as `summaries` and `choice` of one of them; their mean ratings, where there are any, in our order."""
+    texts, choice = record.get("summaries"), record.get("choice")
+    if not (isinstance(texts, list) and len(texts) == 2 and choice in (0, 1)):
+        return None
+    found = {**record, "chosen": texts[choice], "rejected": texts[1 - choice]}
+    ratings = found.pop("axis_overall_mean", None)
+    return found | {"ratings": [ratings[choice], ratings[1 - choice]]} if isinstance(ratings, list) else found
 
 
 def _split_transcripts(record: dict[str, Any]) -> dict[str, Any]:

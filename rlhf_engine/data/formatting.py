@@ -7,14 +7,20 @@ from typing import Any, Literal
 
 from transformers import PreTrainedTokenizerBase
 
-Template = Literal["tldr", "plain", "dialogue"]
+Template = Literal["tldr", "post", "plain", "dialogue"]
+OF_POSTS: tuple[Template, ...] = ("tldr", "post")
 
 
 def format_prompt(record: Mapping[str, Any], template: Template) -> str:
-    """The prompt of a record. tldr: from subreddit, title and post, without a trailing blank; else its `prompt`."""
-    if template != "tldr" or record.get("prompt"):
+    """The prompt of a record. tldr: from subreddit, title and post, without a trailing blank; else its `prompt`.
+
+    post: as tldr, of a record without a subreddit or title without that line.
+    """
+    if template not in OF_POSTS or record.get("prompt"):
         return str(record["prompt"])
-    return f"SUBREDDIT: r/{record['subreddit']}\n\nTITLE: {record['title']}\n\nPOST: {record['post']}\n\nTL;DR:"
+    parts = {"SUBREDDIT: r/": "subreddit", "TITLE: ": "title", "POST: ": "post"}
+    present = {heading: role for heading, role in parts.items() if template == "tldr" or record.get(role)}
+    return "\n\n".join([*(f"{heading}{record[role]}" for heading, role in present.items()), "TL;DR:"])
 
 
 def encode(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:
@@ -35,7 +41,7 @@ def fit_prompt(
     tokens = encode(tokenizer, text)
     if len(tokens) <= limit:
         return text, tokens
-    if template != "tldr" or record.get("prompt"):
+    if template not in OF_POSTS or record.get("prompt"):
         tokens = tokens[-limit:]
         return str(tokenizer.decode(tokens)), tokens
     post = str(record["post"])

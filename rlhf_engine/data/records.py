@@ -10,6 +10,7 @@ import msgspec
 from rlhf_engine.config import DataConfig
 from rlhf_engine.data.cleaning import Repetitions, clean_record
 from rlhf_engine.data.columns import needs, unify
+from rlhf_engine.data.formatting import OF_POSTS
 from rlhf_engine.data.report import DataReport
 from rlhf_engine.data.sources import read_rows
 
@@ -60,7 +61,9 @@ def has_prompt(record: Plain, config: DataConfig) -> bool:
 def _prompt_roles(record: Plain, config: DataConfig, roles: Sequence[str]) -> list[str]:
     if "prompt" not in roles:
         return []
-    return ["subreddit", "title", "post"] if config.template == "tldr" and "prompt" not in record else ["prompt"]
+    if config.template not in OF_POSTS or "prompt" in record:
+        return ["prompt"]
+    return ["subreddit", "title", "post"] if config.template == "tldr" else ["post"]
 
 
 def response_roles(roles: Sequence[str]) -> list[str]:

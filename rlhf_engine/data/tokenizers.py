@@ -95,16 +95,24 @@ def check_vocabulary(tokenizer: PreTrainedTokenizerBase, embedding_rows: int) ->
         )
 
 
-def check_same_tokens(tokenizer: PreTrainedTokenizerBase, path: str, key: str) -> None:
-    """Raises ConfigError, naming `key`, if the tokenizer in the directory `path` gives a token another id; PAD may
-    differ. A directory without a tokenizer says nothing, and neither does a hub id.
+SAME_SFT_POLICY = "one reads what the other writes, so both must come from the same SFT policy"
+
+
+def check_same_tokens(
+    tokenizer: PreTrainedTokenizerBase, path: str, key: str, *, because: str = SAME_SFT_POLICY
+) -> None:
+    """Raises ConfigError, naming `key`, if the tokenizer at `path` gives a token another id; PAD may differ.
+
+    A directory without a tokenizer says nothing, and neither does a hub id whose tokenizer can't be had.
     """
-    if not (Path(path) / "tokenizer.json").is_file():
+    if Path(path).exists() and not (Path(path) / "tokenizer.json").is_file():
         return
-    ours, theirs = tokenizer.get_vocab(), _from_path(path).get_vocab()
+    try:
+        theirs = _from_path(path).get_vocab()
+    except ConfigError:
+        return
+    ours = tokenizer.get_vocab()
     for token, index in ours.items():
         if token != tokenizer.pad_token and theirs.get(token) != index:
-            raise ConfigError(
-                f"{key}: {path!r} has another tokenizer: {token!r} is {index} here, {theirs.get(token)} there; "
-                "one reads what the other writes, so both must come from the same SFT policy"
-            )
+            found = f"{token!r} is {index} here, {theirs.get(token)} there"
+            raise ConfigError(f"{key}: {path!r} has another tokenizer: {found}; {because}")

@@ -17,8 +17,8 @@ class EqualKL:
     def __init__(self, comparison: Comparison) -> None:
         self._comparison = comparison
         self._measure = judge_of(comparison.policies[comparison.baseline])[0]
-        policies = comparison.policies.values()
-        self._by_n = next((responses.gains_by_n for responses in policies if responses.gains_by_n), [])
+        known = [responses.gains_by_n for responses in comparison.policies.values() if responses.gains_by_n]
+        self._by_n = max(known, key=lambda by_n: len(by_n[0]), default=[])
 
     def leads(self) -> Mapping[str, Interval | None]:
         """Mean paired lead over best-of-n by policy; None where n would have to be larger."""

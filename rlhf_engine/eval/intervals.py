@@ -40,9 +40,23 @@ def mean_interval(
     `clusters` [N] names the post of each value. For paired comparisons the values are each pair's difference.
     A pure function of its arguments. Raises ValueError without values.
     """
+    ones = np.ones(len(values))
+    return ratio_interval(values, ones, clusters, resamples=resamples, seed=seed, confidence=confidence)
+
+
+def ratio_interval(
+    values: Sequence[float] | Floats,
+    sizes: Sequence[float] | Floats,
+    clusters: Sequence[Hashable],
+    *,
+    resamples: int,
+    seed: int,
+    confidence: float = 0.95,
+) -> Interval:
+    """As `mean_interval`, of sum(values) / sum(sizes), both [N]: nats of responses over their tokens, say."""
     if len(values) == 0:
         raise ValueError("no values to take the mean of")
-    sums, sizes = _cluster_sums(np.asarray(values, dtype=np.float64), clusters)
+    sums, sizes = _cluster_sums(values, clusters), _cluster_sums(sizes, clusters)
     rng = np.random.default_rng(seed)
     means = np.empty(resamples)
     for i in range(resamples):
@@ -53,11 +67,11 @@ def mean_interval(
     return Interval(float(sums.sum() / sizes.sum()), float(low), float(high))
 
 
-def _cluster_sums(values: Floats, clusters: Sequence[Hashable]) -> tuple[Floats, Floats]:
-    """Sum of values and number of values of each cluster, in order of first appearance."""
+def _cluster_sums(values: Sequence[float] | Floats, clusters: Sequence[Hashable]) -> Floats:
+    """Of each cluster, in order of first appearance."""
     index: dict[Hashable, int] = {}
     rows = np.array([index.setdefault(cluster, len(index)) for cluster in clusters])
-    return np.bincount(rows, weights=values).astype(np.float64), np.bincount(rows).astype(np.float64)
+    return np.bincount(rows, weights=np.asarray(values, dtype=np.float64)).astype(np.float64)
 
 
 def wins(scores: Sequence[float], other_scores: Sequence[float]) -> Floats:

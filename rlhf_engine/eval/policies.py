@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -14,9 +15,10 @@ from rlhf_engine.backoff import BackOff
 from rlhf_engine.config import Precision
 from rlhf_engine.data.examples import Prompt
 from rlhf_engine.data.formatting import response_tokens
-from rlhf_engine.data.world import Post, gold_score
 from rlhf_engine.eval.best_of_n import gains_by_n, kl_bound_nats
-from rlhf_engine.eval.text_metrics import coverage_and_density, repetition, rouge_l, rouge_n, title_copying, words
+from rlhf_engine.eval.measures import best_overlaps, copying_measures, gold_scores, overlap_measures
+from rlhf_engine.eval.samples import SampleKeeper, Samples, drawn_anew, sampling_key
+from rlhf_engine.eval.text_metrics import rouge_l, title_copying
 from rlhf_engine.generation import generate_rollout, response_texts
 from rlhf_engine.hooks import Hooks
 from rlhf_engine.logprobs import response_logprobs
@@ -66,6 +68,7 @@ class Evaluator:
     seed: int
     hooks: Hooks
     backoff: BackOff = field(default_factory=BackOff)
+    keep: SampleKeeper = drawn_anew
 
     @property
     def has_references(self) -> bool:
@@ -74,35 +77,65 @@ class Evaluator:
 
     def references(self) -> Responses:
         """The references as if a policy had written them, cut to `reference_tokens`."""
-        texts = [prompt.reference or "" for prompt in self.prompts]
-        rollout = Rollout.of_texts(
-            [prompt.tokens for prompt in self.prompts],
-            [response_tokens(text, self.tokenizer, self.reference_tokens) for text in texts],
-            eos_id=self.eos_id,
-            pad_id=self.pad_id,
-            device=self.baseline.device,
-        )
-        return self._measured(rollout, texts, kl_nats=[], rouge=[])
+        rollout = self.reference_rollout()
+        return self._measured(rollout, [prompt.reference or "" for prompt in self.prompts], kl_nats=[], rouge=[])
+
+    def reference_rollout(self) -> Rollout:
+        """The references as responses."""
+        references = [prompt.reference or "" for prompt in self.prompts]
+        return self._rollout_of([response_tokens(text, self.tokenizer, self.reference_tokens) for text in references])
 
     def responses(self, policy: PreTrainedModel, temperature: float) -> Responses:
         """Samples of `policy`; temperature 0 is greedy and has no KL."""
-        began = time.process_time()
-        rollout = self.sampled(policy, temperature)
-        seconds = time.process_time() - began
+        samples = self.samples(policy, temperature)
+        rollout = self._rollout_of(samples.tokens)
         kl_nats = self.kl_nats(policy, rollout).tolist() if temperature > 0 else []
-        return replace(self._responses(rollout, kl_nats), sampling_cpu_seconds=seconds)
+        return replace(self._responses(rollout, kl_nats), sampling_cpu_seconds=samples.cpu_seconds)
 
-    def best_of(self, n: int, temperature: float) -> Responses:
-        """Of n samples of the baseline to each prompt, the one that the reward model scores highest."""
+    def best_of(self, counts: Sequence[int], temperature: float) -> dict[int, Responses]:
+        """For each n of `counts`, of the first n samples of the baseline to each prompt the one scored highest.
+
+        Each n is given its share of the CPU seconds.
+        """
+        most, count = max(counts), len(self.prompts)
+        samples = self.samples(self.baseline, temperature, each=most)
+        rollout = self._rollout_of(samples.tokens)
         began = time.process_time()
-        samples = self.sampled(self.baseline, temperature, each=n)
-        scores = torch.tensor(self.proxy_scores(samples)).view(n, len(self.prompts))
-        seconds = time.process_time() - began
-        rows = scores.argmax(dim=0) * len(self.prompts) + torch.arange(len(self.prompts))
-        best = self._responses(samples.rows(rows.to(samples.tokens.device)), kl_nats=[])
-        golds = gold_scores([*self.prompts] * n, response_texts(samples, self.tokenizer), samples.ended.tolist())
+        scores = torch.tensor(self.proxy_scores(rollout)).view(most, count)
+        seconds = samples.cpu_seconds + time.process_time() - began
+        golds = gold_scores([*self.prompts] * most, response_texts(rollout, self.tokenizer), rollout.ended.tolist())
         by_n = gains_by_n(scores, torch.tensor(golds).view_as(scores) if golds else scores)
-        return replace(best, kl_bound_nats=kl_bound_nats(n), sampling_cpu_seconds=seconds, gains_by_n=by_n)
+        found = {}
+        for n in counts:
+            rows = scores[:n].argmax(dim=0) * count + torch.arange(count)
+            best = self._responses(rollout.rows(rows.to(rollout.tokens.device)), kl_nats=[])
+            found[n] = replace(
+                best,
+                kl_bound_nats=kl_bound_nats(n),
+                sampling_cpu_seconds=seconds * n / most,
+                gains_by_n=[gains[:n] for gains in by_n],
+            )
+        return found
+
+    def samples(self, policy: PreTrainedModel, temperature: float, *, each: int = 1) -> Samples:
+        """`each` responses to every prompt, all first ones first: kept ones where there are any."""
+
+        def draw() -> Samples:
+            began = time.process_time()
+            rollout = self.sampled(policy, temperature, each=each)
+            return Samples.of(rollout, time.process_time() - began)
+
+        key = partial(
+            sampling_key,
+            policy,
+            [prompt.tokens for prompt in self.prompts],
+            seed=self.seed,
+            temperature=temperature,
+            response_tokens=self.response_tokens,
+            eos_id=self.eos_id,
+            compute=self.compute,
+        )
+        return self.keep(key, each * len(self.prompts), draw)
 
     def sampled(self, policy: PreTrainedModel, temperature: float, *, each: int = 1) -> Rollout:
         """`each` responses to every prompt, all first ones first; a row has the same noise whatever the policy."""
@@ -168,11 +201,16 @@ class Evaluator:
     def pad_id(self) -> int:
         return int(self.tokenizer.pad_token_id)
 
+    def _rollout_of(self, responses: Sequence[list[int]]) -> Rollout:
+        """Of N or a multiple of N responses to the N prompts."""
+        prompts = [prompt.tokens for prompt in self.prompts] * (len(responses) // len(self.prompts))
+        return Rollout.of_texts(prompts, responses, eos_id=self.eos_id, pad_id=self.pad_id, device=self.baseline.device)
+
     def _responses(self, rollout: Rollout, kl_nats: list[float]) -> Responses:
         texts = response_texts(rollout, self.tokenizer)
         rouge: list[float] = []
         if self.has_references:
-            rouge = [rouge_l(prompt.reference or "", text) for prompt, text in zip(self.prompts, texts, strict=True)]
+            rouge = best_overlaps(rouge_l, self.prompts, texts)
         measured = self._measured(rollout, texts, kl_nats=kl_nats, rouge=rouge)
         return replace(measured, text=measured.text | overlap_measures(self.prompts, texts))
 
@@ -191,37 +229,6 @@ class Evaluator:
             title_copying=copied if any(titles) else [],
             text=copying_measures(self.prompts, texts),
         )
-
-
-def gold_scores(prompts: Sequence[Prompt], texts: Sequence[str], ended: Sequence[bool]) -> list[float]:
-    """Gold of each response in the built-in world; empty elsewhere."""
-    if not all("latents" in prompt.record for prompt in prompts):
-        return []
-    rows = zip(prompts, texts, ended, strict=True)
-    return [gold_score(Post.from_record(prompt.record), text, ended=end) for prompt, text, end in rows]
-
-
-def copying_measures(prompts: Sequence[Prompt], texts: Sequence[str]) -> dict[str, list[float]]:
-    """What each text takes from its post, and from itself."""
-    posts = [str(prompt.record.get("post") or prompt.text) for prompt in prompts]
-    copied = [coverage_and_density(post, text) for post, text in zip(posts, texts, strict=True)]
-    return {
-        "coverage": [coverage for coverage, _ in copied],
-        "density": [density for _, density in copied],
-        "repetition": [repetition(text) for text in texts],
-    }
-
-
-def overlap_measures(prompts: Sequence[Prompt], texts: Sequence[str]) -> dict[str, list[float]]:
-    """What each text shares with its reference, and its words for each of the reference's; none without references."""
-    pairs = [(prompt.reference or "", text) for prompt, text in zip(prompts, texts, strict=True)]
-    if not all(words(reference) for reference, _ in pairs):
-        return {}
-    return {
-        "rouge_1": [rouge_n(reference, text, 1) for reference, text in pairs],
-        "rouge_2": [rouge_n(reference, text, 2) for reference, text in pairs],
-        "length_ratio": [len(words(text)) / len(words(reference)) for reference, text in pairs],
-    }
 
 
 def post_of(prompt: Prompt) -> str:

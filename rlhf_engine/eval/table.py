@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from rlhf_engine.eval.intervals import Interval, flat_figures, mean_interval, wins
+from rlhf_engine.eval.intervals import Interval, flat_figures, mean_interval, ratio_interval, wins
 from rlhf_engine.eval.policies import Responses
 from rlhf_engine.eval.text_metrics import distinct_n, edit_diversity
 
@@ -37,6 +37,10 @@ class Resampling:
 
     def interval(self, values: Sequence[float]) -> Interval:
         return mean_interval(values, self.posts, resamples=self.resamples, seed=self.seed)
+
+    def ratio(self, values: Sequence[float], sizes: Sequence[float]) -> Interval:
+        """Of sum(values) / sum(sizes), both [N]."""
+        return ratio_interval(values, sizes, self.posts, resamples=self.resamples, seed=self.seed)
 
 
 def judge_of(responses: Responses) -> tuple[str, list[float]]:

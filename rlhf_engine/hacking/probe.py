@@ -14,7 +14,7 @@ from transformers import PreTrainedTokenizerBase
 from rlhf_engine.collecting import OnlineState, policy_logprobs, scores_of
 from rlhf_engine.config import OnlineConfig
 from rlhf_engine.data.examples import Prompt
-from rlhf_engine.eval.policies import gold_scores
+from rlhf_engine.eval.measures import gold_scores
 from rlhf_engine.generation import generate_rollout, response_texts
 from rlhf_engine.hacking.reading import Reading
 from rlhf_engine.hacking.texts import text_columns

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -13,22 +11,17 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM
 
-from rlhf_engine.config import DataConfig, EvalConfig, InitConfig, JudgeConfig, ModelConfig, TokenizerConfig
-from rlhf_engine.data.formatting import format_prompt
-from rlhf_engine.data.tokenizers import load_tokenizer
-from rlhf_engine.data.world import demonstrations
+from rlhf_engine.config import JudgeConfig
 from rlhf_engine.eval.best_of_n import kl_bound_nats
 from rlhf_engine.eval.policies import Evaluator
-from rlhf_engine.models import load_policy, save_model
-from rlhf_engine.scalar_models import load_scalar_model
 from rlhf_plugins.eval.costs import training_cpu_seconds
 from rlhf_plugins.eval.trainer import EvalTrainer
 from rlhf_sdk.machine import MachineSample
 from rlhf_sdk.run_dir import RunDir
 from rlhf_sdk.run_record import RunRecord
 from rlhf_sdk.trainer import UserError
+from small_evaluations import ROWS, FakeRun, config_of, evaluated, world_data
 
-ROWS = 12
 LONGER_WINS = """
 import json, sys
 for line in sys.stdin:
@@ -36,86 +29,6 @@ for line in sys.stdin:
     first = len(asked["first"]) > len(asked["second"])
     print(json.dumps({"index": asked["index"], "choice": "first" if first else "second"}))
 """
-
-
-class FakeRun:
-    """Remembers what it is told."""
-
-    def __init__(self, config: EvalConfig, directory: Path) -> None:
-        self.config, self.directory, self.seed, self.step = config, directory, config.seed, 0
-        self.samples: list[dict[str, Any]] = []
-        self.results: dict[str, dict[str, Any]] = {}
-        self.notes: list[str] = []
-        self.alerts: list[str] = []
-
-    def safe_point(self) -> None:
-        return None
-
-    def token_point(self) -> None:
-        return None
-
-    def phase(self, name: str) -> AbstractContextManager[None]:
-        return nullcontext()
-
-    def progress(self, what: str, done: int, total: int | None = None) -> None:
-        return None
-
-    def sample(self, **fields: Any) -> None:
-        self.samples.append(fields)
-
-    def note(self, text: str) -> None:
-        self.notes.append(text)
-
-    def alert(self, severity: str, code: str, message: str, advice: str = "") -> None:
-        self.alerts.append(message)
-
-    def result(self, name: str, data: dict[str, Any]) -> None:
-        self.results[name] = data
-
-
-def world_data(seed: int, rows: int = ROWS) -> DataConfig:
-    return DataConfig(source=["world"], world_seed=seed, max_rows=rows, max_prompt_tokens=200, max_response_tokens=24)
-
-
-def world_texts() -> Iterator[str]:
-    for record in demonstrations(200, seed=0):
-        yield f"{format_prompt(record, 'tldr')} {record['summary']}"
-
-
-@pytest.fixture(scope="module")
-def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Folders `first`, `second` (policies) and `rm`, with one tokenizer."""
-    folder, cpu = tmp_path_factory.mktemp("models"), torch.device("cpu")
-    tokenizer = load_tokenizer(TokenizerConfig(train_vocab_size=400, word_level_split=True), "", world_texts)
-    init = InitConfig(hidden_size=32, layers=1, heads=2, max_positions=256, initializer_range=0.3)
-    for seed, name in enumerate(["first", "second"]):
-        torch.manual_seed(seed)
-        save_model(load_policy(ModelConfig(init=init), tokenizer, cpu), tokenizer, folder / name)
-    torch.manual_seed(2)
-    save_model(load_scalar_model(ModelConfig(init=init), tokenizer, cpu), tokenizer, folder / "rm")
-    return folder
-
-
-def config_of(models: Path, **changes: Any) -> EvalConfig:
-    settings: dict[str, Any] = {
-        "policies": {"base": str(models / "first"), "twin": str(models / "first"), "other": str(models / "second")},
-        "reward_model": str(models / "rm"),
-        "data": world_data(7),
-        "response_tokens": 12,
-        "batch_size": 5,
-        "bootstrap": 100,
-        "device": "cpu",
-    }
-    return EvalConfig(**(settings | changes))
-
-
-def evaluated(config: EvalConfig, directory: Path) -> tuple[EvalTrainer, FakeRun]:
-    trainer, run = EvalTrainer(), FakeRun(config, directory)
-    trainer.setup(run)  # type: ignore[arg-type]
-    while trainer.step() is not None:
-        pass
-    trainer.finish()
-    return trainer, run
 
 
 @pytest.fixture(scope="module")
@@ -155,7 +68,7 @@ def test_win_rate_and_gain_follow_from_the_recorded_samples(finished: tuple[Eval
 
 def test_kl_agrees_with_plain_transformers(finished: tuple[EvalTrainer, FakeRun], models: Path) -> None:
     trainer, run = finished
-    rollout = trainer.evaluator.sampled(trainer.policy("other"), 1.0)
+    rollout = trainer.evaluator.sampled(trainer.line_up.model("other"), 1.0)
     prompt, mask = rollout.prompt_tokens[0][rollout.prompt_mask[0]], rollout.response_mask[0]
     tokens = torch.cat([prompt, rollout.response_tokens[0][mask]])
     totals = []
@@ -170,7 +83,8 @@ def test_kl_agrees_with_plain_transformers(finished: tuple[EvalTrainer, FakeRun]
 def test_tables_have_a_row_for_each_policy_and_the_references(finished: tuple[EvalTrainer, FakeRun]) -> None:
     data = finished[1].results["evaluation"]
     assert [table["title"] for table in data["tables"][:2]] == ["Temperature 1", "Temperature 0, greedy"]
-    first, greedy, text, accuracy = data["tables"]
+    first, greedy, text, cost, accuracy = data["tables"]
+    assert [row[0] for row in cost["rows"]] == ["base", "twin", "other"]
     assert [row[0] for row in first["rows"]] == ["base", "twin", "other", "reference"]
     assert all(len(row) == len(table["columns"]) for table in data["tables"] for row in table["rows"])
     assert "KL (nats/seq)" in first["columns"]
@@ -190,11 +104,11 @@ def test_a_stopped_evaluation_goes_on_to_the_same_result(models: Path, tmp_path:
     config = config_of(models, temperatures=[1.0], comparisons=world_data(8, 4))
     _, whole = evaluated(config, tmp_path)
     stopped, resumed = EvalTrainer(), EvalTrainer()
-    stopped.setup(FakeRun(config, tmp_path))  # type: ignore[arg-type]
-    stopped.step()
-    stopped.step()
+    stopped.setup(FakeRun(config, tmp_path / "stopped"))  # type: ignore[arg-type]
+    for _ in ("base", "its cost", "twin", "its cost"):
+        stopped.step()
     stopped.save(tmp_path)
-    run = FakeRun(config, tmp_path)
+    run = FakeRun(config, tmp_path / "stopped")
     resumed.setup(run)  # type: ignore[arg-type]
     resumed.load(tmp_path)
     while resumed.step() is not None:
@@ -220,8 +134,8 @@ def without_seconds(results: dict[str, dict[str, Any]]) -> dict[str, Any]:
 
 def test_the_best_of_n_is_the_sample_with_the_highest_score(models: Path, tmp_path: Path) -> None:
     policies = {"base": str(models / "first"), "other": str(models / "second")}
-    trainer, run = evaluated(config_of(models, policies=policies, best_of=3), tmp_path)
-    samples = trainer.evaluator.sampled(trainer.policy("base"), 1.0, each=3)
+    trainer, run = evaluated(config_of(models, policies=policies, best_of=[3]), tmp_path)
+    samples = trainer.evaluator.sampled(trainer.line_up.model("base"), 1.0, each=3)
     scores = torch.tensor(trainer.evaluator.proxy_scores(samples)).view(3, ROWS)
     chosen = [sample for sample in run.samples if sample["tag"] == "eval/base_best_of_3/temperature_1"]
     first = [sample for sample in run.samples if sample["tag"] == "eval/base/temperature_1"]
@@ -235,7 +149,7 @@ def test_the_best_of_n_is_the_sample_with_the_highest_score(models: Path, tmp_pa
 
 def test_best_of_n_shows_a_bound_of_its_kl_and_what_its_sampling_costs(models: Path, tmp_path: Path) -> None:
     policies = {"base": str(models / "first")}
-    _, run = evaluated(config_of(models, policies=policies, best_of=8, temperatures=[1.0]), tmp_path)
+    _, run = evaluated(config_of(models, policies=policies, best_of=[8], temperatures=[1.0]), tmp_path)
     table, figures = run.results["evaluation"]["tables"][0], run.results["evaluation"]["figures"]
     row = dict(zip(table["columns"], table["rows"][1], strict=True))
     assert row["policy"] == "base_best_of_8"
@@ -249,7 +163,7 @@ def test_best_of_n_shows_a_bound_of_its_kl_and_what_its_sampling_costs(models: P
 def test_a_policy_stands_beside_best_of_n_at_its_own_kl(models: Path, tmp_path: Path) -> None:
     """A policy that is the baseline itself has no KL, and leads over one sample of it by its own luck alone."""
     policies = {"base": str(models / "first"), "same": str(models / "first"), "other": str(models / "second")}
-    trainer, run = evaluated(config_of(models, policies=policies, best_of=3, temperatures=[1.0]), tmp_path)
+    trainer, run = evaluated(config_of(models, policies=policies, best_of=[3], temperatures=[1.0]), tmp_path)
     (table,) = (each for each in run.results["evaluation"]["tables"] if each["title"].startswith("At equal KL"))
     rows = {row[0]: dict(zip(table["columns"], row, strict=True)) for row in table["rows"]}
     base, best = trainer.responses_at(1.0)["base"], trainer.responses_at(1.0)["base_best_of_3"]
@@ -298,7 +212,7 @@ def test_without_a_reward_model_gold_is_reported_alone(models: Path, tmp_path: P
         ({"temperatures": [1.0, 1.0]}, "different numbers"),
         ({"temperatures": [-1.0]}, "0 \\(greedy\\) or above"),
         ({"reward_model": "", "comparisons": world_data(8)}, "set eval.reward_model"),
-        ({"reward_model": "", "best_of": 4}, "set eval.reward_model"),
+        ({"reward_model": "", "best_of": [4]}, "set eval.reward_model"),
     ],
 )
 def test_mistakes_are_named_before_anything_is_loaded(
@@ -321,11 +235,14 @@ def test_a_program_judges_the_policies_and_a_stopped_run_asks_only_the_rest(
     assert figures["judge/other/temperature_1/win_rate_vs_base"] == pytest.approx(sum(credits) / ROWS)
     assert figures["judge/twin/temperature_1/win_rate_vs_base"] == 0.5
     assert run.alerts == []
-    verdicts = (tmp_path / "data" / "verdicts.jsonl").read_bytes().splitlines(keepends=True)
-    (tmp_path / "data" / "verdicts.jsonl").write_bytes(b"".join(verdicts[:-3]) + b'{"prompt": "half a li')
+    file = tmp_path / "run" / "data" / "verdicts.jsonl"
+    verdicts = file.read_bytes().splitlines(keepends=True)
+    file.write_bytes(b"".join(verdicts[:-3]) + b'{"prompt": "half a li')
     _, again = evaluated(config, tmp_path)
     assert without_seconds(again.results) == without_seconds(run.results)
-    assert sorted((tmp_path / "data" / "verdicts.jsonl").read_bytes().splitlines(keepends=True)) == sorted(verdicts)
+    assert sorted((tmp_path / "run" / "data" / "verdicts.jsonl").read_bytes().splitlines(keepends=True)) == sorted(
+        verdicts
+    )
 
 
 def test_what_was_sampled_is_sampled_once(models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -26,7 +26,7 @@ def test_questions_count_every_pair_in_both_orders_at_every_temperature() -> Non
     judge = JudgeConfig(kind="claude")
     (two,) = cost.evaluation_cost(config(judge))
     assert two.startswith(f"at most {10 * 2 * 2 * 3} questions to claude-sonnet-4-6 by batches")
-    (best,) = cost.evaluation_cost(config(judge, best_of=4, temperatures=[1.0]))
+    (best,) = cost.evaluation_cost(config(judge, best_of=[4], temperatures=[1.0]))
     assert best.startswith(f"at most {10 * 2 * 5} questions to claude-sonnet-4-6 by messages")
     (open_ended,) = cost.evaluation_cost(config(judge, data=DataConfig(source=["world"])))
     assert "for each 1,000 posts" in open_ended

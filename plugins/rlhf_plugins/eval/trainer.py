@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from functools import cached_property, partial
 from pathlib import Path
@@ -11,22 +12,24 @@ from typing import Any, cast
 from transformers import PreTrainedModel
 
 from rlhf_engine.backoff import BackOff
-from rlhf_engine.config import EvalConfig, ModelConfig
+from rlhf_engine.config import DataConfig, EvalConfig, ModelConfig
 from rlhf_engine.data.api import load_prompts
+from rlhf_engine.data.examples import Prompt
 from rlhf_engine.data.tokenizers import load_tokenizer
 from rlhf_engine.errors import ConfigError, DataError
 from rlhf_engine.eval.equal_kl import EqualKL
 from rlhf_engine.eval.overoptimisation import curves_figures, curves_table
 from rlhf_engine.eval.policies import Evaluator, Responses, post_of
-from rlhf_engine.eval.table import REFERENCE, Comparison, Resampling, examples, means, text_table
+from rlhf_engine.eval.table import Comparison, Resampling, examples, means, text_table
 from rlhf_engine.models import load_policy
 from rlhf_engine.scalar_models import ScalarModel, load_scalar_model
 from rlhf_plugins.engine_trainer import EngineTrainer
 from rlhf_plugins.eval.accuracy import accuracy_report
-from rlhf_plugins.eval.costs import training_cpu_seconds
+from rlhf_plugins.eval.alignment import SECOND, CostOfAlignment
 from rlhf_plugins.eval.curves import read_curve
 from rlhf_plugins.eval.judging import judged_report, matches_of, score_judge
-from rlhf_plugins.eval.kept_responses import kept
+from rlhf_plugins.eval.kept_responses import SampleStore, kept
+from rlhf_plugins.eval.line_up import LineUp, check_line_up
 from rlhf_plugins.judges.choice import judge_of
 
 STATE_FILE = "evaluation.json"
@@ -46,19 +49,36 @@ class EvalTrainer(EngineTrainer):
 
     def prepare(self) -> None:
         self.config = config = self.config.with_named_policies()
+        check_line_up(config)
         _check(config)
         self.judge = judge_of(config.judge, run=self.run.directory, hooks=self.run)
-        self.baseline_name = next(iter(config.policies))
-        baseline_path = config.policies[self.baseline_name]
-        self.tokenizer = load_tokenizer(config.tokenizer, baseline_path, tuple)
-        self.prompts = self.keep_skipped(load_prompts(config.data, self.tokenizer, hooks=self.run), "prompts")
-        if not len(self.prompts):
-            raise DataError(f"eval.data: {config.data.source} has no prompt that can be used")
-        self.loaded: dict[str, PreTrainedModel] = {}
-        self.evaluator = Evaluator(
+        self.line_up = LineUp(config, self.load_policy)
+        self.tokenizer = load_tokenizer(config.tokenizer, config.policies[self.line_up.baseline], tuple)
+        self.line_up.check_tokenizers(self.tokenizer)
+        self.prompts = self.load_prompts("data", "prompts")
+        self.evaluator = self.make_evaluator()
+        second = self.load_prompts("second_task", "second task") if config.second_task.source else []
+        self.cost = CostOfAlignment(config, self.evaluator, second)
+        self.tasks = self.planned()
+        self.total_steps = len(self.tasks)
+        self.finished: dict[str, Responses] = {}
+        self.accuracy: Report | None = None
+        self.judged: Report | None = None
+        self.curves = {name: read_curve(name, model) for name, model in config.curves.items()}
+
+    def load_prompts(self, key: str, name: str) -> Sequence[Prompt]:
+        data: DataConfig = getattr(self.config, key)
+        prompts: Sequence[Prompt] = self.keep_skipped(load_prompts(data, self.tokenizer, hooks=self.run), name)
+        if not len(prompts):
+            raise DataError(f"eval.{key}: {data.source} has no prompt that can be used")
+        return prompts
+
+    def make_evaluator(self) -> Evaluator:
+        config = self.config
+        return Evaluator(
             prompts=self.prompts,
             tokenizer=self.tokenizer,
-            baseline=self.load_policy(self.baseline_name),
+            baseline=self.line_up.model(self.line_up.baseline),
             reward_model=self.load_reward_model(),
             ensemble_penalty=config.ensemble_penalty,
             response_tokens=config.response_tokens,
@@ -67,33 +87,28 @@ class EvalTrainer(EngineTrainer):
             compute=config.precision.compute,
             seed=config.seed,
             hooks=self.run,
+            keep=SampleStore(self.run.directory.parent, self.run),
         )
-        self.pairs = [
-            (policy, temperature)
-            for policy in self.policies_at(max(config.temperatures))
-            for temperature in config.temperatures
-            if policy in self.policies_at(temperature)
-        ]
-        judged = config.judge.kind != "none"
-        self.total_steps = len(self.pairs) + bool(config.comparisons.source) + judged
-        self.finished: dict[str, Responses] = {}
-        self.accuracy: Report | None = None
-        self.judged: Report | None = None
-        self.curves = {name: read_curve(name, model) for name, model in config.curves.items()}
+
+    def planned(self) -> list[Callable[[], dict[str, float]]]:
+        """What each step does: every policy's responses and its cost; the reward model; at last what the judge says."""
+        config, tasks = self.config, list[Callable[[], dict[str, float]]]()
+        best_of = [partial(self.sample_best, temperature) for temperature in config.temperatures if temperature > 0]
+        for policy in config.policies:
+            tasks += [partial(self.sample_policy, policy, temperature) for temperature in config.temperatures]
+            if self.cost.evaluators:
+                tasks.append(partial(self.measure_cost, policy))
+            if policy == self.line_up.baseline and config.best_of:
+                tasks += best_of
+        if config.comparisons.source:
+            tasks.append(self.measure_reward_model)
+        if config.judge.kind != "none":
+            tasks.append(self.ask_judge)
+        return tasks
 
     @property
     def backoff(self) -> BackOff:
         return self.evaluator.backoff
-
-    @property
-    def best_of_name(self) -> str:
-        return f"{self.baseline_name}_best_of_{self.config.best_of}"
-
-    def policies_at(self, temperature: float) -> list[str]:
-        """In the table's order; n greedy samples are one, so best-of-n has no row at temperature 0."""
-        first, *others = self.config.policies
-        best = [self.best_of_name] if self.config.best_of and temperature > 0 else []
-        return [first, *best, *others]
 
     def load_policy(self, name: str) -> PreTrainedModel:
         model = ModelConfig(path=self.config.policies[name])
@@ -107,32 +122,42 @@ class EvalTrainer(EngineTrainer):
         reward_model = load_scalar_model(model, self.tokenizer, self.device, key="reward_model")
         return reward_model.eval().requires_grad_(False)
 
-    def policy(self, name: str) -> PreTrainedModel:
-        """The policy `name`; only the baseline and one other are in memory at a time."""
-        if name == self.baseline_name:
-            return self.evaluator.baseline
-        if name not in self.loaded:
-            self.loaded.clear()
-            self.loaded[name] = self.load_policy(name)
-        return self.loaded[name]
-
     def update(self) -> dict[str, float]:
-        """One (policy, temperature) pair; then the reward model's accuracy; at last what the judge says."""
-        if self.steps_done == len(self.pairs) and self.config.comparisons.source:
-            return self.measure_reward_model()
-        if self.steps_done >= len(self.pairs):
-            return self.ask_judge()
-        policy, temperature = self.pairs[self.steps_done]
-        sample = partial(self.sampled, policy, temperature)
-        responses = kept(self.run.directory / "data", self.steps_done, sample)
-        self.finished[pair_name(policy, temperature)] = responses
-        self.record_samples(f"eval/{pair_name(policy, temperature)}", responses)
+        return self.tasks[self.steps_done]()
+
+    def sample_policy(self, policy: str, temperature: float) -> dict[str, float]:
+        """One (policy, temperature) pair."""
+        return self.finish_sampling(
+            temperature, lambda: {policy: self.evaluator.responses(self.line_up.model(policy), temperature)}
+        )
+
+    def sample_best(self, temperature: float) -> dict[str, float]:
+        """Best-of-n of every n; the metrics are those of the last one."""
+
+        def sample() -> dict[str, Responses]:
+            by_n = self.evaluator.best_of(self.config.best_of, temperature)
+            return {name: by_n[n] for name, n in self.line_up.best_of.items()}
+
+        return self.finish_sampling(temperature, sample)
+
+    def finish_sampling(self, temperature: float, sample: Callable[[], dict[str, Responses]]) -> dict[str, float]:
+        """Keeps and records the responses that `sample` gives by policy."""
+        found = kept(self.run.directory / "data", self.steps_done, sample)
+        for policy, responses in found.items():
+            self.finished[pair_name(policy, temperature)] = responses
+            self.record_samples(f"eval/{pair_name(policy, temperature)}", responses, self.prompts)
         return {f"eval/{name}": value for name, value in means(responses).items()}
 
-    def sampled(self, policy: str, temperature: float) -> Responses:
-        if policy == self.best_of_name:
-            return self.evaluator.best_of(self.config.best_of, temperature)
-        return self.evaluator.responses(self.policy(policy), temperature)
+    def measure_cost(self, policy: str) -> dict[str, float]:
+        """What its references are worth to the policy, and what it writes on the second task."""
+        model = self.line_up.model(policy)
+        found = self.cost.measure(policy, model)
+        if SECOND not in self.cost.evaluators:
+            return found
+        responses = self.cost.sample(policy, model)
+        tag = f"{SECOND}/{pair_name(policy, self.cost.temperature)}"
+        self.record_samples(tag, responses, self.cost.evaluators[SECOND].prompts)
+        return found | {f"eval/{SECOND}_rouge_l": means(responses)["rouge_l"]}
 
     def measure_reward_model(self) -> dict[str, float]:
         reward_model = cast(ScalarModel, self.evaluator.reward_model)
@@ -151,9 +176,9 @@ class EvalTrainer(EngineTrainer):
             self.run.alert("warning", "judge", problem)
         return {f"eval/{name}": value for name, value in self.judged["figures"].items() if name.count("/") == 1}
 
-    def record_samples(self, tag: str, responses: Responses) -> None:
+    def record_samples(self, tag: str, responses: Responses, prompts: Sequence[Prompt]) -> None:
         scores = {"score": responses.proxy, "gold": responses.gold, "kl/sequence_nats": responses.kl_nats}
-        for row, prompt in enumerate(self.prompts):
+        for row, prompt in enumerate(prompts):
             metrics = {name: values[row] for name, values in scores.items() if values}
             self.run.sample(
                 tag=tag,
@@ -168,7 +193,7 @@ class EvalTrainer(EngineTrainer):
     def save(self, directory: Path) -> None:
         super().save(directory)
         finished = {name: asdict(responses) for name, responses in self.finished.items()}
-        state = {"finished": finished, "accuracy": self.accuracy, "judged": self.judged}
+        state = {"finished": finished, "accuracy": self.accuracy, "judged": self.judged, "cost": self.cost.plain()}
         (directory / STATE_FILE).write_text(json.dumps(state))
 
     def load(self, directory: Path) -> None:
@@ -176,7 +201,8 @@ class EvalTrainer(EngineTrainer):
         state = json.loads((directory / STATE_FILE).read_text())
         self.finished = {name: Responses(**fields) for name, fields in state["finished"].items()}
         self.accuracy = state["accuracy"]
-        self.judged = state.get("judged")
+        self.judged = state["judged"]
+        self.cost.recall(state["cost"])
 
     def finish(self) -> None:
         with self.guarded():
@@ -190,6 +216,9 @@ class EvalTrainer(EngineTrainer):
         for at_equal_kl in (EqualKL(comparison) for comparison in comparisons if comparison.temperature == 1):
             tables += at_equal_kl.tables()
             figures |= at_equal_kl.figures()
+        cost_tables, cost_figures = self.cost.report()
+        tables += cost_tables
+        figures |= cost_figures
         if self.accuracy is not None:
             tables.append(self.accuracy["table"])
             figures |= self.accuracy["figures"]
@@ -206,8 +235,9 @@ class EvalTrainer(EngineTrainer):
         """One for each temperature."""
         posts = [post_of(prompt) for prompt in self.prompts]
         resampling = Resampling(posts, self.config.bootstrap, self.config.seed)
+        seconds = self.line_up.training_cpu_seconds()
         return [
-            Comparison(temperature, self.responses_at(temperature), self.references, resampling, self.costs())
+            Comparison(temperature, self.responses_at(temperature), self.references, resampling, seconds)
             for temperature in self.config.temperatures
         ]
 
@@ -220,28 +250,9 @@ class EvalTrainer(EngineTrainer):
         return None
 
     def responses_at(self, temperature: float) -> dict[str, Responses]:
-        return {policy: self.finished[pair_name(policy, temperature)] for policy in self.policies_at(temperature)}
-
-    def costs(self) -> dict[str, float]:
-        """CPU seconds of training by policy, of those that runs here have made."""
-        models = {name: [path] for name, path in self.config.policies.items()}
-        models[self.best_of_name] = [self.config.policies[self.baseline_name], self.config.reward_model]
-        seconds = {name: training_cpu_seconds(paths) for name, paths in models.items()}
-        return {name: value for name, value in seconds.items() if value}
+        return {policy: self.finished[pair_name(policy, temperature)] for policy in self.line_up.at(temperature)}
 
 
 def _check(config: EvalConfig) -> None:
-    if not config.policies:
-        raise ConfigError("eval.policies: none given; name at least one, the first is the baseline")
     if config.comparisons.source and not config.reward_model:
         raise ConfigError("eval.comparisons: they measure a reward model; set eval.reward_model too")
-    if config.best_of and not config.reward_model:
-        raise ConfigError("eval.best_of: a reward model picks the best; set eval.reward_model too")
-    if REFERENCE in config.policies:
-        raise ConfigError(f"eval.policies: {REFERENCE!r} stands for the references; give that policy another name")
-    if (
-        not config.temperatures
-        or min(config.temperatures) < 0
-        or len(set(config.temperatures)) < len(config.temperatures)
-    ):
-        raise ConfigError(f"eval.temperatures: {config.temperatures}; allowed: different numbers, 0 (greedy) or above")

@@ -56,7 +56,7 @@ def _sentence(config: EvalConfig) -> str:
 
 def _matches(config: EvalConfig, temperature: float) -> int:
     """Others against the baseline, and all against the references."""
-    policies = len(config.policies) + (config.best_of > 0 and temperature > 0)
+    policies = len(config.policies) + len(config.best_of) * (temperature > 0)
     return 2 * policies - 1
 
 
