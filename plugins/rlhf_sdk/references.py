@@ -82,13 +82,17 @@ def _pin_stage(root: Path, config: Any, key: str, parents: dict[str, str]) -> An
 
 
 def pin_reference(root: Path, reference: str, key: str = "reference") -> str:
-    """`"run:ID"` or a unique beginning of it as `"run:ID@step-..."`. Raises `UserError` naming `key` if it can't be."""
+    """`"run:ID"` or a unique beginning of it as `"run:ID@step-..."`; `"run:ID@120"` names a step for short.
+
+    Raises `UserError` naming `key` if it can't be.
+    """
     text, _, step = reference.removeprefix(RUN_PREFIX).partition("@")
     try:
         run = find_run(root, text)
     except UserError as error:
         raise UserError(f"{key} = {reference!r}: {error}") from None
     if step:
+        step = f"step-{int(step):08d}" if step.isdecimal() else step
         _check_pinned(run.checkpoints, step, f"{key} = {reference!r}")
         return f"{RUN_PREFIX}{run.id}@{step}"
     checkpoint, problems = latest_good(run.checkpoints, contents=False)

@@ -20,7 +20,8 @@ class EvalConfig(Section, frozen=True, kw_only=True):
         Meta(description="compare policies, or report on a reward model; the first policy is then the SFT policy"),
     ] = "policies"
     policies: Annotated[
-        dict[str, str], Meta(description="name -> directory, hub id, run:ID; first: baseline; empty: left out")
+        dict[str, str],
+        Meta(description="name -> directory, hub id, run:ID, run:ID@STEP; first: baseline; empty: left out"),
     ] = field(default_factory=dict)
     reward_model: Annotated[str, Meta(description="directory, hub id or run:ID; empty means no proxy score")] = ""
     ensemble_penalty: Annotated[

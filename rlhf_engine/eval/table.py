@@ -184,8 +184,12 @@ def text_table(comparisons: Sequence[Comparison]) -> dict[str, Any]:
 
 
 def _kl(figures: Mapping[str, float]) -> float | str | None:
-    bound = figures.get("kl_sequence_nats_bound")
-    return figures.get("kl_sequence_nats") if bound is None else f"<= {bound:.3g}"
+    """With its standard error; the baseline's is exactly 0."""
+    bound, kl = figures.get("kl_sequence_nats_bound"), figures.get("kl_sequence_nats")
+    if bound is not None:
+        return f"<= {bound:.3g}"
+    error = figures.get("kl_sequence_nats_standard_error")
+    return f"{kl:.3f} +- {error:.3f}" if kl is not None and error else kl
 
 
 def examples(prompts: Sequence[Any], policies: Mapping[str, Responses], count: int) -> list[dict[str, Any]]:

@@ -76,11 +76,12 @@ def test_references_are_pinned_then_resolved(tmp_path: Path) -> None:
     run = new_run(tmp_path, "sft-1")
     for step in (10, 20):
         write_checkpoint(run.checkpoints, step, with_model)
-    config = {"model": {"path": "run:sft"}, "policies": {"old": "run:sft-1@step-00000010"}, "list": ["run:sft-1", 3]}
+    policies = {"old": "run:sft-1@step-00000010", "short": "run:sft-1@10"}
+    config = {"model": {"path": "run:sft"}, "policies": policies, "list": ["run:sft-1", 3]}
     pinned, parents = pin(tmp_path, config)
     assert pinned["model"]["path"] == "run:sft-1@step-00000020"
-    assert pinned["policies"]["old"] == "run:sft-1@step-00000010"
-    assert parents == {"model.path": "sft-1", "policies.old": "sft-1", "list.0": "sft-1"}
+    assert pinned["policies"] == dict.fromkeys(policies, "run:sft-1@step-00000010")
+    assert parents == dict.fromkeys(("model.path", "policies.old", "policies.short", "list.0"), "sft-1")
     write_checkpoint(run.checkpoints, 30, with_model)
     resolved = resolve(tmp_path, pinned)
     assert resolved["model"]["path"] == str(run.checkpoints / "step-00000020" / "model")
