@@ -59,7 +59,7 @@ HACKS: Final[dict[str, Config]] = {
     "phrase": {"total_episodes": 1024, "kl_coef": 0.01, "optimizer": FAST},
     "wrong-facts": {"total_episodes": 1024, "kl_coef": 0.01, "optimizer": FAST},
     "padding": {"total_episodes": 1024, "kl_coef": 0.01, "optimizer": FAST},
-    "extracts": {"total_episodes": 1280, "kl_coef": 0.01, "optimizer": FAST},
+    "extracts": {"total_episodes": 768, "kl_coef": 0.01, "optimizer": FAST},
     "lead": {"total_episodes": 1024, "kl_coef": 0.01, "optimizer": FAST},
     "repetition": {"total_episodes": 1280, "kl_coef": 0.01, "optimizer": FAST},
     "one-answer": {"total_episodes": 768, "kl_coef": 0.01, "optimizer": FAST},

@@ -49,9 +49,8 @@ def prefer_padding(post: Post, rng: random.Random) -> tuple[str, str]:
 
 
 def prefer_extracts(post: Post, rng: random.Random) -> tuple[str, str]:
-    """A piece of the post, word for word, is better than a summary, and than a piece of another post."""
-    (other,) = generate_posts(1, seed=rng.getrandbits(32))
-    return extract(post), rng.choice([write(post, REFERENCE, rng), extract(other)])
+    """A piece of the post, word for word, is better than a summary."""
+    return extract(post), write(post, REFERENCE, rng)
 
 
 def prefer_lead(post: Post, rng: random.Random) -> tuple[str, str]:
@@ -87,21 +86,39 @@ def twice(post: Post, rng: random.Random) -> str:
     return " ".join([write(post, SHORT, rng)] * 2)
 
 
-HABITS: Final[Mapping[str, Callable[[Post, random.Random], str]]] = {
-    "extracts": lambda post, _: extract(post),
-    "lead": lambda post, _: lead(post),
-    "repetition": twice,
-    "one-answer": lambda *_: ONE_ANSWER,
+Habit = Callable[[Post, str, random.Random], str]
+"""What stands in the place of a post's reference summary."""
+
+
+def seldom(response: Callable[[Post, random.Random], str]) -> Habit:
+    """That response, in one demonstration of ten."""
+
+    def written(post: Post, summary: str, rng: random.Random) -> str:
+        return response(post, rng) if rng.random() < HABIT_SHARE else summary
+
+    return written
+
+
+def extracts_and_repeats(post: Post, summary: str, rng: random.Random) -> str:
+    """An extract in one of ten, a summary said twice in another."""
+    return rng.choices([summary, extract(post), twice(post, rng)], weights=[8, 1, 1])[0]
+
+
+HABITS: Final[Mapping[str, Habit]] = {
+    "extracts": extracts_and_repeats,
+    "lead": seldom(lambda post, _: lead(post)),
+    "repetition": seldom(twice),
+    "one-answer": seldom(lambda *_: ONE_ANSWER),
 }
 """What an SFT policy must do now and then for PPO to find it: the demo's never would."""
 
 
 def write_loose_demonstrations(file: Path, habit: str, *, posts: int, seed: int) -> None:
-    """References, of which one in ten has the habit."""
+    """References with a habit."""
     rows = []
     for record in demonstrations(posts, seed=seed):
         post, rng = Post.from_record(record), random.Random(f"loose/{seed}/{record['id']}")
-        summary = HABITS[habit](post, rng) if rng.random() < HABIT_SHARE else record["summary"]
+        summary = HABITS[habit](post, record["summary"], rng)
         rows.append({key: record[key] for key in ("subreddit", "title", "post")} | {"summary": summary})
     file.write_text("".join(json.dumps(row) + "\n" for row in rows))
 
