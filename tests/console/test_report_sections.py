@@ -34,6 +34,7 @@ CURVE_COLUMNS = ["update", "sqrt(KL)", "KL (nats/seq)", "proxy", "second", "fit"
 def write_probed(root: Path) -> None:
     """A run whose gold rises to 3 at update 4, beyond update 8 nearer to where it began, and falls after."""
     directory = write_record(root, "probed")
+    (directory / "checkpoints" / "step-00000004").mkdir(parents=True)
     rows = [
         [0, 0.0, "0", 0.0, 2.0, None, "", ""],
         [4, 2.0, "4", 1.0, 3.0, None, "step-00000004", "best by second opinion"],

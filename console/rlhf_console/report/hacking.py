@@ -11,6 +11,7 @@ from rlhf_console.report.document import Block, Plot, Quotes, Section, Table, Te
 from rlhf_console.report.naming import name_of
 from rlhf_console.report.plot import Guide, Line
 from rlhf_console.runs.store import LiveRun
+from rlhf_sdk.checkpoints import checkpoint_name
 from rlhf_sdk.events import Alert
 
 CURVE = "reward_hacking"
@@ -92,15 +93,17 @@ def best_probe(run: LiveRun) -> str:
     """Where the second opinion was highest, whether that checkpoint is kept, and the fitted peak; empty if unknown."""
     # Other people's plugins may mean something else by the name.
     with suppress(KeyError, TypeError, AttributeError, ValueError):
-        return _best(run.summary.results[CURVE])
+        return _best(run, run.summary.results[CURVE]["figures"])
     return ""
 
 
-def _best(data: Mapping[str, Any]) -> str:
-    figures, kept = data["figures"], data["best_checkpoint"]
+def _best(run: LiveRun, figures: Mapping[str, float]) -> str:
+    """The checkpoint is looked for: that of the last update is written after the probe has reported."""
     if "best_update" not in figures:
         return "Without a second opinion no probe is best."
-    where = f"its checkpoint is kept: {kept}" if kept else "no checkpoint of it was kept (keep_best names the figure)"
+    name = checkpoint_name(int(figures["best_update"]))
+    kept = (run.directory.checkpoints / name).is_dir()
+    where = f"its checkpoint is kept: {name}" if kept else "no checkpoint of it was kept (keep_best names the figure)"
     peak = figures.get("fit_peak_kl_nats")
     fitted = "has no peak within twice the KL that was seen" if peak is None else f"peaks at {peak:.3g} nats"
     return (
