@@ -11,6 +11,7 @@ from tokenizers import pre_tokenizers
 from torch import Tensor
 from transformers import PreTrainedTokenizerFast
 
+from benchmarks.speed.endings import end_responses, hazard
 from benchmarks.speed.task import COMPARISONS, DEMONSTRATIONS, POLICY, REWARD_MODEL, Shape
 from benchmarks.tiny_models import CPU, tokenizer
 from rlhf_engine.checkpoint import save_weights
@@ -23,17 +24,17 @@ FIRST_WORD = 3
 
 
 def build_material(folder: Path, shape: Shape) -> None:
-    """A policy, a reward model, demonstrations and comparisons, unless they are there.
-
-    Prompts are of one length, and so are responses.
-    """
+    """A policy, a reward model, demonstrations and comparisons, unless they are there."""
     if folder.exists():
         return
     folder.mkdir(parents=True)
     words = word_tokenizer(shape.vocabulary)
     torch.manual_seed(0)
     scratch = ModelConfig(init=shape.init)
-    save_weights(load_policy(scratch, words, CPU), words, folder / POLICY)
+    policy = load_policy(scratch, words, CPU)
+    if shape.mean_response:
+        end_responses(policy, words.eos_token_id, hazard(shape.mean_response, shape.response))
+    save_weights(policy, words, folder / POLICY)
     save_weights(load_scalar_model(scratch, words, CPU), words, folder / REWARD_MODEL)
     rows = list(_rows(shape))
     demonstrations = [{"prompt": prompt, "summary": chosen} for prompt, chosen, _ in rows]
@@ -52,10 +53,11 @@ def word_tokenizer(vocabulary: int) -> PreTrainedTokenizerFast:
 
 def _rows(shape: Shape) -> Iterator[tuple[str, str, str]]:
     generator = torch.Generator().manual_seed(0)
-    for _ in range(ROWS):
+    for row in range(ROWS):
+        prompt_length = shape.prompts[row % len(shape.prompts)] if shape.prompts else shape.prompt
         prompt, *responses = (
             torch.randint(FIRST_WORD, shape.vocabulary, (length,), generator=generator)
-            for length in (shape.prompt, shape.response - 1, shape.response - 1)
+            for length in (prompt_length, shape.response - 1, shape.response - 1)
         )
         yield _text(prompt), _text(responses[0]), _text(responses[1])
 

@@ -13,8 +13,8 @@ from typing import TypeVar
 
 from benchmarks.speed.contender import ContenderFailed, Process, Turn
 from benchmarks.speed.material import build_material
-from benchmarks.speed.stages import TIME, Contender, Stage
-from benchmarks.speed.task import Shape, Task
+from benchmarks.speed.stages import Contender, Stage
+from benchmarks.speed.task import TLDR, Shape, Task
 
 Answer = TypeVar("Answer")
 MACHINE = Contender(name="machine", work="rates:machine")
@@ -26,6 +26,7 @@ class Measured:
 
     stage: Stage
     shape: Shape
+    material: Path
     rows: int
     threads: int
     device: str
@@ -35,35 +36,18 @@ class Measured:
     load: list[float] = field(default_factory=list)
     seconds: float = 0.0
 
-    def losses(self, name: str) -> list[float]:
-        """Of all turns, those before counting too, in order; empty where a stage has none."""
-        turns = (*self.warm_up.get(name, []), *self.turns.get(name, []))
-        return [turn["figures"]["loss"] for turn in turns if "loss" in turn["figures"]]
+    @property
+    def model(self) -> str:
+        return self.shape.name.removesuffix(TLDR)
+
+    def all_figures(self, name: str) -> list[dict[str, float]]:
+        """What each turn of a contender told, those before counting too, in order."""
+        return [turn["figures"] for turn in (*self.warm_up.get(name, []), *self.turns[name])]
 
     def rates(self) -> dict[str, float]:
         """The machine's, by name; empty where they were not measured."""
         found = [turn["figures"] for turn in self.turns.get(MACHINE.name, [])]
         return {key: median(found, key) for key in found[0]} if found else {}
-
-    def text(self) -> str:
-        """A line a contender."""
-        rates = ", ".join(f"{name} {value:.0f}" for name, value in self.rates().items())
-        lines = [f"{self.stage.title}, {self.shape.name}, {self.rows} rows; {self.seconds:.0f} s; {rates}"]
-        lines += [f"  {name}: not measured: {reason}" for name, reason in self.failed.items()]
-        for contender in self.stage.contenders:
-            if contender.name in self.turns:
-                lines.append(f"  {contender.name:<24}{self._line(contender)}")
-        return "\n".join(lines)
-
-    def _line(self, contender: Contender) -> str:
-        turns, other = self.turns[contender.name], self.turns.get(contender.against)
-        line = f"{median(turns, TIME):9.3f} CPU s {median(turns, 'wall_seconds'):9.3f} s"
-        line += f"{median(turns, 'peak_mib'):7.0f} MiB (+{median(turns, 'peak_above_rest_mib'):.0f})"
-        if other:
-            line += f"  {median_ratio(other, turns, TIME):.2f}x {contender.against}"
-            line += f", memory {median_ratio(turns, other, 'peak_mib'):.2f}"
-        losses = " ".join(f"{loss:.5f}" for loss in self.losses(contender.name)[:3])
-        return line + (f"  loss {losses}" if losses else "")
 
 
 def measure(
@@ -82,26 +66,25 @@ def measure(
     `rates`: the machine's are measured in turn with them.
     """
     began = time.monotonic()
-    measured = Measured(stage, shape, _rows(stage, shape), threads, device)
-    material = folder / shape.name
-    build_material(material, shape)
+    if stage.tldr_lengths:
+        shape = shape.of_tldr_lengths()
+    measured = Measured(stage, shape, folder / shape.name, _rows(stage, shape), threads, device)
+    build_material(measured.material, shape)
     chosen = [contender for contender in stage.contenders if not only or contender.name in only]
     with ExitStack() as stack:
-        processes = _started([MACHINE, *chosen] if rates else chosen, measured, material, stack)
+        processes = _started([MACHINE, *chosen] if rates else chosen, measured, stack)
         for turn in range(stage.warm_up + rounds):
             _round(processes, measured, measured.warm_up if turn < stage.warm_up else measured.turns)
     measured.seconds = time.monotonic() - began
     return measured
 
 
-def _started(
-    contenders: Sequence[Contender], measured: Measured, material: Path, stack: ExitStack
-) -> dict[str, Process]:
+def _started(contenders: Sequence[Contender], measured: Measured, stack: ExitStack) -> dict[str, Process]:
     """Those that are ready for their first turn."""
     processes: dict[str, Process] = {}
     for contender in contenders:
         try:
-            processes[contender.name] = stack.enter_context(Process(contender, _task(contender, measured, material)))
+            processes[contender.name] = stack.enter_context(Process(contender, task_of(contender, measured)))
         except ContenderFailed as error:
             measured.failed[contender.name] = str(error)
     _each(processes, measured, Process.wait_until_ready)
@@ -132,10 +115,10 @@ def _rows(stage: Stage, shape: Shape) -> int:
     return stage.rows.get(shape.name, standard)
 
 
-def _task(contender: Contender, measured: Measured, material: Path) -> Task:
+def task_of(contender: Contender, measured: Measured) -> Task:
     return Task(
         shape=measured.shape,
-        folder=str(material),
+        folder=str(measured.material),
         rows=measured.rows,
         threads=measured.threads,
         device=measured.device,

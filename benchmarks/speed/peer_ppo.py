@@ -35,7 +35,6 @@ class TakeTurns(TrainerCallback):  # type: ignore[misc]
     def on_step_end(self, args: Any, state: Any, control: Any, **more: Any) -> None:
         said = state.log_history[-1]
         self.turns.end(
-            loss=said["loss/value_avg"],
             kl=said["objective/kl"],
             entropy=said["objective/entropy"] / args.response_length,
             score=said["objective/scores"],

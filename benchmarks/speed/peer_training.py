@@ -36,12 +36,51 @@ class TakeTurns(TrainerCallback):  # type: ignore[misc]
         self.turns.begin()
 
 
+class TakeCheckpoints(TrainerCallback):  # type: ignore[misc]
+    """After the first optimizer step: a turn is a checkpoint saved, or loaded."""
+
+    def __init__(self, turns: Turns, *, load: bool) -> None:
+        self.turns, self.load, self.trainer = turns, load, None
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **more: Any) -> None:
+        trainer: Any = self.trainer
+        folder = f"{args.output_dir}/checkpoint-{state.global_step}"
+        trainer._save_checkpoint(trainer.model, trial=None)
+        self.turns.ready()
+        while True:
+            self.turns.begin()
+            if self.load:
+                trainer._load_from_checkpoint(folder)
+                trainer._load_optimizer_and_scheduler(folder)
+            else:
+                trainer._save_checkpoint(trainer.model, trial=None)
+            self.turns.end()
+
+
+def saving(task: Task, turns: Turns) -> None:
+    _checkpoints(task, TakeCheckpoints(turns, load=False))
+
+
+def loading(task: Task, turns: Turns) -> None:
+    _checkpoints(task, TakeCheckpoints(turns, load=True))
+
+
+def _checkpoints(task: Task, callback: TakeCheckpoints) -> None:
+    callback.trainer = trainer = _sft_trainer(task)
+    trainer.add_callback(callback)
+    trainer.train()
+
+
 def sft(task: Task, turns: Turns) -> None:
+    _train(_sft_trainer(task), turns)
+
+
+def _sft_trainer(task: Task) -> Any:
     tokenizer, model = _loaded(task, AutoModelForCausalLM, POLICY)
     rows = in_our_order(demonstrations(task, tokenizer), task)
     data = Dataset.from_list([_demonstration(row) for row in rows])
     config = SFTConfig(completion_only_loss=True, **_settings(task))
-    _train(SFTTrainer(model=model, args=config, train_dataset=data, processing_class=tokenizer), turns)
+    return SFTTrainer(model=model, args=config, train_dataset=data, processing_class=tokenizer)
 
 
 def rm(task: Task, turns: Turns) -> None:

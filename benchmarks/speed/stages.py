@@ -10,7 +10,7 @@ from benchmarks.speed.peers import TRL, TRL_PPO
 from rlhf_engine.config import Precision
 
 BF16 = {"ACCELERATE_MIXED_PRECISION": "bf16"}
-TIME, MEMORY, MEMORY_ABOVE = "cpu_seconds", "peak_mib", "peak_above_rest_mib"
+TIME, WALL, MEMORY, MEMORY_ABOVE = "cpu_seconds", "wall_seconds", "peak_mib", "peak_above_rest_mib"
 
 
 class Target(msgspec.Struct, frozen=True, kw_only=True):
@@ -34,7 +34,10 @@ class Contender(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Stage(msgspec.Struct, frozen=True, kw_only=True):
-    """`rows`: of a step by model, none: the model's own; `same_loss`: relative tolerance of the first losses."""
+    """`rows`: of a step by model, none: the model's own; `rounds`: those that count.
+
+    `same`: figures of the first turns that must agree, with their relative tolerance: both sides do the same work.
+    """
 
     name: str
     title: str
@@ -43,7 +46,8 @@ class Stage(msgspec.Struct, frozen=True, kw_only=True):
     rows: dict[str, int] = {}
     rounds: dict[str, int]
     warm_up: int = 1
-    same_loss: float = 0.0
+    same: dict[str, float] = {}
+    tldr_lengths: bool = False
 
     @property
     def names(self) -> list[str]:
@@ -68,7 +72,20 @@ def _supervised(name: str, title: str, **ratios: float) -> Stage:
         contenders=[peer, ours],
         models=CPU_MODELS,
         rounds=SUPERVISED_ROUNDS,
-        same_loss=2e-4,
+        same={"loss": 2e-4},
+    )
+
+
+def _checkpoints(name: str, title: str) -> Stage:
+    return Stage(
+        name=name,
+        title=title,
+        contenders=[
+            Contender(name="TRL", work=f"peer_training:{name}", peer=TRL),
+            Contender(name="own", work=f"own:{name}", against="TRL"),
+        ],
+        models=CPU_MODELS,
+        rounds=SUPERVISED_ROUNDS,
     )
 
 
@@ -86,6 +103,7 @@ def _generation(rows: int) -> Stage:
         models=CPU_MODELS,
         rows=dict.fromkeys(CPU_MODELS, rows),
         rounds={"tiny": 4, "70m": 3, "160m": 2},
+        same={"tokens": 0.02},
     )
 
 
@@ -127,6 +145,28 @@ PPO = Stage(
     models=CPU_MODELS,
     rounds={"tiny": 3, "70m": 2, "160m": 1},
     warm_up=0,
+    same={"entropy": 0.02},
+)
+
+
+PPO_TLDR = Stage(
+    name="ppo-tldr",
+    title="PPO iteration, TL;DR's lengths",
+    contenders=[
+        Contender(name="TRL", work="peer_ppo:ppo", peer=TRL_PPO, settings={"stop_token": "eos"}),
+        Contender(name="own", work="own:ppo", against="TRL", targets=[Target(ratios={"tiny": 2.5, "70m": 2.5})]),
+        Contender(
+            name="own, shared trunk",
+            work="own:ppo",
+            against="TRL",
+            settings={"layout": "shared_trunk"},
+            targets=[Target(ratios={"tiny": 4.0, "70m": 4.0})],
+        ),
+    ],
+    models=CPU_MODELS,
+    rounds={"tiny": 2, "70m": 1, "160m": 1},
+    warm_up=0,
+    tldr_lengths=True,
 )
 
 
@@ -145,7 +185,7 @@ def _logprobs(rows: int) -> Stage:
         models=CPU_MODELS,
         rows=dict.fromkeys(CPU_MODELS, rows),
         rounds={"tiny": 5, "70m": 3, "160m": 2},
-        same_loss=1e-5,
+        same={"loss": 1e-5},
     )
 
 
@@ -156,9 +196,12 @@ STAGES = {
         _supervised("rm", "reward model", tiny=1.5, m70=1.5),
         _supervised("dpo", "DPO", tiny=2.3, m70=3.3),
         PPO,
+        PPO_TLDR,
         _generation(8),
         _generation(64),
         _logprobs(8),
         _logprobs(32),
+        _checkpoints("saving", "checkpoint saved (SFT)"),
+        _checkpoints("loading", "checkpoint loaded (SFT)"),
     )
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,10 @@ from rlhf_engine.config import InitConfig, Precision
 LR = 1e-5
 MICRO_BATCH = 8
 PPO_EPOCHS = 4
+TLDR_LENGTHS, TLDR_MEAN_RESPONSE = Path(__file__).with_name("tldr_lengths.json"), 33.6
+"""Of 256 posts of the filtered TL;DR training set in its template, cut at 512; and with EOS, of their summaries."""
+TLDR = "-tldr"
+"""Ends the name of a shape with those lengths."""
 POLICY, REWARD_MODEL = "policy", "reward_model"
 DEMONSTRATIONS, COMPARISONS = "demonstrations.jsonl", "comparisons.jsonl"
 
@@ -19,7 +24,8 @@ DEMONSTRATIONS, COMPARISONS = "demonstrations.jsonl", "comparisons.jsonl"
 class Shape(msgspec.Struct, frozen=True, kw_only=True):
     """A model's sizes, and the rows of a step; comparisons count as one row each.
 
-    `response`: tokens with the end token.
+    `response`: tokens with the end token. `prompts`: tokens of one prompt after another, none: all have `prompt`.
+    `mean_response`: that of sampled responses, which end with this mean; 0: none ends before `response`.
     """
 
     name: str
@@ -29,6 +35,20 @@ class Shape(msgspec.Struct, frozen=True, kw_only=True):
     ppo_rows: int
     prompt: int = 128
     response: int = 48
+    prompts: list[int] = []
+    mean_response: float = 0.0
+
+    def of_tldr_lengths(self) -> Shape:
+        """With prompts as long as those of TL;DR (Pythia's tokens), and responses that end as late on average."""
+        return msgspec.structs.replace(
+            self,
+            name=self.name + TLDR,
+            ppo_rows=self.ppo_rows // 2,
+            prompt=512,
+            response=53,
+            prompts=json.loads(TLDR_LENGTHS.read_text()),
+            mean_response=TLDR_MEAN_RESPONSE,
+        )
 
 
 class Task(msgspec.Struct, frozen=True, kw_only=True):
