@@ -1,4 +1,4 @@
-"""Writes docs/options.md, commands.md, and the tables of checks.md and reward_hacking.md from the code: `make docs`."""
+"""Writes docs/options.md, commands.md, and tables of other pages from the code and records: `make docs`."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
+from benchmarks.speed.table import comparison_table, conditions_table
 from rlhf_console.cli.verbs import VERBS, load_verb
 from rlhf_engine.checks import online, supervised, texts, weights
 from rlhf_engine.checks.live import FEWEST, RECENT
@@ -161,11 +162,18 @@ def hacking_page() -> str:
     return with_table(page, "detectors", [DETECTORS_HEADING, *map(detector_row, DETECTORS)])
 
 
+def performance_page() -> str:
+    """docs/performance.md with its tables made anew from the record."""
+    page = with_table((DOCS / "performance.md").read_text(), "speed", comparison_table())
+    return with_table(page, "speed conditions", conditions_table())
+
+
 PAGES = {
     "options.md": options_page,
     "commands.md": commands_page,
     "checks.md": checks_page,
     "reward_hacking.md": hacking_page,
+    "performance.md": performance_page,
 }
 
 if __name__ == "__main__":

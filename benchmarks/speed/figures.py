@@ -89,7 +89,7 @@ def targets(contender: Contender, measured: Measured, found: dict[str, float]) -
             "informative": contender.precision == "bfloat16" and not with_amx,
         }
         for target in contender.targets
-        if measured.model in target.ratios and measured.device == "cpu"
+        if measured.model in target.ratios
     ]
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 
-from benchmarks.speed.stages import STAGES
+from benchmarks.speed.stages import GPU_MODELS, STAGES
 from benchmarks.speed.task import SHAPES
 
 DEFAULT_MODELS, QUICK_MODELS = ["tiny", "70m"], ["tiny"]
@@ -16,7 +16,12 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     """With names of `stages` and `models`; exit code 2 for a stage that there is not."""
     parser = argparse.ArgumentParser(prog="benchmarks speed", description="Every stage beside its peer, in turns.")
     parser.add_argument("stages", nargs="*", metavar="STAGE", help=f"{', '.join(STAGES)}; default: all")
-    parser.add_argument("--models", nargs="+", choices=list(SHAPES), help=f"default: {' '.join(DEFAULT_MODELS)}")
+    parser.add_argument(
+        "--models",
+        nargs="+",
+        choices=list(SHAPES),
+        help=f"default: {' '.join(DEFAULT_MODELS)}; on a GPU {' '.join(GPU_MODELS)}",
+    )
     parser.add_argument("--contenders", nargs="+", metavar="NAME", help="only these of a stage, such as own TRL")
     parser.add_argument("--rounds", type=int, help="turns of each contender that count; default: the stage's own")
     parser.add_argument("--threads", type=int, default=1, help="of one contender; default: 1")
@@ -31,5 +36,6 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     if unknown:
         parser.error(f"unknown stage {unknown[0]!r}; there is {', '.join(STAGES)}")
     options.stages = options.stages or list(STAGES)
-    options.models = options.models or (QUICK_MODELS if options.quick else DEFAULT_MODELS)
+    models = DEFAULT_MODELS if options.device == "cpu" else GPU_MODELS
+    options.models = options.models or (QUICK_MODELS if options.quick else models)
     return options

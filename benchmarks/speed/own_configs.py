@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from benchmarks.speed.task import COMPARISONS, DEMONSTRATIONS, LR, MICRO_BATCH, POLICY, PPO_EPOCHS, REWARD_MODEL, Task
+from benchmarks.speed.task import COMPARISONS, DEMONSTRATIONS, LR, POLICY, PPO_EPOCHS, REWARD_MODEL, Task
 from rlhf_engine.config import DPOConfig, PPOConfig, RMConfig, SFTConfig
 
 ENDLESS = 1_000_000
@@ -31,7 +31,7 @@ def ppo_config(task: Task) -> PPOConfig:
         "model": {"path": task.path(POLICY)},
         "reward_model": {"path": task.path(REWARD_MODEL)},
         "total_episodes": ENDLESS * task.rows,
-        "micro_batch_size": min(MICRO_BATCH, task.rows),
+        "micro_batch_size": min(task.shape.micro_batch, task.rows),
         "rollout_batch_size": task.rows,
         "ppo_epochs": PPO_EPOCHS,
         "response_tokens": task.shape.response,

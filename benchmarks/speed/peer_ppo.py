@@ -16,10 +16,10 @@ from transformers import (
 from trl.experimental.ppo import PPOConfig, PPOTrainer
 
 from benchmarks.speed.rows import demonstrations
-from benchmarks.speed.task import LR, MICRO_BATCH, POLICY, PPO_EPOCHS, REWARD_MODEL, Task
+from benchmarks.speed.task import LR, POLICY, PPO_EPOCHS, REWARD_MODEL, Task
 from benchmarks.speed.turns import Turns
 
-UPDATES = 64
+UPDATES, ROLLOUT_ROWS = 64, 64
 
 
 class TakeTurns(TrainerCallback):  # type: ignore[misc]
@@ -67,7 +67,7 @@ def _load(kind: Any, task: Task, name: str) -> Any:
 
 def _config(task: Task) -> PPOConfig:
     """Mixed precision comes from the environment: the trainer's own flag does nothing."""
-    micro_batch = min(MICRO_BATCH, task.rows)
+    micro_batch = min(task.shape.micro_batch, task.rows)
     return PPOConfig(
         output_dir=task.path("output"),
         per_device_train_batch_size=micro_batch,
@@ -75,7 +75,7 @@ def _config(task: Task) -> PPOConfig:
         num_mini_batches=1,
         num_ppo_epochs=PPO_EPOCHS,
         total_episodes=UPDATES * task.rows,
-        local_rollout_forward_batch_size=task.rows,
+        local_rollout_forward_batch_size=min(task.rows, ROLLOUT_ROWS),
         response_length=task.shape.response,
         stop_token=task.settings.get("stop_token"),
         temperature=1.0,

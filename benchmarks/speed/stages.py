@@ -34,7 +34,7 @@ class Contender(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Stage(msgspec.Struct, frozen=True, kw_only=True):
-    """`rows`: of a step by model, none: the model's own; `rounds`: those that count.
+    """`rows`: of a step, 0: the model's own; `rounds`: those that count, by model.
 
     `same`: figures of the first turns that must agree, with their relative tolerance: both sides do the same work.
     """
@@ -43,7 +43,7 @@ class Stage(msgspec.Struct, frozen=True, kw_only=True):
     title: str
     contenders: list[Contender]
     models: list[str]
-    rows: dict[str, int] = {}
+    rows: int = 0
     rounds: dict[str, int]
     warm_up: int = 1
     same: dict[str, float] = {}
@@ -54,8 +54,13 @@ class Stage(msgspec.Struct, frozen=True, kw_only=True):
         return [contender.name for contender in self.contenders]
 
 
-CPU_MODELS = ["tiny", "70m", "160m"]
-SUPERVISED_ROUNDS = {"tiny": 7, "70m": 5, "160m": 3}
+CPU_MODELS, GPU_MODELS = ["tiny", "70m", "160m"], ["llama-1b", "pythia-1b"]
+MODELS = [*CPU_MODELS, *GPU_MODELS]
+GPU_ROUNDS = dict.fromkeys(GPU_MODELS, 2)
+SUPERVISED_ROUNDS = {"tiny": 7, "70m": 5, "160m": 3} | GPU_ROUNDS
+
+
+MOST_ROWS_ON_CPU = 64
 
 
 def _supervised(name: str, title: str, **ratios: float) -> Stage:
@@ -70,7 +75,7 @@ def _supervised(name: str, title: str, **ratios: float) -> Stage:
         name=name,
         title=title,
         contenders=[peer, ours],
-        models=CPU_MODELS,
+        models=MODELS,
         rounds=SUPERVISED_ROUNDS,
         same={"loss": 2e-4},
     )
@@ -84,7 +89,7 @@ def _checkpoints(name: str, title: str) -> Stage:
             Contender(name="TRL", work=f"peer_training:{name}", peer=TRL),
             Contender(name="own", work=f"own:{name}", against="TRL"),
         ],
-        models=CPU_MODELS,
+        models=MODELS,
         rounds=SUPERVISED_ROUNDS,
     )
 
@@ -93,16 +98,17 @@ def _generation(rows: int) -> Stage:
     peer = Contender(name="HF", work="peer_generate:generation")
     rough_peer = Contender(name="HF bf16", work="peer_generate:generation", precision="bfloat16", against="HF")
     least = [Target(ratios={"tiny": 1.8, "70m": 1.8})]
-    least_rough = [Target(ratios={"tiny": 4.0, "70m": 4.0})] if rows == 64 else []
+    rough_ratios = dict.fromkeys(GPU_MODELS, 5.0) | ({"tiny": 4.0, "70m": 4.0} if rows == 64 else {})
+    least_rough = [Target(ratios=rough_ratios)]
     ours = Contender(name="own", work="own:generation", against="HF", targets=least)
     rough = Contender(name="own bf16", work="own:generation", precision="bfloat16", against="HF", targets=least_rough)
     return Stage(
         name=f"generation-{rows}",
         title=f"generation, batch {rows}",
         contenders=[peer, ours, rough_peer, rough],
-        models=CPU_MODELS,
-        rows=dict.fromkeys(CPU_MODELS, rows),
-        rounds={"tiny": 4, "70m": 3, "160m": 2},
+        models=GPU_MODELS if rows > MOST_ROWS_ON_CPU else MODELS,
+        rows=rows,
+        rounds={"tiny": 4, "70m": 3, "160m": 2} | GPU_ROUNDS,
         same={"tokens": 0.02},
     )
 
@@ -142,8 +148,8 @@ PPO = Stage(
             targets=[Target(ratios={"tiny": 1.5, "70m": 2.0})],
         ),
     ],
-    models=CPU_MODELS,
-    rounds={"tiny": 3, "70m": 2, "160m": 1},
+    models=MODELS,
+    rounds={"tiny": 3, "70m": 2, "160m": 1} | GPU_ROUNDS,
     warm_up=0,
     same={"entropy": 0.02},
 )
@@ -163,8 +169,8 @@ PPO_TLDR = Stage(
             targets=[Target(ratios={"tiny": 4.0, "70m": 4.0})],
         ),
     ],
-    models=CPU_MODELS,
-    rounds={"tiny": 2, "70m": 1, "160m": 1},
+    models=MODELS,
+    rounds={"tiny": 2, "70m": 1, "160m": 1} | GPU_ROUNDS,
     warm_up=0,
     tldr_lengths=True,
 )
@@ -182,9 +188,9 @@ def _logprobs(rows: int) -> Stage:
         name=f"logprobs-{rows}",
         title=f"log-probabilities, batch {rows}",
         contenders=[peer, ours],
-        models=CPU_MODELS,
-        rows=dict.fromkeys(CPU_MODELS, rows),
-        rounds={"tiny": 5, "70m": 3, "160m": 2},
+        models=MODELS,
+        rows=rows,
+        rounds={"tiny": 5, "70m": 3, "160m": 2} | GPU_ROUNDS,
         same={"loss": 1e-5},
     )
 
@@ -199,6 +205,7 @@ STAGES = {
         PPO_TLDR,
         _generation(8),
         _generation(64),
+        _generation(512),
         _logprobs(8),
         _logprobs(32),
         _checkpoints("saving", "checkpoint saved (SFT)"),

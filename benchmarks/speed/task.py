@@ -11,7 +11,6 @@ import msgspec
 from rlhf_engine.config import InitConfig, Precision
 
 LR = 1e-5
-MICRO_BATCH = 8
 PPO_EPOCHS = 4
 TLDR_LENGTHS, TLDR_MEAN_RESPONSE = Path(__file__).with_name("tldr_lengths.json"), 33.6
 """Of 256 posts of the filtered TL;DR training set in its template, cut at 512; and with EOS, of their summaries."""
@@ -33,6 +32,7 @@ class Shape(msgspec.Struct, frozen=True, kw_only=True):
     vocabulary: int
     supervised_rows: int
     ppo_rows: int
+    micro_batch: int = 8
     prompt: int = 128
     response: int = 48
     prompts: list[int] = []
@@ -90,6 +90,7 @@ SHAPES = {
             vocabulary=128256,
             supervised_rows=32,
             ppo_rows=512,
+            micro_batch=16,
             prompt=512,
             response=53,
         ),
@@ -99,6 +100,7 @@ SHAPES = {
             vocabulary=50304,
             supervised_rows=32,
             ppo_rows=512,
+            micro_batch=16,
             prompt=512,
             response=53,
         ),
