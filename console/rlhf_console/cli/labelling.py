@@ -99,7 +99,7 @@ def _label_full_screen(plan: Plan) -> None:
         file.flush()
         code = subprocess.call([sys.executable, "-P", "-m", "rlhf_console.tui.labelling", file.name])
     if code:
-        raise typer.Exit(code)
+        raise typer.Exit(code if code > 0 else 128 - code)
 
 
 def _pairs(runs: Sequence[str], wanted: Sequence[str], file: Path | None, root: Path) -> list[Pair]:

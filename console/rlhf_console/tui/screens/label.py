@@ -13,6 +13,7 @@ from textual.widgets import Input
 from rlhf_console.printable import printable
 from rlhf_console.runs.labelling import Labelling
 from rlhf_console.runs.vote_summary import tables_of
+from rlhf_console.tui.drawing.cells import Row
 from rlhf_console.tui.drawing.label import end_rows, head_row, heads_row, prompt_rows, response_rows, told_row
 from rlhf_console.tui.widgets.cells import Cells
 from rlhf_console.tui.widgets.key_bar import KeyBar
@@ -20,12 +21,12 @@ from rlhf_console.tui.widgets.row_view import Page
 from rlhf_sdk.preferences import Verdict
 
 HINT = "4 both bad, d marks the words that differ, space reads on"
-FRAME_ROWS = 4
-"""Head, heads of the responses, what was told, keys."""
+FRAME_ROWS = 5
+"""Head, heads of the responses and a blank row above them, what was told, keys."""
 
 
 class LabelScreen(Screen[None]):
-    """The prompt above, the responses below it, which take at most three fifths of the room."""
+    """The prompt above, the responses right below it; where not all fits, these take at most three fifths."""
 
     AUTO_FOCUS = ""
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -46,8 +47,8 @@ class LabelScreen(Screen[None]):
     ]
     CSS = """
     #label-head, #label-heads, #label-told { height: 1; }
-    #label-prompt { height: 1fr; }
-    #label-responses { height: 3; }
+    #label-heads { margin-top: 1; }
+    #label-prompt, #label-responses { height: 3; }
     #label-note { height: 1; border: none; padding: 0; display: none; }
     """
 
@@ -61,6 +62,7 @@ class LabelScreen(Screen[None]):
         yield Page(id="label-prompt")
         yield Cells(id="label-heads")
         yield Page(id="label-responses")
+        yield Cells(id="label-rest")
         yield Cells(id="label-told")
         yield Input(placeholder="a note that goes with the next vote", id="label-note")
         yield KeyBar()
@@ -80,26 +82,30 @@ class LabelScreen(Screen[None]):
         return self.query_one("#label-responses", Page)
 
     def draw(self) -> None:
+        """What was told and how far one is; the prompt, and right below it the responses, or what the votes say."""
         width, task = self.size.width, self._session.task
         self.query_one("#label-head", Cells).show([head_row(self._session, width)])
         self.query_one("#label-told", Cells).show([told_row(self._told, self._note, width)])
-        rows = response_rows(task.responses, self._responses.row_width, diff=self._diff) if task else []
-        room = max((self.size.height - FRAME_ROWS) * 3 // 5, 1)
-        self._responses.styles.height = min(len(rows), room)
-        self._responses.show(rows)
-        self.call_after_refresh(self._draw_prompt)
-
-    def _draw_prompt(self) -> None:
-        """Once it is known how many rows the responses have left."""
-        task, page = self._session.task, self._prompt
         if task is None:
-            page.show(end_rows(self._session, tables_of(self._session.votes, {})))
-            self.query_one("#label-heads", Cells).show([[]])
-            return
-        page.show(prompt_rows(task.pair.prompt, page.row_width))
-        self._draw_heads()
+            self._show(end_rows(self._session, tables_of(self._session.votes, {})), [])
+        else:
+            responses = response_rows(task.responses, self._responses.row_width, diff=self._diff)
+            self._show(prompt_rows(task.pair.prompt, self._prompt.row_width), responses)
+        self.call_after_refresh(self._draw_heads)
+
+    def _show(self, above: list[Row], below: list[Row]) -> None:
+        room = max(self.size.height - FRAME_ROWS, 2)
+        lower = min(len(below), max(room * 3 // 5, room - len(above)))
+        upper = min(len(above), room - lower)
+        for page, rows, height in ((self._prompt, above, upper), (self._responses, below, lower)):
+            page.styles.height = height
+            page.show(rows)
+        self.query_one("#label-rest").styles.height = room - upper - lower
 
     def _draw_heads(self) -> None:
+        if self._session.task is None:
+            self.query_one("#label-heads", Cells).show([[]])
+            return
         page = self._prompt
         hidden = max(int(page.virtual_size.height - page.size.height - page.scroll_offset.y), 0)
         self.query_one("#label-heads", Cells).show([heads_row(hidden, self.size.width)])
