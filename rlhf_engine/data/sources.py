@@ -15,6 +15,9 @@ from rlhf_engine.data.world import demonstrations
 from rlhf_engine.errors import DataError, hub_advice, nearest
 
 WORLD = "world"
+NAMED = (WORLD, "preferences")
+"""Sources that are no file and on no hub; votes are a file by the time that they come here."""
+
 FORMATS = (".jsonl", ".jsonl.gz", ".json", ".parquet", ".csv", ".arrow")
 BLOCK = 1 << 20
 
@@ -146,7 +149,9 @@ def load_hub(name: str, subset: str, split: str) -> Any:
     try:
         return datasets.load_dataset(name, subset or None, split=split)
     except Exception as error:
-        raise DataError(f"data.source: {name!r}: {_hub_advice(name, split, error)}") from None
+        meant = nearest(name, NAMED)
+        advice = _hub_advice(name, split, error)
+        raise DataError(f"data.source: {name!r}: {advice}{meant and f'.{meant}'}") from None
 
 
 def _hub_advice(name: str, split: str, error: Exception) -> str:
