@@ -110,6 +110,16 @@ def _tables_and_examples(data: dict[str, Any], width: int) -> str:
     return "\n\n".join(parts)
 
 
+def in_short(sentences: Sequence[str], *, width: int = 0) -> str:
+    """Each from a line of its own; 0: the terminal's width."""
+    width = width or shutil.get_terminal_size(fallback=(100, 24)).columns
+    lines = [
+        textwrap.fill(printable(text), width, initial_indent="  ", subsequent_indent="    ", break_on_hyphens=False)
+        for text in sentences
+    ]
+    return "\n".join(["In short", *lines])
+
+
 def example(shown: dict[str, Any], *, width: int) -> str:
     """One prompt with the reference and what each policy wrote."""
     lines = [_wrapped("prompt", str(shown["prompt"]), width)]

@@ -28,7 +28,7 @@ from rlhf_console.cli.watching import display, follow
 from rlhf_console.durations import attempt_options
 from rlhf_console.printable import printable
 from rlhf_console.profiles import PIPELINE, flatten
-from rlhf_console.render import number, result, size, table
+from rlhf_console.render import in_short, number, result, size, table
 from rlhf_console.requests import RunRequest, data_setting, resolve_request
 from rlhf_console.runs.store import LiveRun, children_of, find
 from rlhf_sdk import launch
@@ -171,7 +171,7 @@ def _print_outcome(runs: str, finished: LiveRun, state: State, *, as_json: bool)
         for name, data in named.items():
             typer.echo(f"{printable(stage)}: {result(name, data)}\n")
     if found := _found(runs, finished):
-        typer.echo("\n".join(["In short", *(f"  {printable(sentence)}" for sentence in found), ""]))
+        typer.echo(in_short(found) + "\n")
 
 
 def _found(runs: str, finished: LiveRun) -> list[str]:
