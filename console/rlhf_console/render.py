@@ -110,9 +110,9 @@ def _tables_and_examples(data: dict[str, Any], width: int) -> str:
     return "\n\n".join(parts)
 
 
-def in_short(sentences: Sequence[str], *, width: int = 0) -> str:
-    """Each from a line of its own; 0: the terminal's width."""
-    width = width or shutil.get_terminal_size(fallback=(100, 24)).columns
+def in_short(sentences: Sequence[str]) -> str:
+    """Each from a line of its own, as wide as the terminal."""
+    width = shutil.get_terminal_size(fallback=(100, 24)).columns
     lines = [
         textwrap.fill(printable(text), width, initial_indent="  ", subsequent_indent="    ", break_on_hyphens=False)
         for text in sentences
