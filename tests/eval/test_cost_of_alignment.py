@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from small_evaluations import FakeRun, config_of, evaluated, world_data
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from rlhf_engine.config import DataConfig
@@ -21,6 +20,7 @@ from rlhf_engine.eval.text_metrics import rouge_l
 from rlhf_engine.models import save_model
 from rlhf_plugins.eval.trainer import EvalTrainer
 from rlhf_sdk.trainer import UserError
+from small_evaluations import FakeRun, config_of, evaluated, world_data
 
 PAPERS = [
     {"paper_id": "a", "title": "on cats", "abstract": "we study cats .", "summaries": ["cats", "a study of cats", "c"]},

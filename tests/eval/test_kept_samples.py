@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 import torch
-from small_evaluations import FakeRun, config_of, evaluated, world_data
 from transformers import AutoModelForCausalLM
 
 from rlhf_engine.eval.policies import Evaluator
+from small_evaluations import FakeRun, config_of, evaluated, world_data
 
 BASE: dict[str, Any] = {"temperatures": [1.0], "data": world_data(7, 4), "best_of": [2, 4]}
 
