@@ -68,3 +68,4 @@ class DataConfig(Section, frozen=True, kw_only=True):
 
 
 COMPARISONS = DataConfig(max_response_tokens=169)
+PEOPLE = DataConfig(template="post", max_response_tokens=169)

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from msgspec import Meta, field, structs
 
-from rlhf_engine.config.data import COMPARISONS, DataConfig
+from rlhf_engine.config.data import COMPARISONS, PEOPLE, DataConfig
 from rlhf_engine.config.judging import JudgeConfig
 from rlhf_engine.config.sections import COSTE, HUANG, PrecisionConfig, ReleaseCache, Section, TokenizerConfig
 from rlhf_engine.config.supervised import WorldComparisonConfig
@@ -42,6 +42,9 @@ class EvalConfig(Section, frozen=True, kw_only=True):
     curves: Annotated[dict[str, str], Meta(description="name -> run:ID of a PPO run: proxy, gold by update")] = field(
         default_factory=dict
     )
+    people: Annotated[
+        DataConfig, Meta(description="people's choices and ratings, to hold judge and reward model against; none")
+    ] = PEOPLE
     judge: Annotated[JudgeConfig, Meta(description="who compares responses; none: no judge")] = JudgeConfig()
     tokenizer: Annotated[TokenizerConfig, Meta(description="the tokenizer")] = TokenizerConfig()
     precision: Annotated[PrecisionConfig, Meta(description="numbers")] = PrecisionConfig()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from math import isnan
 from typing import Any
@@ -16,6 +16,8 @@ from rlhf_engine.eval.policies import Responses
 from rlhf_engine.eval.table import Resampling
 
 LENGTH_BINS = 5
+FEWEST_CONSISTENT, FARTHEST_FROM_HALF = 0.5, 0.25
+"""A judge with fewer pairs that keep their winner, and a first text that wins more often or seldom, is warned of."""
 Table = dict[str, Any]
 
 
@@ -162,6 +164,22 @@ def _defined(interval: Interval) -> Interval | None:
 
 def _text(interval: Interval | None) -> str | None:
     return str(interval) if interval is not None else None
+
+
+def liking_for_a_place(judged: Sequence[Judged]) -> str | None:
+    """A warning where the place of a text decides more than the text; None otherwise."""
+    answers, start = list[Answer](), 0
+    for found in judged:
+        answers += [replace(answer, pair=start + answer.pair) for answer in found.answers]
+        start += len(found.match.responses.texts)
+    bias = position_bias([answer for answer in answers if answer.choice not in (None, "tie")])
+    first, consistent = bias.first_share, bias.consistent_share
+    if first is None or consistent is None or consistent >= FEWEST_CONSISTENT or abs(first - 0.5) < FARTHEST_FROM_HALF:
+        return None
+    return (
+        f"the text shown first won {first:.0%} of the decided answers, and {consistent:.0%} of the pairs kept their winner "
+        "when turned: the judge goes by place, so its win rates near one half say little"
+    )
 
 
 def judged_tables(judge: str, judged: Sequence[Judged]) -> list[Table]:

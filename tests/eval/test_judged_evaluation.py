@@ -85,6 +85,7 @@ def test_figures_follow_from_the_lengths(tmp_path: Path) -> None:
     assert figures[f"{prefix}/agreement_with_gold_vs_sft"] == 1.0
     assert figures[f"{prefix}/kappa_with_proxy_vs_sft"] == pytest.approx(1.0)
     assert figures["judge/answers"] == figures["judge/questions"] == 40 * 3 * 2
+    assert found["problems"] == []
 
 
 def test_scores_judge_as_the_table_of_policies_does(tmp_path: Path) -> None:
@@ -98,7 +99,10 @@ def test_scores_judge_as_the_table_of_policies_does(tmp_path: Path) -> None:
 
 
 def test_a_judge_that_always_says_first_is_seen_and_gives_one_half(tmp_path: Path) -> None:
-    figures = report(function("prefers_the_first"), tmp_path)["figures"]
+    found = report(function("prefers_the_first"), tmp_path)
+    (problem,), figures = found["problems"], found["figures"]
+    assert problem.startswith("the text shown first won 100% of the decided answers, and 0% of the pairs kept")
+    assert ["problem", problem] in found["tables"][-1]["rows"]
     prefix = "judge/ppo/temperature_1"
     assert figures[f"{prefix}/win_rate_vs_sft"] == 0.5
     assert figures[f"{prefix}/first_share_vs_sft"] == 1.0

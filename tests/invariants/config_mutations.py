@@ -242,6 +242,7 @@ MUTATIONS: dict[str, dict[str, Any]] = {
         "batch_size": 3,
         "best_of": [3],
         "second_task": world(25, 3),
+        "people": {"source": ["{posts}"]},
         "bootstrap": 101,
         "example_count": 2,
         "device": "cuda",

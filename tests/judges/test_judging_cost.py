@@ -28,6 +28,9 @@ def test_questions_count_every_pair_in_both_orders_at_every_temperature() -> Non
     assert two.startswith(f"at most {10 * 2 * 2 * 3} questions to claude-sonnet-4-6 by batches")
     (best,) = cost.evaluation_cost(config(judge, best_of=[4], temperatures=[1.0]))
     assert best.startswith(f"at most {10 * 2 * 5} questions to claude-sonnet-4-6 by messages")
+    people = DataConfig(source=["people.jsonl"], max_rows=7)
+    (with_people,) = cost.evaluation_cost(config(judge, people=people))
+    assert with_people.startswith(f"at most {10 * 2 * 2 * 3 + 7 * 2} questions")
     (open_ended,) = cost.evaluation_cost(config(judge, data=DataConfig(source=["world"])))
     assert "for each 1,000 posts" in open_ended
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from rlhf_engine.errors import ConfigError
-from rlhf_engine.eval.judged import Judged, Match, figures_of, judged_tables
+from rlhf_engine.eval.judged import Judged, Match, figures_of, judged_tables, liking_for_a_place
 from rlhf_engine.eval.table import REFERENCE, Comparison, judge_of
 from rlhf_engine.hooks import Hooks
 from rlhf_plugins.judges.asking import Verdicts, answers_about, ask_once, questions_about
@@ -65,9 +65,10 @@ def judged_report(judge: Judge, prompts: Sequence[str], matches: Sequence[Match]
         Judged(match, list(answers_about(prompts, own, others, verdicts)))
         for match, (own, others) in zip(matches, sides, strict=True)
     ]
+    problems = [*judge.problems, *filter(None, [liking_for_a_place(judged)])]
     figures = dict(figures_of(judged)) | _counts(judge, dict.fromkeys(questions), verdicts)
-    tables = [*judged_tables(judge.name, judged), _counts_table(judge, figures)]
-    return {"tables": tables, "figures": figures, "problems": judge.problems}
+    tables = [*judged_tables(judge.name, judged), _counts_table(judge, figures, problems)]
+    return {"tables": tables, "figures": figures, "problems": problems}
 
 
 def _counts(judge: Judge, questions: Mapping[Any, None], verdicts: Verdicts) -> dict[str, float]:
@@ -81,8 +82,8 @@ def _counts(judge: Judge, questions: Mapping[Any, None], verdicts: Verdicts) -> 
     return counts if paid is None else counts | {"judge/paid_usd": paid}
 
 
-def _counts_table(judge: Judge, figures: Mapping[str, float]) -> Report:
+def _counts_table(judge: Judge, figures: Mapping[str, float], problems: Sequence[str]) -> Report:
     names = [name for name in figures if name.count("/") == 1]
     rows = [[name.removeprefix("judge/").replace("_", " "), figures[name]] for name in names]
-    rows += [["problem", problem] for problem in judge.problems]
+    rows += [["problem", problem] for problem in problems]
     return {"title": f"Asked of {judge.name}", "columns": ["what", "how much"], "rows": rows}

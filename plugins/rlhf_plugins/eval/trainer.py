@@ -15,6 +15,7 @@ from rlhf_engine.backoff import BackOff
 from rlhf_engine.config import DataConfig, EvalConfig, ModelConfig
 from rlhf_engine.data.api import load_prompts
 from rlhf_engine.data.examples import Prompt
+from rlhf_engine.data.people import load_people
 from rlhf_engine.data.tokenizers import load_tokenizer
 from rlhf_engine.errors import ConfigError, DataError
 from rlhf_engine.eval.equal_kl import EqualKL
@@ -30,6 +31,7 @@ from rlhf_plugins.eval.curves import read_curve
 from rlhf_plugins.eval.judging import judged_report, matches_of, score_judge
 from rlhf_plugins.eval.kept_responses import SampleStore, kept
 from rlhf_plugins.eval.line_up import LineUp, check_line_up
+from rlhf_plugins.eval.people import beside_people
 from rlhf_plugins.judges.choice import judge_of
 
 STATE_FILE = "evaluation.json"
@@ -64,6 +66,7 @@ class EvalTrainer(EngineTrainer):
         self.finished: dict[str, Responses] = {}
         self.accuracy: Report | None = None
         self.judged: Report | None = None
+        self.beside_people: Report | None = None
         self.curves = {name: read_curve(name, model) for name, model in config.curves.items()}
 
     def load_prompts(self, key: str, name: str) -> Sequence[Prompt]:
@@ -104,6 +107,8 @@ class EvalTrainer(EngineTrainer):
             tasks.append(self.measure_reward_model)
         if config.judge.kind != "none":
             tasks.append(self.ask_judge)
+        if config.people.source:
+            tasks.append(self.compare_with_people)
         return tasks
 
     @property
@@ -176,6 +181,17 @@ class EvalTrainer(EngineTrainer):
             self.run.alert("warning", "judge", problem)
         return {f"eval/{name}": value for name, value in self.judged["figures"].items() if name.count("/") == 1}
 
+    def compare_with_people(self) -> dict[str, float]:
+        """How often people agree with one another, and judge and reward model with them."""
+        people = self.keep_skipped(load_people(self.config.people, self.tokenizer, hooks=self.run), "people")
+        data, told = self.run.directory / "data", len(self.judge.problems) if self.judge else 0
+        with self.run.phase("people"):
+            beside = beside_people(people, self.judge, self.evaluator, self.config, data, self.run)
+        for problem in self.judge.problems[told:] if self.judge else []:
+            self.run.alert("warning", "judge", problem)
+        self.beside_people = {"table": beside.table(), "figures": beside.figures()}
+        return {f"eval/{name}": value for name, value in beside.figures().items() if "/agreement_of" in name}
+
     def record_samples(self, tag: str, responses: Responses, prompts: Sequence[Prompt]) -> None:
         scores = {"score": responses.proxy, "gold": responses.gold, "kl/sequence_nats": responses.kl_nats}
         for row, prompt in enumerate(prompts):
@@ -193,7 +209,8 @@ class EvalTrainer(EngineTrainer):
     def save(self, directory: Path) -> None:
         super().save(directory)
         finished = {name: asdict(responses) for name, responses in self.finished.items()}
-        state = {"finished": finished, "accuracy": self.accuracy, "judged": self.judged, "cost": self.cost.plain()}
+        state = {"finished": finished, "accuracy": self.accuracy, "judged": self.judged}
+        state |= {"people": self.beside_people, "cost": self.cost.plain()}
         (directory / STATE_FILE).write_text(json.dumps(state))
 
     def load(self, directory: Path) -> None:
@@ -201,7 +218,7 @@ class EvalTrainer(EngineTrainer):
         state = json.loads((directory / STATE_FILE).read_text())
         self.finished = {name: Responses(**fields) for name, fields in state["finished"].items()}
         self.accuracy = state["accuracy"]
-        self.judged = state["judged"]
+        self.judged, self.beside_people = state["judged"], state["people"]
         self.cost.recall(state["cost"])
 
     def finish(self) -> None:
@@ -225,6 +242,9 @@ class EvalTrainer(EngineTrainer):
         if self.judged is not None:
             tables += self.judged["tables"]
             figures |= self.judged["figures"]
+        if self.beside_people is not None:
+            tables.append(self.beside_people["table"])
+            figures |= self.beside_people["figures"]
         if self.curves:
             tables.append(curves_table(self.curves))
             figures |= curves_figures(self.curves)

@@ -43,6 +43,7 @@ def pipeline_cost(config: Any) -> list[str]:
 def _sentence(config: EvalConfig) -> str:
     judge, posts = config.judge, config.data.max_rows or POSTS
     questions = posts * ORDERS * sum(_matches(config, temperature) for temperature in config.temperatures)
+    questions += ORDERS * (config.people.max_rows or POSTS) * bool(config.people.source)
     batch = by_batches(judge, questions)
     usage = Usage(questions * _longest_input(config), questions * ANSWER_TOKENS)
     usd = prices_of(judge).usd(usage, batch=batch)
