@@ -1,6 +1,7 @@
 """LoRA adapters on a frozen backbone (Hu et al. 2021, arXiv:2106.09685), through peft.
 
 Roles that share a backbone are models of their own whose frozen weights are the same tensors: nothing is switched.
+peft is imported where there is an adapter: it takes a worker a second to start.
 """
 
 from __future__ import annotations
@@ -11,11 +12,9 @@ import hashlib
 from collections.abc import Mapping
 from itertools import chain
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
-import peft
 import torch
-from peft.tuners.lora import LoraLayer
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from transformers import PreTrainedModel
@@ -25,6 +24,9 @@ from rlhf_engine.config import LoraConfig
 from rlhf_engine.errors import ConfigError, nearest
 from rlhf_engine.models import backbone_of
 from rlhf_engine.scalar_models import ScalarModel
+
+if TYPE_CHECKING:
+    import peft
 
 FOLDER = "adapter"
 """Within a saved model's directory, beside its merged weights."""
@@ -38,7 +40,7 @@ Model = TypeVar("Model", bound=nn.Module)
 
 def has_adapter(model: nn.Module) -> bool:
     """Whether low-rank adapters have been added to the model's backbone."""
-    return any(isinstance(module, LoraLayer) for module in model.modules())
+    return any(_is_adapter(name) for name, _ in model.named_parameters())
 
 
 def add_adapter(model: nn.Module, lora: LoraConfig) -> None:
@@ -54,6 +56,8 @@ def add_adapter(model: nn.Module, lora: LoraConfig) -> None:
 
 
 def _settings(backbone: nn.Module, rank: int, alpha: float, targets: list[str]) -> peft.LoraConfig:
+    import peft
+
     return peft.LoraConfig(
         r=rank,
         lora_alpha=alpha,
@@ -65,6 +69,8 @@ def _settings(backbone: nn.Module, rank: int, alpha: float, targets: list[str]) 
 
 
 def _inject(backbone: nn.Module, settings: peft.LoraConfig) -> None:
+    import peft
+
     peft.inject_adapter_in_model(settings, backbone, adapter_name=NAME)
 
 
@@ -120,7 +126,7 @@ def merged_weights(network: PreTrainedModel) -> dict[str, Tensor]:
         if not _is_adapter(name)
     }
     for name, module in network.named_modules():
-        if isinstance(module, LoraLayer):
+        if hasattr(module, "lora_A"):
             layer: Any = module
             weight = state[f"{name}.weight"]
             state[f"{name}.weight"] = weight + layer.get_delta_weight(NAME).to(weight.dtype)
@@ -153,6 +159,8 @@ def save_adapter(model: nn.Module, directory: Path) -> None:
 
 def attach_adapter(model: nn.Module, directory: Path) -> None:
     """Adds the adapter that `directory` holds and fills it and the head, in place."""
+    import peft
+
     backbone = backbone_of(model)
     settings = peft.LoraConfig.from_pretrained(str(directory))
     _inject(backbone, _settings(backbone, settings.r, settings.lora_alpha, sorted(settings.target_modules)))

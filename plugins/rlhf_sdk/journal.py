@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from pathlib import Path
+from weakref import finalize
 
 import msgspec
 
@@ -15,10 +16,14 @@ from rlhf_sdk.trainer import UserError
 
 
 class LineFile:
-    """Whole lines only: one `write` each, and what a failed one left behind is taken back."""
+    """Whole lines only: one `write` each, and what a failed one left behind is taken back.
+
+    Open until `close`, or until nobody holds it any more.
+    """
 
     def __init__(self, path: Path) -> None:
         self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, PRIVATE_FILE)
+        self.close = finalize(self, os.close, self._descriptor)
         os.ftruncate(self._descriptor, end_of_lines(self._descriptor))
 
     def append(self, line: bytes) -> None:
@@ -34,9 +39,6 @@ class LineFile:
 
     def sync(self) -> None:
         os.fsync(self._descriptor)
-
-    def close(self) -> None:
-        os.close(self._descriptor)
 
 
 class Journal:
@@ -79,6 +81,11 @@ class Journal:
     def sync(self) -> None:
         self._events.sync()
         self._samples.sync()
+
+    def close(self) -> None:
+        """Nothing more is written."""
+        self._events.close()
+        self._samples.close()
 
     def _stamped(self, record: msgspec.Struct, seq: int) -> msgspec.Struct:
         return msgspec.structs.replace(record, seq=seq, attempt=self.attempt, time=time.time(), step=self.step)

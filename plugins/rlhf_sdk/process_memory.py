@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from contextlib import suppress
 from pathlib import Path
+from weakref import finalize
 
 import psutil
 
@@ -21,6 +22,9 @@ class ProcessMemory:
     def __init__(self, proc: Path = Path("/proc/self")) -> None:
         self._process = psutil.Process()
         self._status, self._clear = _opened(proc / "status", os.O_RDONLY), _opened(proc / "clear_refs", os.O_WRONLY)
+        for descriptor in (self._status, self._clear):
+            if descriptor is not None:
+                finalize(self, os.close, descriptor)
 
     def read(self) -> dict[str, int]:
         """Bytes now (`rss`), and the most since the last `reset_peak` (`rss_peak`) where the system tells."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from contextlib import suppress
 from pathlib import Path
+from weakref import finalize
 
 
 def directory_identity(run: Path) -> str:
@@ -22,6 +23,7 @@ class Whereabouts:
         self.path = run
         self._identity = directory_identity(run)
         self._descriptor = os.open(run, os.O_RDONLY | os.O_DIRECTORY)
+        self.close = finalize(self, os.close, self._descriptor)
 
     def moved(self) -> bool:
         return directory_identity(self.path) != self._identity

@@ -98,6 +98,9 @@ class Worker:
         self.record(verdict)
         if verdict.state in (State.FAILED, State.OOM):
             write_crash(self.directory, verdict, attempt=self.journal.attempt, phase=self.broken_phase, error=failure)
+        self.journal.close()
+        if self.run is not None:
+            self.run.close()
         return verdict.exit_code
 
     def attempt(self) -> Verdict:

@@ -84,6 +84,10 @@ class WorkerRun:
     def directory(self) -> Path:
         return self._directory.path
 
+    def close(self) -> None:
+        """Lets go of the directory."""
+        self._whereabouts.close()
+
     @property
     def step(self) -> int:
         return self._journal.step

@@ -11,6 +11,7 @@ from typing import Any, Generic, TypeVar, overload
 from transformers import PreTrainedTokenizerBase
 
 from rlhf_engine.config import DataConfig
+from rlhf_engine.data.arrow_table import ArrowTable
 from rlhf_engine.data.cache import cache_key, cached, default_cache
 from rlhf_engine.data.examples import ComparisonGroup, Demonstration, Prompt
 from rlhf_engine.data.formatting import encode, fit_prompt, format_prompt, response_tokens
@@ -98,10 +99,10 @@ def _load(
     **details: Any,
 ) -> tuple[Any, DataReport]:
     """A memory-mapped table of plain examples and its report, from the cache or built into it."""
-    import datasets
-    from datasets.arrow_writer import ArrowWriter
 
     def write(path: Path) -> DataReport:
+        from datasets.arrow_writer import ArrowWriter
+
         report = DataReport()
         with ArrowWriter(path=str(path)) as writer:
             for plain in build(report):
@@ -114,7 +115,7 @@ def _load(
     path, report = cached(folder, write)
     # What is cached may have been built under a larger limit.
     report.check(config.max_bad_share)
-    return datasets.Dataset.from_file(str(path)), report
+    return ArrowTable(path), report
 
 
 def _make_prompt(plain: Plain) -> Prompt:

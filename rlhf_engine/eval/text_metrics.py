@@ -6,13 +6,13 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 from difflib import SequenceMatcher
+from functools import lru_cache
 from itertools import islice
+from typing import Any
 
 import numpy as np
-from rouge_score.rouge_scorer import RougeScorer
 
 WORD = re.compile(r"[^\W_]+(?:['’][^\W_]+)*")
-_ROUGE = {name: RougeScorer([name], use_stemmer=True) for name in ("rouge1", "rouge2", "rougeL")}
 
 
 def words(text: str) -> list[str]:
@@ -31,7 +31,15 @@ def rouge_n(reference: str, response: str, n: int) -> float:
 
 
 def _rouge(name: str, reference: str, response: str) -> float:
-    return float(_ROUGE[name].score(reference, response)[name].fmeasure)
+    return float(_scorer(name).score(reference, response)[name].fmeasure)
+
+
+@lru_cache
+def _scorer(name: str) -> Any:
+    # Its stemmer comes with all of nltk, scipy and pandas, which takes a worker that never scores a second to import.
+    from rouge_score.rouge_scorer import RougeScorer
+
+    return RougeScorer([name], use_stemmer=True)
 
 
 def title_copying(title: str, response: str) -> float:

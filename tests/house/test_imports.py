@@ -69,3 +69,11 @@ def test_import_contracts_hold() -> None:
         capture_output=True, text=True, cwd=CHECKOUT, timeout=120,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout
+
+
+def test_a_trainer_imports_no_library_that_only_others_need() -> None:
+    """Each takes a worker up to a second to start, and up to 150 MB."""
+    trainers = ("sft", "rm", "ppo", "critic_free", "preferences", "distil", "pretrain")
+    statement = "; ".join(f"import rlhf_plugins.{name}.trainer" for name in trainers)
+    others = ["datasets", "pandas", "sklearn", "nltk", "rouge_score", "peft", "anthropic"]
+    assert modules_after(statement, others) == []
