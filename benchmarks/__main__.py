@@ -7,12 +7,27 @@ import sys
 from collections.abc import Callable
 from functools import partial
 
-from benchmarks import demo_seeds, hacking, overoptimise, pause_latency, plan_accuracy, precision, start_up, telemetry
+from benchmarks import (
+    checkpointing,
+    demo_seeds,
+    hacking,
+    launching,
+    overoptimise,
+    pause_latency,
+    plan_accuracy,
+    precision,
+    start_up,
+    telemetry,
+)
 from benchmarks.console import lag, live, long, runs, samples, slow_link, start
+from benchmarks.scale import updates
 from benchmarks.speed import __main__ as speed
 
 BENCHMARKS: dict[str, Callable[[], object]] = {
     "start-up": start_up.main,
+    "launching": launching.main,
+    "checkpointing": checkpointing.main,
+    "scale": updates.main,
     "pause-latency": pause_latency.main,
     "plan-accuracy": plan_accuracy.main,
     "plan-accuracy-probe": plan_accuracy.with_probe,
