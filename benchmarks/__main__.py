@@ -20,7 +20,7 @@ from benchmarks import (
     telemetry,
 )
 from benchmarks.console import lag, live, long, runs, samples, slow_link, start
-from benchmarks.scale import updates
+from benchmarks.scale import records, store, updates
 from benchmarks.speed import __main__ as speed
 
 BENCHMARKS: dict[str, Callable[[], object]] = {
@@ -28,6 +28,8 @@ BENCHMARKS: dict[str, Callable[[], object]] = {
     "launching": launching.main,
     "checkpointing": checkpointing.main,
     "scale": updates.main,
+    "scale-records": records.main,
+    "scale-store": store.main,
     "pause-latency": pause_latency.main,
     "plan-accuracy": plan_accuracy.main,
     "plan-accuracy-probe": plan_accuracy.with_probe,
