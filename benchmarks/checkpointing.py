@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors.torch import load_file, save_file
@@ -51,12 +52,12 @@ def _of_shape(shape: Shape) -> Costs:
     return {"parameters": parameters, "needed_mib": 3 * 4 * parameters / MIB} | best
 
 
-def _once(folder: Path, model: nn.Module, optimizer: ScheduledAdamW, words: object) -> Costs:
+def _once(folder: Path, model: nn.Module, optimizer: ScheduledAdamW, words: Any) -> Costs:
     costs = Costs()
 
     def fill(aside: Path) -> None:
         with _timed(costs, "fill"):
-            save_weights(model, words, aside / POLICY)  # type: ignore[arg-type]
+            save_weights(model, words, aside / POLICY)
             save_file(optimizer.state_tensors(), aside / OPTIMIZER)
 
     with _timed(costs, "write"):

@@ -101,8 +101,8 @@ def _update(point: Point, config: PPOConfig) -> tuple[Callable[[], object], int]
     """One update on prompts of full length, whose responses never end early; and how many weights it trains."""
     models = load_ppo_models(config, tokenizer(point.vocabulary), CPU, NoHooks())
     policy, critic = dict(models.policy.named_parameters()), own_parameters(models.value_model, models.policy)
-    optimizers = [ScheduledAdamW(named.items(), config.optimizer, 8) for named in (policy, critic)]
-    state = PPOState(models, *optimizers, FixedKL(config.kl_coef), eos_id=-1, pad_id=1)
+    of_policy, of_value = (ScheduledAdamW(named.items(), config.optimizer, 8) for named in (policy, critic))
+    state = PPOState(models, of_policy, of_value, FixedKL(config.kl_coef), eos_id=-1, pad_id=1)
     prompts = [Prompt(str(row), "", words(point.prompt, row)) for row in range(point.episodes)]
     trained = sum(parameter.numel() for parameter in (*policy.values(), *critic.values()))
     return lambda: ppo_update(state, prompts, config, NoHooks()), trained

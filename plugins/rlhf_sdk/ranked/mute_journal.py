@@ -23,3 +23,6 @@ class MuteJournal(Journal):
 
     def sync(self) -> None:
         return None
+
+    def close(self) -> None:
+        return None
