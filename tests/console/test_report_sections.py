@@ -110,6 +110,18 @@ def test_a_readiness_report_brings_its_verdict(tmp_path: Path) -> None:
     assert "agrees with the labels of 0.700 of 40 held-out pairs" in text
 
 
+def test_a_readiness_report_that_was_made_later_is_found(tmp_path: Path) -> None:
+    table = {"title": "PPO on this reward model: ready", "columns": ["state"], "rows": [["ok"]]}
+    write_healthy(tmp_path, "sft", plugin="sft")
+    directory = write_record(tmp_path, "rm", plugin="rm", parents={"model.path": "sft"})
+    append_events(directory, [Result(name="reward_model", data={"accuracy/valid": 0.7, "pairs": 40.0})])
+    for name, what in (("judged", "reward_model"), ("compared", "policies")):
+        judge = write_record(tmp_path, name, plugin="eval", parents={"reward_model": "rm"}, config={"what": what})
+        append_events(judge, [Result(name="readiness", data={"tables": [table | {"title": name}]})])
+    text = documents(tmp_path, "rm")[1]
+    assert "eval: judged" in text and "compared" not in text and "No readiness report" not in text
+
+
 def sample_of_a_gpu(at: float) -> bytes:
     device = DeviceSample(index=0, name="gpu", memory_used=1, memory_total=2, process=1, power_watts=300.0)
     moment = MachineSample(time=BEGAN + at, attempt=1, memory_available=0, disk_free=0, devices=[device])

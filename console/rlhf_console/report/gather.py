@@ -9,7 +9,7 @@ from rlhf_console.headlines import headline
 from rlhf_console.report import costs, curves, outcomes, settings
 from rlhf_console.report.document import Report, Section, Table
 from rlhf_console.report.hacking import hacking
-from rlhf_console.report.lineage import ancestors, what_was_trained
+from rlhf_console.report.lineage import ancestors, examined_later, what_was_trained
 from rlhf_console.report.naming import name_of
 from rlhf_console.report.reproduction import reproduction
 from rlhf_console.report.reward_model import reward_model
@@ -31,7 +31,7 @@ def report_of(root: Path, run: LiveRun, *, usd_per_gpu_hour: float | None) -> Re
             _overview(runs),
             what_was_trained(runs, earlier),
             outcomes.results(whole),
-            reward_model([*earlier, *whole]),
+            reward_model([*earlier, *whole, *examined_later(root, [*earlier, *runs])]),
             hacking(whole),
             outcomes.warnings(whole),
             outcomes.checks(runs),

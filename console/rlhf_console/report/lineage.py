@@ -9,11 +9,14 @@ from typing import Any
 from rlhf_console.profiles import flatten
 from rlhf_console.report.document import Section, Table
 from rlhf_console.report.naming import name_of
-from rlhf_console.runs.store import LiveRun, readable_run
+from rlhf_console.runs.store import LiveRun, headings, readable_run
 from rlhf_sdk.references import RUN_PREFIX
 
 KEPT = "rows kept"
 """What a trainer notes of its data."""
+
+REWARD_MODEL = "reward_model"
+"""An evaluation's subject, and what names it."""
 
 DATA = {"data": "", "eval_data": "held out: ", "norm_data": "scores normalised on: ", "comparisons": "comparisons: "}
 """Sections of a config that name data, and what to say before each."""
@@ -29,6 +32,14 @@ def ancestors(root: Path, runs: Sequence[LiveRun]) -> list[LiveRun]:
                 found[parent] = known
                 waiting.append(known)
     return [run.catch_up() for run in sorted(found.values(), key=lambda run: run.record.created)]
+
+
+def examined_later(root: Path, runs: Sequence[LiveRun]) -> list[LiveRun]:
+    """Other runs that judged a reward model among these, read to their end."""
+    own = {run.record.id for run in runs}
+    about = [heading.id for heading in headings(root) if heading.parents.get(REWARD_MODEL) in own]
+    found = [readable_run(root, run_id) for run_id in about if run_id not in own]
+    return [run.catch_up() for run in found if run and run.record.config.get("what") == REWARD_MODEL]
 
 
 def what_was_trained(runs: Sequence[LiveRun], earlier: Sequence[LiveRun]) -> Section:
