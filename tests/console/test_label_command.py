@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +16,10 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tui"))
 from recorded import append, write_record
 from rlhf_console.cli.main import app
 from rlhf_console.requests import data_setting
+from rlhf_console.runs.label_pairs import Pair, chosen_pairs
+from rlhf_console.scoring import figure_of_run, scored_pairs
 from rlhf_sdk.events import Sample, encode_line
-from rlhf_sdk.preferences import PreferenceStore, Vote
+from rlhf_sdk.preferences import PreferenceStore, Vote, new_vote
 from rlhf_sdk.trainer import UserError
 
 SCORES = {"a": (1.0, 3.0), "b": (2.0, 1.0), "c": (0.0, 0.5)}
@@ -56,6 +60,22 @@ def test_a_line_is_a_vote_and_the_next_session_goes_on(runs: Path) -> None:
     assert "taken back" in said.stderr
 
 
+def test_what_was_voted_before_a_kill_is_kept(runs: Path) -> None:
+    command = [sys.executable, "-P", "-m", "rlhf_console", "label", "judged", "--runs", str(runs), "--labeller", "anna"]
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    assert process.stdin is not None
+    process.stdin.write(b"1\n2\n")
+    process.stdin.flush()
+    deadline = time.monotonic() + 60
+    while len(votes(runs)) < 2 and time.monotonic() < deadline:
+        time.sleep(0.05)
+    process.kill()
+    process.wait()
+    process.stdin.close()
+    assert [vote.verdict for vote in votes(runs)] == ["left", "right"]
+    assert "3 of 3" in label(runs, "judged", "--labeller", "anna").stdout
+
+
 def test_the_summary_says_how_far_who_agrees_with_whom(runs: Path) -> None:
     label(runs, "judged", "--labeller", "anna", "--seed", "1", typed="1\n1\n1\n")
     label(runs, "judged", "--labeller", "bert", "--choose", "prompt", "-n", "2", typed="3\n4\n")
@@ -85,6 +105,23 @@ def test_what_cannot_be_labelled_is_said(runs: Path, arguments: list[str], said:
     found = label(runs, *arguments)
     assert isinstance(found.exception, UserError) and said in str(found.exception)
     assert votes(runs) == []
+
+
+def test_a_reward_models_heads_give_scores_margins_and_disagreements(
+    runs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said = {("p", "a"): [1.0, 3.0], ("p", "b"): [2.0, 8.0], ("q", "a"): [0.0, 1.0], ("q", "b"): [1.0, 2.0]}
+    monkeypatch.setattr("rlhf_console.scoring.head_scores", lambda texts, run, root: (said[text] for text in texts))
+    given = [Pair(prompt, ("a", "b"), ("x", "y"), None, ({"gold": 5.0}, {})) for prompt in "pq"]
+    found = scored_pairs(given, "rm", runs)
+    assert [pair.figures for pair in found] == [
+        ({"gold": 5.0, "score": 2.0}, {"score": 5.0}), ({"gold": 5.0, "score": 0.5}, {"score": 1.5}),
+    ]  # fmt: skip
+    assert [(pair.margin, pair.disagreement) for pair in found] == [(3.0, 2.0), (1.0, 0.0)]
+    assert chosen_pairs(found, "uncertain", limit=1, seed=0) == found[:1]
+    assert chosen_pairs(found, "near-ties", limit=1, seed=0) == found[1:]
+    vote = new_vote("p", ("b", "a"), "left", policies=("y", "x"), labeller="anna")
+    assert figure_of_run([vote], "rm", runs)(vote) == (5.0, 2.0)
 
 
 def test_pairs_that_a_run_asks_about_come_before_its_samples(runs: Path) -> None:
