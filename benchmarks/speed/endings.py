@@ -11,6 +11,8 @@ from transformers import PreTrainedModel
 COMMON = 0.2
 """Size of what all embeddings have in common; tens of times that of what they differ by would hide the words."""
 PROBES = 256
+LARGEST = 1e4
+"""Of EOS's logit; where embeddings are tied, the other logits have the shared direction in them too."""
 STEPS = 60
 
 
@@ -26,10 +28,7 @@ def hazard(mean: float, longest: int) -> float:
 
 @torch.no_grad()
 def end_responses(policy: PreTrainedModel, eos_id: int, probability: float) -> None:
-    """Gives EOS this mean probability at any state, in place: embeddings share a direction, which its head row reads.
-
-    Needs an output head of its own (untied).
-    """
+    """Gives EOS this mean probability at any state, in place: its head row reads what all embeddings share."""
     embeddings, head = policy.get_input_embeddings().weight, policy.get_output_embeddings().weight
     direction = torch.ones(embeddings.shape[1])
     direction[1::2] = -1.0
@@ -37,7 +36,7 @@ def end_responses(policy: PreTrainedModel, eos_id: int, probability: float) -> N
     head[eos_id] = 0.0
     states, others = _states_and_normalisers(policy, len(embeddings))
     along = states @ direction / direction.numel()
-    low, high = -100.0, 100.0
+    low, high = -LARGEST, LARGEST
     for _ in range(STEPS):
         middle = (low + high) / 2
         found = float(torch.sigmoid(middle * along - others).mean())

@@ -11,8 +11,10 @@ from benchmarks.speed.paired import Measured, median, median_ratio, task_of
 from benchmarks.speed.stages import MEMORY, MEMORY_ABOVE, TIME, WALL, Contender
 from rlhf_sdk.provenance import code_revision
 
-FIRST_TURNS = 3
+FIRST_TURNS, DIGITS = 3, 5
 AMX = "amx_bf16"
+LEAST_IN_BF16 = 0.02
+"""Tolerance: both sides round, each in its own places."""
 
 
 def entry(measured: Measured) -> dict[str, Any]:
@@ -32,7 +34,9 @@ def entry(measured: Measured) -> dict[str, Any]:
         "load": [min(measured.load), max(measured.load)] if measured.load else [],
         "seconds": round(measured.seconds),
         "rates": measured.rates(),
-        "contenders": [figures(one, measured) for one in stage.contenders if one.name in measured.turns],
+        "contenders": [
+            figures(one, measured) for one in stage.contenders_on(measured.model) if one.name in measured.turns
+        ],
         "failed": measured.failed,
     }
 
@@ -44,7 +48,7 @@ def figures(contender: Contender, measured: Measured) -> dict[str, Any]:
         "name": contender.name,
         "precision": contender.precision,
         "peer": contender.peer,
-        "turns": turns,
+        "turns": [_rounded(turn) for turn in turns],
         **{key: median(turns, key) for key in (TIME, WALL, MEMORY, MEMORY_ABOVE)},
     }
     if rates:
@@ -55,6 +59,13 @@ def figures(contender: Contender, measured: Measured) -> dict[str, Any]:
         found["same"] = agreement(contender, measured)
         found["targets"] = targets(contender, measured, found["ratios"])
     return found
+
+
+def _rounded(found: Any) -> Any:
+    """All numbers in it to `DIGITS`, for the record's size."""
+    if isinstance(found, dict):
+        return {key: _rounded(value) for key, value in found.items()}
+    return float(f"{found:.{DIGITS}g}")
 
 
 def ratios(contender: Contender, measured: Measured) -> dict[str, float]:
@@ -68,10 +79,11 @@ def agreement(contender: Contender, measured: Measured) -> dict[str, dict[str, f
     other = next(one for one in measured.stage.contenders if one.name == contender.against)
     if other.precision != contender.precision:
         return {}
+    least = LEAST_IN_BF16 if contender.precision == "bfloat16" else 0.0
     pairs = list(zip(measured.all_figures(contender.name), measured.all_figures(other.name), strict=True))
     return {
         name: {
-            "tolerance": tolerance,
+            "tolerance": max(tolerance, least),
             "difference": max(abs(ours[name] / theirs[name] - 1) for ours, theirs in pairs[:FIRST_TURNS]),
         }
         for name, tolerance in measured.stage.same.items()

@@ -18,6 +18,7 @@ CONFIGS: dict[str, Callable[[Task], TrainerConfig]] = {
     "rm": rm_config,
     "dpo": dpo_config,
     "ppo": ppo_config,
+    "ppo-bf16": ppo_config,
 }
 FORWARDS_OF_LOGPROBS = 4
 """The policy's, two for its gradients, and the reference's."""

@@ -70,7 +70,7 @@ def measure(
         shape = shape.of_tldr_lengths()
     measured = Measured(stage, shape, folder / shape.name, _rows(stage, shape), threads, device)
     build_material(measured.material, shape)
-    chosen = [contender for contender in stage.contenders if not only or contender.name in only]
+    chosen = [contender for contender in stage.contenders_on(measured.model) if not only or contender.name in only]
     with ExitStack() as stack:
         processes = _started([MACHINE, *chosen] if rates else chosen, measured, stack)
         for turn in range(stage.warm_up + rounds):

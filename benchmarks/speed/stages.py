@@ -21,7 +21,7 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Contender(msgspec.Struct, frozen=True, kw_only=True):
-    """`work`: module:function here; `against`: whose figures ours are held to."""
+    """`work`: module:function here; `against`: whose figures ours are held to; `models`: that it is for, none: all."""
 
     name: str
     work: str
@@ -31,6 +31,7 @@ class Contender(msgspec.Struct, frozen=True, kw_only=True):
     settings: dict[str, Any] = {}
     environment: dict[str, str] = {}
     targets: list[Target] = []
+    models: list[str] = []
 
 
 class Stage(msgspec.Struct, frozen=True, kw_only=True):
@@ -49,18 +50,19 @@ class Stage(msgspec.Struct, frozen=True, kw_only=True):
     same: dict[str, float] = {}
     tldr_lengths: bool = False
 
-    @property
-    def names(self) -> list[str]:
-        return [contender.name for contender in self.contenders]
+    def contenders_on(self, model: str) -> list[Contender]:
+        return [contender for contender in self.contenders if not contender.models or model in contender.models]
 
 
 CPU_MODELS, GPU_MODELS = ["tiny", "70m", "160m"], ["llama-1b", "pythia-1b"]
 MODELS = [*CPU_MODELS, *GPU_MODELS]
 GPU_ROUNDS = dict.fromkeys(GPU_MODELS, 2)
-SUPERVISED_ROUNDS = {"tiny": 7, "70m": 5, "160m": 3} | GPU_ROUNDS
+SUPERVISED_ROUNDS = {"tiny": 7, "70m": 3, "160m": 3} | GPU_ROUNDS
 
 
 MOST_ROWS_ON_CPU = 64
+BF16_NAME = ", bf16"
+STOPS_AT_EOS = {"stop_token": "eos"}
 
 
 def _supervised(name: str, title: str, **ratios: float) -> Stage:
@@ -69,15 +71,27 @@ def _supervised(name: str, title: str, **ratios: float) -> Stage:
         work=f"own:{name}",
         against="TRL",
         targets=[Target(ratios={"70m": ratios["m70"], "tiny": ratios["tiny"]})],
+        models=CPU_MODELS,
     )
-    peer = Contender(name="TRL", work=f"peer_training:{name}", peer=TRL)
+    peer = Contender(name="TRL", work=f"peer_training:{name}", peer=TRL, models=CPU_MODELS)
     return Stage(
         name=name,
         title=title,
-        contenders=[peer, ours],
+        contenders=[peer, ours, _in_bf16(peer), _in_bf16(ours)],
         models=MODELS,
         rounds=SUPERVISED_ROUNDS,
         same={"loss": 2e-4},
+    )
+
+
+def _in_bf16(contender: Contender) -> Contender:
+    """On a GPU, where fp32 is nobody's choice."""
+    return msgspec.structs.replace(
+        contender,
+        name=contender.name + BF16_NAME,
+        against=contender.against and contender.against + BF16_NAME,
+        precision="bfloat16",
+        models=GPU_MODELS,
     )
 
 
@@ -95,79 +109,84 @@ def _checkpoints(name: str, title: str) -> Stage:
 
 
 def _generation(rows: int) -> Stage:
-    peer = Contender(name="HF", work="peer_generate:generation")
-    rough_peer = Contender(name="HF bf16", work="peer_generate:generation", precision="bfloat16", against="HF")
-    least = [Target(ratios={"tiny": 1.8, "70m": 1.8})]
-    rough_ratios = dict.fromkeys(GPU_MODELS, 5.0) | ({"tiny": 4.0, "70m": 4.0} if rows == 64 else {})
-    least_rough = [Target(ratios=rough_ratios)]
-    ours = Contender(name="own", work="own:generation", against="HF", targets=least)
-    rough = Contender(name="own bf16", work="own:generation", precision="bfloat16", against="HF", targets=least_rough)
+    peer = Contender(name="HF", work="peer_generate:generation", models=CPU_MODELS)
+    rough_peer = msgspec.structs.replace(peer, name="HF" + BF16_NAME, precision="bfloat16", against="HF", models=[])
+    least = Target(ratios={"tiny": 1.8, "70m": 1.8})
+    ours = Contender(name="own", work="own:generation", against="HF", targets=[least], models=CPU_MODELS)
+    least_rough = Target(ratios={"tiny": 4.0, "70m": 4.0} if rows == MOST_ROWS_ON_CPU else {})
+    rough = msgspec.structs.replace(ours, name="own" + BF16_NAME, precision="bfloat16", targets=[least_rough])
+    on_gpu = _in_bf16(msgspec.structs.replace(ours, targets=[Target(ratios=dict.fromkeys(GPU_MODELS, 5.0))]))
     return Stage(
         name=f"generation-{rows}",
         title=f"generation, batch {rows}",
-        contenders=[peer, ours, rough_peer, rough],
+        contenders=[peer, ours, rough_peer, rough, on_gpu],
         models=GPU_MODELS if rows > MOST_ROWS_ON_CPU else MODELS,
         rows=rows,
-        rounds={"tiny": 4, "70m": 3, "160m": 2} | GPU_ROUNDS,
+        rounds={"tiny": 4, "70m": 2, "160m": 2} | GPU_ROUNDS,
         same={"tokens": 0.02},
     )
+
+
+SHARED = {"layout": "shared_trunk"}
+PPO_PEER = Contender(name="TRL", work="peer_ppo:ppo", peer=TRL_PPO)
+PPO_PEER_BF16 = msgspec.structs.replace(PPO_PEER, name="TRL" + BF16_NAME, precision="bfloat16", environment=BF16)
+
+
+def _ppo(name: str, against: str, *targets: Target, **more: Any) -> Contender:
+    return Contender(name=name, work="own:ppo", against=against, targets=list(targets), **more)
 
 
 PPO = Stage(
     name="ppo",
     title="PPO iteration",
     contenders=[
-        Contender(name="TRL", work="peer_ppo:ppo", peer=TRL_PPO),
-        Contender(
-            name="own",
-            work="own:ppo",
-            against="TRL",
-            targets=[Target(ratios={"tiny": 1.35, "70m": 1.6}), Target(of=MEMORY, ratios={"70m": 1 / 0.8})],
+        PPO_PEER,
+        _ppo("own", "TRL", Target(ratios={"tiny": 1.35, "70m": 1.6}), Target(of=MEMORY, ratios={"70m": 1 / 0.8})),
+        _ppo(
+            "own, shared trunk",
+            "TRL",
+            Target(ratios={"tiny": 2.3, "70m": 2.3}),
+            Target(of=MEMORY, ratios={"70m": 1 / 0.6}),
+            settings=SHARED,
         ),
-        Contender(
-            name="own, shared trunk",
-            work="own:ppo",
-            against="TRL",
-            settings={"layout": "shared_trunk"},
-            targets=[Target(ratios={"tiny": 2.3, "70m": 2.3}), Target(of=MEMORY, ratios={"70m": 1 / 0.6})],
-        ),
-        Contender(
-            name="own, shared trunk, bf16",
-            work="own:ppo",
-            against="TRL",
+        _ppo(
+            "own, shared trunk, bf16",
+            "TRL",
+            Target(ratios={"tiny": 2.8, "70m": 3.8}),
             precision="bfloat16",
-            settings={"layout": "shared_trunk"},
-            targets=[Target(ratios={"tiny": 2.8, "70m": 3.8})],
-        ),
-        Contender(name="TRL, bf16", work="peer_ppo:ppo", peer=TRL_PPO, precision="bfloat16", environment=BF16),
-        Contender(
-            name="own, bf16",
-            work="own:ppo",
-            against="TRL, bf16",
-            precision="bfloat16",
-            targets=[Target(ratios={"tiny": 1.5, "70m": 2.0})],
+            settings=SHARED,
         ),
     ],
-    models=MODELS,
-    rounds={"tiny": 3, "70m": 2, "160m": 1} | GPU_ROUNDS,
+    models=CPU_MODELS,
+    rounds={"tiny": 3, "70m": 2, "160m": 1},
     warm_up=0,
     same={"entropy": 0.02},
 )
 
+PPO_BF16 = Stage(
+    name="ppo-bf16",
+    title="PPO iteration, both in bf16",
+    contenders=[
+        PPO_PEER_BF16,
+        _ppo("own, bf16", "TRL, bf16", Target(ratios={"tiny": 1.5, "70m": 2.0}), precision="bfloat16"),
+        _ppo("own, shared trunk, bf16", "TRL, bf16", precision="bfloat16", settings=SHARED, models=GPU_MODELS),
+    ],
+    models=MODELS,
+    rounds={"tiny": 2, "70m": 1, "160m": 1} | GPU_ROUNDS,
+    warm_up=0,
+    same={"entropy": 0.02},
+)
 
 PPO_TLDR = Stage(
     name="ppo-tldr",
     title="PPO iteration, TL;DR's lengths",
     contenders=[
-        Contender(name="TRL", work="peer_ppo:ppo", peer=TRL_PPO, settings={"stop_token": "eos"}),
-        Contender(name="own", work="own:ppo", against="TRL", targets=[Target(ratios={"tiny": 2.5, "70m": 2.5})]),
-        Contender(
-            name="own, shared trunk",
-            work="own:ppo",
-            against="TRL",
-            settings={"layout": "shared_trunk"},
-            targets=[Target(ratios={"tiny": 4.0, "70m": 4.0})],
-        ),
+        msgspec.structs.replace(PPO_PEER, settings=STOPS_AT_EOS, models=CPU_MODELS),
+        msgspec.structs.replace(PPO_PEER_BF16, settings=STOPS_AT_EOS, models=GPU_MODELS),
+        _ppo("own", "TRL", Target(ratios={"tiny": 2.5, "70m": 2.5}), models=CPU_MODELS),
+        _ppo("own, shared trunk", "TRL", Target(ratios={"tiny": 4.0, "70m": 4.0}), settings=SHARED, models=CPU_MODELS),
+        _ppo("own, bf16", "TRL, bf16", precision="bfloat16", models=GPU_MODELS),
+        _ppo("own, shared trunk, bf16", "TRL, bf16", precision="bfloat16", settings=SHARED, models=GPU_MODELS),
     ],
     models=MODELS,
     rounds={"tiny": 2, "70m": 1, "160m": 1} | GPU_ROUNDS,
@@ -190,7 +209,7 @@ def _logprobs(rows: int) -> Stage:
         contenders=[peer, ours],
         models=MODELS,
         rows=rows,
-        rounds={"tiny": 5, "70m": 3, "160m": 2} | GPU_ROUNDS,
+        rounds={"tiny": 5, "70m": 2, "160m": 2} | GPU_ROUNDS,
         same={"loss": 1e-5},
     )
 
@@ -202,6 +221,7 @@ STAGES = {
         _supervised("rm", "reward model", tiny=1.5, m70=1.5),
         _supervised("dpo", "DPO", tiny=2.3, m70=3.3),
         PPO,
+        PPO_BF16,
         PPO_TLDR,
         _generation(8),
         _generation(64),

@@ -69,14 +69,21 @@ def _rows(found: Entry) -> list[list[str]]:
     by_name = {one["name"]: one for one in found["contenders"]}
     rows = []
     for one in found["contenders"]:
-        if not one["name"].startswith("own") or "against" not in one:
+        if not one["name"].startswith("own"):
             continue
-        other = by_name[one["against"]]
         share = f"{one['floor_seconds'] / one[clock]:.0%}" if one.get("floor_seconds") else "–"
-        seconds = [f"{other[clock]:.3g}", f"{one[clock]:.3g}", f"{one['ratios'][clock]:.2f}×"]
-        names = [one["name"].removeprefix("own").lstrip(", ") or "the same", _peer(other)]
-        rows.append([found["title"], model, *names, *seconds, _verdict(one, clock), share, _memory(one)])
+        name = one["name"].removeprefix("own").lstrip(", ") or "the same"
+        rows.append([found["title"], model, name, *_beside(one, by_name, clock), share, _memory(one)])
     return [*rows, *([found["title"], model, name, "", *["not measured"] * 3, "", "", ""] for name in found["failed"])]
+
+
+def _beside(one: dict[str, Any], by_name: dict[str, dict[str, Any]], clock: str) -> list[str]:
+    """The peer, its seconds, ours, the ratio, the target; ours alone where no peer was measured."""
+    seconds = f"{one[clock]:.3g}"
+    if "against" not in one:
+        return ["–", "–", seconds, "–", ""]
+    other = by_name[one["against"]]
+    return [_peer(other), f"{other[clock]:.3g}", seconds, f"{one['ratios'][clock]:.2f}×", _verdict(one, clock)]
 
 
 def _peer(one: dict[str, Any]) -> str:
@@ -95,6 +102,8 @@ def _verdict(one: dict[str, Any], key: str) -> str:
 
 def _memory(one: dict[str, Any]) -> str:
     """Our peak over the peer's; of the work alone where that is what the target is about."""
+    if "ratios" not in one:
+        return f"{one[MEMORY]:.0f} MiB"
     above = _verdict(one, MEMORY_ABOVE)
     if above:
         return f"+{one[MEMORY_ABOVE]:.0f} MiB, {one['ratios'][MEMORY_ABOVE]:.1f}× less; {above}"

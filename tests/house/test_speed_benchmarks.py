@@ -59,9 +59,10 @@ def test_a_contender_that_failed_is_said_to_be_not_measured() -> None:
     alone = measured([], [1.0])
     alone.turns.pop("peer")
     alone.failed["peer"] = "can't be installed"
-    row = comparison_table([entry(alone)])[2]
-    assert "peer" in row
-    assert "not measured" in row
+    ours, peer = comparison_table([entry(alone)])[2:4]
+    assert "| – | 1 |" in ours
+    assert "| peer |" in peer
+    assert "not measured" in peer
 
 
 @pytest.mark.parametrize(("loss", "agrees"), [(1.0009, True), (1.0011, False), (math.nan, False)])
@@ -95,10 +96,10 @@ def test_the_hazard_gives_the_mean_length(mean: float, longest: int) -> None:
     assert expected == pytest.approx(mean, rel=1e-9)
 
 
-@pytest.mark.parametrize("architecture", ["llama", "gpt_neox"])
-def test_random_weights_end_responses_as_often_as_asked(architecture: Any) -> None:
+@pytest.mark.parametrize(("architecture", "tied"), [("llama", False), ("llama", True), ("gpt_neox", False)])
+def test_random_weights_end_responses_as_often_as_asked(architecture: Any, tied: bool) -> None:
     torch.manual_seed(0)
-    init = InitConfig(architecture=architecture, hidden_size=64, layers=2, heads=4, tie_embeddings=False)
+    init = InitConfig(architecture=architecture, hidden_size=64, layers=2, heads=4, tie_embeddings=tied)
     policy = load_policy(ModelConfig(init=init), word_tokenizer(128), CPU)
     end_responses(policy, 0, 0.02)
     with torch.no_grad():
