@@ -11,6 +11,7 @@ from benchmarks import (
     checkpointing,
     demo_seeds,
     hacking,
+    iterate,
     launching,
     overoptimise,
     pause_latency,
@@ -45,6 +46,7 @@ BENCHMARKS: dict[str, Callable[[], object]] = {
     "hacking": hacking.main,
     "overoptimise": overoptimise.main,
     "console-samples": samples.main,
+    "iterate": iterate.main,
     "console-runs": runs.main,
 }
 

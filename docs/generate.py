@@ -51,6 +51,7 @@ RULES = {
     "pretrain, sft": supervised.LANGUAGE_MODEL_RULES[len(supervised.GRADIENT_RULES) :],
     "rm": supervised.REWARD_MODEL_RULES[len(supervised.GRADIENT_RULES) :],
     "dpo, ipo, kto": supervised.PREFERENCE_RULES[len(supervised.GRADIENT_RULES) :],
+    "pairs": supervised.PAIR_RULES,
     "ppo, rloo, grpo": (*online.ROLLOUT_RULES, online.RATIO, *online.UPDATE_RULES),
     "texts": texts.TEXT_RULES,
     "weights": weights.WEIGHT_RULES,

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from rlhf_engine.activations import FLOAT32, Batch
 from rlhf_engine.adapter_sizes import adapter_parameters
-from rlhf_engine.config import DataConfig, KTOConfig, PreferenceConfig, RMConfig
+from rlhf_engine.config import DataConfig, KTOConfig, PairsConfig, PreferenceConfig, RMConfig
 from rlhf_engine.known_models import ModelShape, shape_of
 from rlhf_engine.memory_rows import (
     MemoryRow,
@@ -26,7 +26,8 @@ SAMPLING_ROWS = 128
 """Rows sampled at once where comparisons, their normalisation or their evaluation need samples of a policy."""
 RESPONSES_IN_GROUP = 4
 """Assumed K of a comparison group where the data decides it."""
-WORLD = ["world"]
+WORLD = "world"
+SAMPLES, SCORES = "samples", "scores"
 
 
 def reward_model_shape(config: RMConfig) -> ModelShape:
@@ -64,7 +65,7 @@ def plan_rm(config: RMConfig) -> list[MemoryRow]:
 
 def _labelling_rows(config: RMConfig, shape: ModelShape) -> list[MemoryRow]:
     """Samples of the SFT policy that the world's annotators compare."""
-    if config.data.source != WORLD:
+    if WORLD not in config.data.source or config.labels_of:
         return []
     phase = "label comparisons"
     return [weights("SFT policy", shape.policy_parameters, phase), *_samples(shape, config.data, FLOAT32, phase)]
@@ -104,8 +105,30 @@ def plan_preferences(config: PreferenceConfig) -> list[MemoryRow]:
         rows += forward_rows(shape, batch, number, "reference point", role="policy")
     if config.eval_data.source and config.kl_samples:
         rows += _samples(shape, config.eval_data, number, "samples", at_most=config.kl_samples, role="policy")
-    if WORLD in (config.data.source, config.eval_data.source) and not config.labels_of:
+    if WORLD in (*config.data.source, *config.eval_data.source) and not config.labels_of:
         rows += _samples(shape, config.data, FLOAT32, "label comparisons")
+    return with_peak(rows)
+
+
+def plan_pairs(config: PairsConfig, *, scalar: ModelShape | None = None) -> list[MemoryRow]:
+    """Rows of sampling pairs: one or two policies, then the reward model, if any.
+
+    `scalar`: the reward model's shape, if a stage has yet to make it.
+
+    Raises ConfigError where the models' sizes can't be known.
+    """
+    shape, number = shape_of(config.model, config.tokenizer), compute_bytes(config.precision)
+    tokens = config.data.max_prompt_tokens + config.response_tokens
+    sampled = Batch(min(config.batch_size, config.prompts), tokens, config.response_tokens)
+    rows = [framework(), weights("policy", shape.policy_parameters, SAMPLES)]
+    if config.against.path:
+        rows.append(weights("against", shape_of(config.against, config.tokenizer).policy_parameters, SAMPLES))
+    rows += sampling_rows(shape, sampled, number, SAMPLES)
+    if config.reward_model.path or scalar:
+        scalar = scalar or shape_of(config.reward_model, config.tokenizer, key="reward_model")
+        scored = Batch(sampled.rows, tokens + config.response_tokens, 2, packed=True)
+        rows.append(weights("reward_model", scalar.scalar_parameters, SCORES))
+        rows += forward_rows(scalar, scored, number, SCORES, role="reward_model")
     return with_peak(rows)
 
 
@@ -123,7 +146,7 @@ def _micro_batch(config: RMConfig | PreferenceConfig) -> Batch:
 
 def _responses_in_row(config: RMConfig | PreferenceConfig) -> int:
     world = config.world
-    if config.data.source == WORLD:
+    if WORLD in config.data.source:
         return world.samples_per_post + world.careful + max(world.edited + world.sloppy, 1)
     return RESPONSES_IN_GROUP if config.group_by_prompt else 2
 

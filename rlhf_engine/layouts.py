@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from rlhf_engine.adapters import FOLDER, adapted_backbone, add_adapter, attach_adapter, backbone_hash, shared_copy
-from rlhf_engine.config import LoraConfig, ModelConfig, PPOConfig
+from rlhf_engine.config import LoraConfig, ModelConfig, OnlineConfig, PPOConfig
 from rlhf_engine.data.tokenizers import check_same_tokens
 from rlhf_engine.errors import ConfigError
 from rlhf_engine.hooks import Hooks
@@ -36,8 +36,18 @@ def load_ppo_models(
     """
     if config.lora is not None and config.layout != "adapters":
         raise ConfigError(f'lora: layout = "{config.layout}" has no adapters; set layout = "adapters"')
+    if config.ref_model.path and config.layout == "adapters":
+        raise ConfigError('ref_model: with layout = "adapters" the reference is the backbone; use another layout')
     check_same_tokens(tokenizer, config.reward_model.path, "reward_model.path")
     return LAYOUTS[config.layout](config, tokenizer, device, hooks)
+
+
+def load_ref_policy(config: OnlineConfig, tokenizer: PreTrainedTokenizerBase, device: torch.device) -> PreTrainedModel:
+    """The frozen reference: `ref_model`, or else the policy as it is before training."""
+    if not config.ref_model.path:
+        return _frozen(load_policy(config.model, tokenizer, device))
+    check_same_tokens(tokenizer, config.ref_model.path, "ref_model.path")
+    return _frozen(load_policy(config.ref_model, tokenizer, device, key="ref_model"))
 
 
 def separate_models(
@@ -46,7 +56,7 @@ def separate_models(
     """Four full models, as in Huang et al. 2024."""
     return PPOModels(
         policy=load_policy(config.model, tokenizer, device),
-        ref_policy=_frozen(load_policy(config.model, tokenizer, device)),
+        ref_policy=load_ref_policy(config, tokenizer, device),
         value_model=load_scalar_model(config.reward_model, tokenizer, device, key="reward_model"),
         reward_model=_frozen(load_scalar_model(config.reward_model, tokenizer, device, key="reward_model")),
     )
@@ -73,7 +83,7 @@ def shared_trunk_models(
     _put_on(value_model, backbone_of(policy), device)
     return SharedTrunkModels(
         policy=policy,
-        ref_policy=_frozen(load_policy(config.model, tokenizer, device)),
+        ref_policy=load_ref_policy(config, tokenizer, device),
         value_model=value_model,
         reward_model=_frozen(load_scalar_model(config.reward_model, tokenizer, device, key="reward_model")),
     )

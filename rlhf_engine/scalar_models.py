@@ -126,6 +126,16 @@ def load_scalar_model(
     return ScalarModel(finish_model(network, config, tokenizer, device))
 
 
+def is_reward_model(config: ModelConfig, key: str) -> bool:
+    """Whether `config.path` has been trained as one. Raises ConfigError, naming `key`, where it can't be read."""
+    return bool(config.path) and hasattr(read_model_config(config, key), "score_gain")
+
+
+def score_heads(config: ModelConfig, key: str) -> int:
+    """How many heads the model at `config.path` has. Raises ConfigError, naming `key`, where it can't be read."""
+    return HeadShape.of(read_model_config(config, key)).count
+
+
 def _agreed_shape(hf_config: Any, asked: HeadShape | None, config: ModelConfig, key: str) -> HeadShape:
     found = HeadShape.of(hf_config)
     if asked is not None and asked != found and hasattr(hf_config, "score_gain"):

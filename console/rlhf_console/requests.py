@@ -66,6 +66,19 @@ def resolve_request(
     """Raises `UserError` naming whatever is wrong, before anything is written."""
     find_plugin(plugin)
     profile = load_profile(profile_name) if profile_name else None
+    return request_of(plugin, profile, settings, from_runs, seed, root)
+
+
+def request_of(
+    plugin: str,
+    profile: Profile | None,
+    settings: Sequence[str],
+    from_runs: Sequence[str],
+    seed: int | None,
+    root: Path,
+) -> RunRequest:
+    """The same of a profile that is already there. Raises `UserError`."""
+    profile_name = profile.name if profile else ""
     stages = _stages_of(plugin, profile)
     reuse = reused_runs(from_runs, root)
     parsed = parse_settings(settings, [stage.name for stage in stages])

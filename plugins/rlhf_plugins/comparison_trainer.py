@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -15,6 +16,7 @@ from rlhf_engine.data.api import comparison_groups_from_records, load_comparison
 from rlhf_engine.data.examples import ComparisonGroup
 from rlhf_engine.data.world import Post, gold_score
 from rlhf_engine.data.world_comparisons import label_world_comparisons
+from rlhf_engine.errors import DataError
 from rlhf_engine.order import shuffled_batch
 from rlhf_engine.reward_modeling import pair_accuracy
 from rlhf_plugins.engine_trainer import EngineTrainer
@@ -74,7 +76,11 @@ class ComparisonTrainer(EngineTrainer):
         return records
 
     def new_world_records(self, data: DataConfig, name: str, world: WorldComparisonConfig) -> list[dict[str, Any]]:
-        """Samples of the SFT policy and written summaries, labelled by simulated annotators."""
+        """Samples of the SFT policy and written summaries, labelled by simulated annotators; or the first `max_rows` of
+        those of the reward-model run that `labels_of` names.
+        """
+        if self.config.labels_of:
+            return recorded_labels(self.config.labels_of, name)[: data.max_rows or None]
         with self.run.phase("label comparisons"):
             return label_world_comparisons(
                 self.sft_policy(),
@@ -103,6 +109,15 @@ class ComparisonTrainer(EngineTrainer):
         figures = {"accuracy/valid": _accuracy(labelled), "pairs": float(len(labelled))}
         by_gold = [pair for group, row in rows for pair in _gold_pairs(group, row)]
         return figures | ({"accuracy/gold": _accuracy(by_gold)} if by_gold else {})
+
+
+def recorded_labels(model: str, name: str) -> list[dict[str, Any]]:
+    """The comparisons called `name` of the run that made `model`. Raises DataError where it has none."""
+    file = Path(model).absolute().parents[2] / "data" / comparison_file(name)
+    if not file.exists():
+        raise DataError(f"labels_of: {file} is not there; name a run on comparisons of the built-in world")
+    records: list[dict[str, Any]] = json.loads(file.read_text())
+    return records
 
 
 def comparison_file(name: str) -> str:

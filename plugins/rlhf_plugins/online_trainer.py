@@ -22,6 +22,7 @@ from rlhf_engine.experience import Experience
 from rlhf_engine.generation import response_texts
 from rlhf_engine.hooks import NoHooks
 from rlhf_engine.kl_control import kl_controller
+from rlhf_engine.layouts import load_ref_policy
 from rlhf_engine.models import load_policy
 from rlhf_engine.order import shuffled_batch
 from rlhf_engine.ranks import check_divisible
@@ -100,9 +101,9 @@ class OnlineTrainer(PolicySampler):
         return {**metrics, **self.experience_figures}
 
     def load_policies(self) -> tuple[PreTrainedModel, PreTrainedModel]:
-        """The policy and its reference, both from the SFT policy."""
-        policy, ref_policy = (load_policy(self.config.model, self.tokenizer, self.device) for _ in range(2))
-        return policy, ref_policy.eval().requires_grad_(False)
+        """The policy and its frozen reference."""
+        policy = load_policy(self.config.model, self.tokenizer, self.device)
+        return policy, load_ref_policy(self.config, self.tokenizer, self.device)
 
     def load_scalar_model(self) -> ScalarModel:
         """The reward model, to be frozen, or to become a critic."""

@@ -7,9 +7,18 @@ from typing import Any
 
 import msgspec
 
-from rlhf_engine import layout_plan, memory_plan
+from rlhf_engine import comparison_plan, layout_plan, memory_plan
 from rlhf_engine.comparison_plan import reward_model_shape
-from rlhf_engine.config import CriticFreeConfig, EvalConfig, LoraConfig, ModelConfig, OnlineConfig, PPOConfig, RMConfig
+from rlhf_engine.config import (
+    CriticFreeConfig,
+    EvalConfig,
+    LoraConfig,
+    ModelConfig,
+    OnlineConfig,
+    PairsConfig,
+    PPOConfig,
+    RMConfig,
+)
 from rlhf_engine.known_models import ModelShape, shape_of
 from rlhf_engine.memory_rows import PEAK, MemoryRow, with_peak
 from rlhf_plugins.plans import MODEL_FIELDS, STAGE_PLANS, planned, saved_adapter, with_paths, with_probe_model
@@ -42,6 +51,8 @@ def linked_stage(name: str, pipeline: Any) -> tuple[Callable[[Any], Sequence[Mem
     if isinstance(config, EvalConfig):
         return links.planned_evaluation(config.with_named_policies())
     linked = links.with_linked_models(config)
+    if isinstance(config, PairsConfig):
+        return lambda found: comparison_plan.plan_pairs(found, scalar=links.reward_shape(config)), linked
     if isinstance(config, PPOConfig):
         return lambda found: links.ppo_rows(found, config), linked
     if isinstance(config, CriticFreeConfig):

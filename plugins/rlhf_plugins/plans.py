@@ -21,6 +21,7 @@ from rlhf_engine.config import (
     KTOConfig,
     LoraConfig,
     OnlineConfig,
+    PairsConfig,
     PPOConfig,
     PreferenceConfig,
     PretrainConfig,
@@ -35,7 +36,7 @@ from rlhf_sdk.run_root import run_root
 from rlhf_sdk.spec import PlanRow
 from rlhf_sdk.trainer import UserError
 
-MODEL_FIELDS = ("model", "reward_model", "teacher")
+MODEL_FIELDS = ("model", "reward_model", "ref_model", "sft_model", "against", "teacher")
 PROBE_MODEL = "probe.reward_model"
 
 
@@ -65,6 +66,11 @@ def plan_rm(config: RMConfig) -> list[PlanRow]:
 def plan_ppo(config: PPOConfig) -> list[PlanRow]:
     """Memory rows of a PPO run."""
     return planned(_ppo_rows, config)
+
+
+def plan_pairs(config: PairsConfig) -> list[PlanRow]:
+    """Memory rows of a run that samples pairs."""
+    return planned(comparison_plan.plan_pairs, config)
 
 
 def plan_preferences(config: PreferenceConfig) -> list[PlanRow]:
@@ -151,6 +157,7 @@ STAGE_PLANS: dict[str, StagePlan] = {
     "pretrain": StagePlan(memory_plan.plan_pretrain, PretrainConfig),
     "sft": StagePlan(memory_plan.plan_sft, SFTConfig),
     "rm": StagePlan(comparison_plan.plan_rm, RMConfig),
+    "pairs": StagePlan(comparison_plan.plan_pairs, PairsConfig),
     "ppo": StagePlan(_ppo_rows, PPOConfig),
     "rloo": StagePlan(layout_plan.plan_critic_free, RLOOConfig),
     "grpo": StagePlan(layout_plan.plan_critic_free, GRPOConfig),

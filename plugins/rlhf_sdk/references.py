@@ -21,6 +21,8 @@ from rlhf_sdk.vote_sources import VoteFiles, votes_at
 RUN_PREFIX = "run:"
 STAGE_PREFIX = "stage:"
 MODEL = "model"
+COMPARISONS = "comparisons"
+"""What a checkpoint may have beside, or instead of, a model: a folder of labelled comparisons."""
 
 
 def map_strings(value: Any, change: Callable[[str], str]) -> Any:
@@ -118,10 +120,10 @@ def _check_pinned(directory: Path, step: str, what: str) -> None:
 
 
 def resolve(root: Path, config: dict[str, Any], votes: VoteFiles | None = None) -> dict[str, Any]:
-    """`config` with each pinned reference replaced by the model's directory, after a check of its contents, and votes
-    by a file of comparisons that `votes` makes.
+    """`config` with each pinned reference replaced by the directory of its model, or of its comparisons where it has no
+    model, after a check of its contents, and votes by a file of comparisons that `votes` makes.
 
-    Raises `UserError` if a checkpoint is gone, damaged, or has no model, or if votes can't be read.
+    Raises `UserError` if a checkpoint is gone, damaged, or has neither, or if votes can't be read.
     """
     files = votes or VoteFiles()
     return {key: _resolved_value(root, value, key, files) for key, value in config.items()}
@@ -145,6 +147,7 @@ def _resolved(root: Path, value: str, key: str, votes: VoteFiles) -> str:
     checkpoint = root / run / "checkpoints" / step
     if problem := damage(checkpoint):
         raise UserError(f"{value!r}: {checkpoint} is damaged: {problem}")
-    if not (checkpoint / MODEL).is_dir():
-        raise UserError(f"{value!r}: run {run} trains no model (its checkpoint has no {MODEL}/)")
-    return str(checkpoint / MODEL)
+    for name in (MODEL, COMPARISONS):
+        if (checkpoint / name).is_dir():
+            return str(checkpoint / name)
+    raise UserError(f"{value!r}: run {run} trains no model (its checkpoint has no {MODEL}/)")

@@ -66,6 +66,27 @@ REWARD_MODEL_RULES = (
     ),
 )
 
+PAIR_RULES = (
+    Rule(
+        name="responses_differ",
+        figure="pairs/different_share",
+        fires="below",
+        warn=0.5,
+        fail=0.1,
+        meaning="share of prompts to which the two responses differ",
+        look_at="the temperature, and whether the policy writes the same to every prompt",
+    ),
+    Rule(
+        name="labels_decide",
+        figure="pairs/decided_share",
+        fires="below",
+        warn=0.5,
+        fail=0.1,
+        meaning="share of labelled pairs of which one response is preferred",
+        look_at="whether the responses differ in anything that matters, and the judge's answers in both orders",
+    ),
+)
+
 PREFERENCE_RULES = (
     *GRADIENT_RULES,
     Rule(

@@ -10,6 +10,7 @@ from rlhf_engine.config.evaluation import EvalConfig
 from rlhf_engine.config.judging import JudgeConfig
 from rlhf_engine.config.lora import LoraConfig
 from rlhf_engine.config.online import CriticFreeConfig, GRPOConfig, OnlineConfig, PPOConfig, RLOOConfig
+from rlhf_engine.config.pairs import Choose, PairsConfig
 from rlhf_engine.config.preferences import DPOConfig, IPOConfig, KTOConfig, PreferenceConfig
 from rlhf_engine.config.probing import ProbeConfig
 from rlhf_engine.config.sections import (
@@ -29,7 +30,13 @@ from rlhf_engine.config.sections import (
     TokenizerConfig,
     TrainerConfig,
 )
-from rlhf_engine.config.supervised import PretrainConfig, RMConfig, SFTConfig, WorldComparisonConfig
+from rlhf_engine.config.supervised import (
+    AnnotatorConfig,
+    PretrainConfig,
+    RMConfig,
+    SFTConfig,
+    WorldComparisonConfig,
+)
 
 __all__ = [
     "AHMADIAN",
@@ -38,7 +45,9 @@ __all__ = [
     "SHAO",
     "STIENNON",
     "ZIEGLER",
+    "AnnotatorConfig",
     "Architecture",
+    "Choose",
     "CleaningConfig",
     "ColumnConfig",
     "CriticFreeConfig",
@@ -56,6 +65,7 @@ __all__ = [
     "OnlineConfig",
     "OptimizerConfig",
     "PPOConfig",
+    "PairsConfig",
     "Precision",
     "PrecisionConfig",
     "PreferenceConfig",

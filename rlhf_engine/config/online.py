@@ -27,6 +27,10 @@ class OnlineConfig(TrainerConfig, frozen=True, kw_only=True):
 
     data: Annotated[DataConfig, Meta(description="prompts")] = DataConfig()
     reward_model: Annotated[ModelConfig, Meta(description="scores responses")] = ModelConfig()
+    ref_model: Annotated[
+        ModelConfig,
+        Meta(description="the reference, where training does not start from it; none: `model`"),
+    ] = ModelConfig()
     total_episodes: Annotated[int, Meta(ge=1, description="responses sampled in all", extra=HUANG)] = 1_000_000
     batch_size: Annotated[int, Meta(ge=1, description="episodes in one update", extra=HUANG)] = 512
     ppo_epochs: Annotated[int, Meta(ge=1, description="passes over an update's episodes", extra=HUANG)] = 4

@@ -8,7 +8,7 @@ from msgspec import Meta
 
 from rlhf_engine.config.data import COMPARISONS, DataConfig
 from rlhf_engine.config.lora import LoraConfig
-from rlhf_engine.config.sections import HUANG, LIVE, STIENNON, Section, TrainerConfig
+from rlhf_engine.config.sections import HUANG, LIVE, STIENNON, ModelConfig, Section, TrainerConfig
 
 
 class PretrainConfig(TrainerConfig, frozen=True, kw_only=True):
@@ -44,19 +44,24 @@ class SFTConfig(TrainerConfig, frozen=True, kw_only=True):
     temperature: Annotated[float, Meta(gt=0, description="of the recorded samples", extra=HUANG)] = 0.7
 
 
-class WorldComparisonConfig(Section, frozen=True, kw_only=True):
-    """Simulated annotators of the built-in world, who label samples of the SFT policy."""
+class AnnotatorConfig(Section, frozen=True, kw_only=True):
+    """Simulated annotators of the built-in world."""
+
+    annotator_temperature: Annotated[float, Meta(gt=0, description="noise of a choice, in points of gold")] = 0.7
+    flip_share: Annotated[float, Meta(ge=0, le=1, description="labels flipped at random")] = 0.03
+    skimmer_share: Annotated[
+        float, Meta(ge=0, le=1, description="labels by people who compare with the title only")
+    ] = 0.12
+
+
+class WorldComparisonConfig(AnnotatorConfig, frozen=True, kw_only=True):
+    """What they label: samples of the SFT policy beside human writers' summaries."""
 
     samples_per_post: Annotated[int, Meta(ge=0, description="SFT samples in each group")] = 2
     temperature: Annotated[float, Meta(gt=0, description="of those samples")] = 1.0
     careful: Annotated[int, Meta(ge=1, description="careful writers' summaries in each training group")] = 1
     edited: Annotated[int, Meta(ge=0, description="copies of a careful one with one wrong fact, in training")] = 0
     sloppy: Annotated[int, Meta(ge=0, description="sloppy ones; edited = sloppy = 0: one of the two by chance")] = 0
-    annotator_temperature: Annotated[float, Meta(gt=0, description="noise of a choice, in points of gold")] = 0.7
-    flip_share: Annotated[float, Meta(ge=0, le=1, description="labels flipped at random")] = 0.03
-    skimmer_share: Annotated[
-        float, Meta(ge=0, le=1, description="labels by people who compare with the title only")
-    ] = 0.12
 
 
 class RMConfig(TrainerConfig, frozen=True, kw_only=True):
@@ -101,3 +106,9 @@ class RMConfig(TrainerConfig, frozen=True, kw_only=True):
     world: Annotated[WorldComparisonConfig, Meta(description="how the built-in world's comparisons are made")] = (
         WorldComparisonConfig()
     )
+    labels_of: Annotated[
+        str, Meta(description="run:ID of a reward-model run: its labelled comparisons of the world; empty: new ones")
+    ] = ""
+    sft_model: Annotated[
+        ModelConfig, Meta(description="the SFT policy, where `model` is a reward model that is trained further")
+    ] = ModelConfig()

@@ -137,10 +137,7 @@ def test_nothing_is_asked_that_could_pass_the_limit(service: FakeService, tmp_pa
     assert 0 < len(verdicts) < len(BOTH_ORDERS)
     assert judge.paid_usd == pytest.approx(PRICE * len(verdicts))
     assert judge.paid_usd < 0.04
-    assert (
-        f"{len(BOTH_ORDERS) - len(verdicts)} of 12 questions not asked: eval.judge.spend_limit_usd"
-        in judge.problems[-1]
-    )
+    assert f"{len(BOTH_ORDERS) - len(verdicts)} of 12 questions not asked: judge.spend_limit_usd" in judge.problems[-1]
     more = claude(tmp_path, concurrency=1, spend_limit_usd=1.0)
     assert choices(asked(more, tmp_path)) == LONGER
     assert len(service.requests) == len(BOTH_ORDERS)

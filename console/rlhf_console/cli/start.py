@@ -91,9 +91,9 @@ def run(
     wanted = [*data_setting(plugin, data or []), *(settings or [])]
     request = resolve_request(plugin, profile, wanted, from_runs or [], seed, root)
     if dry_run:
-        _print_dry_run(request, root, as_json=as_json)
+        print_dry_run(request, root, as_json=as_json)
         return
-    started = _start(request, runs, name, strict=strict, options=options)
+    started = start_request(request, runs, name, strict=strict, options=options)
     watch_or_announce(runs, started, detach=detach, as_json=as_json)
 
 
@@ -107,9 +107,10 @@ def watch_or_announce(runs: str, started: LiveRun, *, detach: bool, as_json: boo
     raise typer.Exit(exit_code_of(started))
 
 
-def _start(
+def start_request(
     request: RunRequest, runs: str, name: str, *, strict: bool = False, options: AttemptOptions = launch.NO_OPTIONS
 ) -> LiveRun:
+    """The run, made and started, and its id told."""
     directory = request.create(run_root(runs), name=name, argv=sys.argv[1:], strict=strict)
     launch.start(directory, options)
     print(f"run {directory.id}", file=sys.stderr, flush=True)
@@ -181,7 +182,8 @@ def _found(runs: str, finished: LiveRun) -> list[str]:
     return findings([finished, *stages])
 
 
-def _print_dry_run(request: RunRequest, root: Path, *, as_json: bool) -> None:
+def print_dry_run(request: RunRequest, root: Path, *, as_json: bool) -> None:
+    """What the run would be: config, origins, memory and cost."""
     rows, problem = _memory_plan(request, root)
     cost = plugins.cost(request.plugin, request.config)
     if as_json:
@@ -222,7 +224,7 @@ def demo(
     notify_at(notify)
     profile = "demo-overoptimise" if overoptimise else "demo"
     request = resolve_request(PIPELINE, profile, [], [], seed, run_root(runs))
-    started = _start(request, runs, profile)
+    started = start_request(request, runs, profile)
     state = _attend(runs, started)
     _print_outcome(runs, started, state, as_json=as_json)
     if state is State.FINISHED and not as_json and not overoptimise:

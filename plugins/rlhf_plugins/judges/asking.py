@@ -24,7 +24,7 @@ def ask_once(judge: Judge, questions: Iterable[Question], file: Path, hooks: Hoo
     """By question; those without an answer are missing.
 
     `file` has the verdicts so far, and gets the new ones as they come: a run that was stopped goes on there. It can be
-    given as `eval.judge.recorded`.
+    given as `judge.recorded`.
     """
     make_private_directory(file.parent)
     wanted = dict.fromkeys(questions)

@@ -47,6 +47,6 @@ def _demand_permission(key: str) -> None:
     """A run directory from somebody else must not run what it names."""
     if os.environ.get(PERMISSION) != "allow":
         raise ConfigError(
-            f"eval.judge.{key} runs a program that the run's config names: set {PERMISSION}=allow in the environment "
+            f"judge.{key} runs a program that the run's config names: set {PERMISSION}=allow in the environment "
             "if it is yours"
         )

@@ -28,7 +28,7 @@ class CommandJudge:
 
     def __init__(self, command: Sequence[str], timeout_seconds: float) -> None:
         if not command:
-            raise ConfigError("eval.judge.command: none given; name a program and its arguments")
+            raise ConfigError("judge.command: none given; name a program and its arguments")
         self.command, self.timeout_seconds = list(command), timeout_seconds
         self.name = " ".join(command)
         self.problems: list[str] = []

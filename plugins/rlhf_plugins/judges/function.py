@@ -42,9 +42,9 @@ class FunctionJudge:
 def _loaded(target: str) -> JudgeFunction:
     module, _, name = target.partition(":")
     if not module or not name:
-        raise ConfigError(f"eval.judge.function = {target!r}: write it as module:function")
+        raise ConfigError(f"judge.function = {target!r}: write it as module:function")
     try:
         found: JudgeFunction = load_attribute(target)
     except (ImportError, AttributeError) as error:
-        raise ConfigError(f"eval.judge.function = {target!r} can't be loaded: {error}") from error
+        raise ConfigError(f"judge.function = {target!r} can't be loaded: {error}") from error
     return found

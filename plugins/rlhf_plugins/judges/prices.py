@@ -71,8 +71,8 @@ def prices_of(config: JudgeConfig) -> Prices:
     prices = Prices(config.input_usd_per_mtok or known[0], config.output_usd_per_mtok or known[1])
     if not prices.input or not prices.output:
         raise ConfigError(
-            f"eval.judge.model = {config.model!r}: its prices are not known here ({PRICES_OF}: {', '.join(KNOWN)}); "
-            "set eval.judge.input_usd_per_mtok and eval.judge.output_usd_per_mtok"
+            f"judge.model = {config.model!r}: its prices are not known here ({PRICES_OF}: {', '.join(KNOWN)}); "
+            "set judge.input_usd_per_mtok and judge.output_usd_per_mtok"
         )
     return prices
 

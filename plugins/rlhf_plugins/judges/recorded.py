@@ -53,12 +53,12 @@ def read_verdicts(file: Path) -> dict[Question, Verdict]:
     try:
         lines = file.read_text().splitlines()
     except OSError as error:
-        raise ConfigError(f"eval.judge.recorded: {file} can't be read: {error.strerror}") from error
+        raise ConfigError(f"judge.recorded: {file} can't be read: {error.strerror}") from error
     found = {}
     for number, line in enumerate(lines, start=1):
         try:
             verdict = msgspec.json.decode(line, type=Verdict)
         except (ValueError, RecursionError) as error:
-            raise ConfigError(f"eval.judge.recorded: {file} line {number}: {error}") from error
+            raise ConfigError(f"judge.recorded: {file} line {number}: {error}") from error
         found[verdict.question] = verdict
     return found

@@ -5,7 +5,7 @@ from __future__ import annotations
 from rlhf_engine.config import JudgeConfig
 
 BATCHES_ABOVE = 100
-"""Questions, where `eval.judge.api` is auto."""
+"""Questions, where `judge.api` is auto."""
 
 
 def by_batches(config: JudgeConfig, questions: int) -> bool:

@@ -49,7 +49,7 @@ def make_client(config: JudgeConfig) -> Anthropic:
 
     key = os.environ.get(KEY)
     if not key:
-        raise ConfigError(f"eval.judge.kind = 'claude' needs a key: set {KEY} in the environment")
+        raise ConfigError(f"judge.kind = 'claude' needs a key: set {KEY} in the environment")
     return Anthropic(api_key=key, max_retries=config.retries, timeout=config.timeout_seconds)
 
 
@@ -79,7 +79,7 @@ class Service:
         except APIError as error:
             failure = failure_of(error)
             if failure.of_all:
-                raise ConfigError(f"eval.judge.model = {self.config.model!r}: {failure.reason}") from error
+                raise ConfigError(f"judge.model = {self.config.model!r}: {failure.reason}") from error
             return failure.reason
         return ""
 
@@ -111,7 +111,7 @@ class Service:
                 break
             taken[key] = question
         if todo and not taken:
-            limit = f"eval.judge.spend_limit_usd = {self.config.spend_limit_usd:g}"
+            limit = f"judge.spend_limit_usd = {self.config.spend_limit_usd:g}"
             self.stopped = f"{limit} could be passed by the next question ({self.paid_usd:.4f} USD spent)"
         return taken
 

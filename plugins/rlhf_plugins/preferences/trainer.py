@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
-from pathlib import Path
-from typing import Any
 
 import torch
 from transformers import PreTrainedModel
 
 from rlhf_engine.checks.rules import Rule
 from rlhf_engine.checks.supervised import PREFERENCE_RULES
-from rlhf_engine.config import DataConfig, DPOConfig, IPOConfig, KTOConfig, WorldComparisonConfig
+from rlhf_engine.config import DPOConfig, IPOConfig, KTOConfig
 from rlhf_engine.data.examples import Prompt
 from rlhf_engine.data.world import Post, gold_score
-from rlhf_engine.errors import ConfigError, DataError
+from rlhf_engine.errors import ConfigError
 from rlhf_engine.generation import response_texts
 from rlhf_engine.logprobs import response_logprobs
 from rlhf_engine.models import compute_precision, load_policy
@@ -24,7 +21,7 @@ from rlhf_engine.preference_training import PreferenceState, implicit_rewards, p
 from rlhf_engine.ranks import check_divisible
 from rlhf_engine.rewards import sequence_kl
 from rlhf_engine.rollout import Rollout, in_micro_batches
-from rlhf_plugins.comparison_trainer import SAMPLING_ROWS, ComparisonTrainer, comparison_file
+from rlhf_plugins.comparison_trainer import SAMPLING_ROWS, ComparisonTrainer
 from rlhf_plugins.policy_sampling import PolicySampler
 
 
@@ -49,16 +46,6 @@ class PreferenceTrainer(ComparisonTrainer, PolicySampler):
 
     def sft_policy(self) -> PreTrainedModel:
         return self.ref_policy
-
-    def new_world_records(self, data: DataConfig, name: str, world: WorldComparisonConfig) -> list[dict[str, Any]]:
-        """The first `max_rows` of those of the reward-model run that `labels_of` names, or new ones."""
-        if not self.config.labels_of:
-            return super().new_world_records(data, name, world)
-        file = Path(self.config.labels_of).absolute().parents[2] / "data" / comparison_file(name)
-        if not file.exists():
-            raise DataError(f"labels_of: {file} is not there; name a run on comparisons of the built-in world")
-        records: list[dict[str, Any]] = json.loads(file.read_text())
-        return records[: data.max_rows or None]
 
     def light_rules(self) -> Sequence[Rule]:
         return PREFERENCE_RULES

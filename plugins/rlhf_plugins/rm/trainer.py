@@ -28,7 +28,7 @@ from rlhf_engine.reward_modeling import (
 )
 from rlhf_engine.rollout import Rollout, in_micro_batches
 from rlhf_engine.scalar_heads import HeadShape
-from rlhf_engine.scalar_models import load_scalar_model, response_head_scores
+from rlhf_engine.scalar_models import is_reward_model, load_scalar_model, response_head_scores
 from rlhf_plugins.comparison_trainer import SAMPLING_ROWS, ComparisonTrainer
 
 
@@ -46,6 +46,8 @@ class RewardModelTrainer(ComparisonTrainer):
         reward_model = load_scalar_model(
             config.model, self.tokenizer, self.device, head_init=config.head_init, head_shape=shape
         )
+        # Comparisons are about raw scores: an earlier reward model goes on with those it had before it was normalised.
+        reward_model.set_affine(1.0, 0.0)
         if config.lora:
             add_adapter(reward_model, config.lora)
         self.total_steps = steps_in(len(self.groups), config.batch_size, config.epochs, config.max_steps)
@@ -55,7 +57,10 @@ class RewardModelTrainer(ComparisonTrainer):
         self.models, self.optimizers = {"model": reward_model}, {"model": optimizer}
 
     def sft_policy(self) -> PreTrainedModel:
-        return load_policy(self.config.model, self.tokenizer, self.device)
+        config = self.config
+        if config.sft_model.path:
+            return load_policy(config.sft_model, self.tokenizer, self.device, key="sft_model")
+        return load_policy(config.model, self.tokenizer, self.device)
 
     def light_rules(self) -> Sequence[Rule]:
         return REWARD_MODEL_RULES
@@ -172,6 +177,11 @@ class RewardModelTrainer(ComparisonTrainer):
 
 
 def _check(config: RMConfig) -> None:
+    if not config.sft_model.path and is_reward_model(config.model, "model"):
+        raise ConfigError(
+            f"rm.sft_model.path: {config.model.path!r} is a reward model already, and writes nothing; name the SFT "
+            "policy, whose samples are compared and normalise the scores"
+        )
     if config.heads > 1 and config.score_norm == "none":
         raise ConfigError(
             f"rm.score_norm: comparisons leave the zero of each of {config.heads} heads free, so their disagreement "

@@ -1,0 +1,176 @@
+"""One round of labels and PPO against two of half the size each: equal labels, equal episodes, on the built-in world.
+
+Arms share the SFT policy of their seed and its first reward model. "no new labels" trains on that one for as many
+episodes; "one round" labels pairs of the SFT policy; "two rounds" labels half as many of them, and then as many of the
+policy of the first round.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks.record import record
+from rlhf_console.iterating import iterate_request
+from rlhf_plugins.pipeline import StageConfig
+from rlhf_plugins.pipeline.links import linked_config
+from rlhf_sdk.events import Result
+from rlhf_sdk.launch import create_run
+from rlhf_sdk.run_dir import RunDir
+from rlhf_sdk.run_root import ENVIRONMENT
+from rlhf_sdk.worker import Worker
+
+SEEDS = (91, 92, 93, 94, 95)
+LABELS = 400
+EPISODES = 1280
+PROMPTS = 400
+RESAMPLES = 10_000
+PROFILE = "demo-iterate"
+SFT, NO_LABELS, ONE, TWO = "sft", "no new labels", "one round", "two rounds"
+ARMS = (NO_LABELS, ONE, TWO)
+SETTINGS = ("ppo.kl_coef=0.05",)
+
+
+@dataclass
+class Cell:
+    """The runs of one seed, each by its worker in this process: what starting one costs is not what is compared."""
+
+    root: Path
+    seed: int
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    def run(self, name: str, stage: StageConfig, runs: Mapping[str, str]) -> RunDir:
+        """Does a stage whose links stand for `runs`, to its end."""
+        made = create_run(self.root, plugin=stage.plugin, config=linked_config(stage, runs), name=name)
+        began = time.process_time()
+        exit_code = Worker(made, attempt=1, since=time.time()).main()
+        self.seconds[name] = time.process_time() - began
+        if exit_code:
+            raise SystemExit(f"{made.id} ended with {exit_code}: {made.final_words(1)}")
+        return made
+
+    def stages(self, rounds: int) -> dict[str, StageConfig]:
+        """Of `rlhf iterate`, with the labels and the episodes divided over the rounds."""
+        asked = {"pairs": LABELS // rounds, "prompts": 2 * LABELS // rounds}
+        settings = [*SETTINGS, f"ppo.total_episodes={EPISODES // rounds}"]
+        request = iterate_request(PROFILE, rounds, asked, settings, [], self.seed, self.root)
+        return {name: StageConfig(**stage) for name, stage in request.config["stages"].items()}
+
+    def arm(self, name: str, stages: Mapping[str, StageConfig], runs: Mapping[str, str]) -> dict[str, str]:
+        """The runs of all stages but the evaluation; those in `runs` are done."""
+        done = dict(runs)
+        for stage, config in stages.items():
+            if stage not in done and config.plugin != "eval":
+                done[stage] = self.run(f"{name.replace(' ', '-')}.{stage}", config, done).id
+        return done
+
+
+def result_of(run: RunDir, name: str) -> dict[str, Any]:
+    """What the run reported by that name."""
+    return next(event.data for event in run.events() if isinstance(event, Result) and event.name == name)
+
+
+def one_seed(root: Path, seed: int) -> dict[str, Any]:
+    """Gold of every arm's responses to the same prompts, and what its reward model is worth on its own policy."""
+    cell = Cell(root, seed)
+    one, two = cell.stages(1), cell.stages(2)
+    shared = cell.arm("shared", {name: one[name] for name in ("sft", "rm")}, {})
+    unlabelled = {"ppo_1": StageConfig(plugin="ppo", config=one["ppo_1"].config)}
+    done = {
+        NO_LABELS: cell.arm(NO_LABELS, unlabelled, shared | {"rm_1": shared["rm"]}),
+        ONE: cell.arm(ONE, one, shared),
+        TWO: cell.arm(TWO, two, shared),
+    }
+    last = {NO_LABELS: ("ppo_1", "rm_1"), ONE: ("ppo_1", "rm_1"), TWO: ("ppo_2", "rm_2")}
+    policies = {arm: done[arm][last[arm][0]] for arm in ARMS}
+    return {
+        "seed": seed,
+        "first_reward_model": result_of(RunDir(root / shared["rm"]), "reward_model"),
+        "gold": gold_of(cell, one["eval"], {SFT: shared["sft"]} | policies),
+        "accuracy_on_own_samples": {
+            arm: own_accuracy(cell, arm, one["pairs_1"], done[arm][last[arm][0]], done[arm][last[arm][1]])
+            for arm in ARMS
+        },
+        "first_round_accuracy_on_its_policy": result_of(RunDir(root / done[TWO]["pairs_2"]), "labels"),
+        "cpu_seconds": cell.seconds,
+    }
+
+
+def gold_of(cell: Cell, stage: StageConfig, policies: Mapping[str, str]) -> dict[str, list[float]]:
+    """Gold of each policy's sample to each prompt, in the order of the prompts."""
+    names = {name.replace(" ", "_"): f"run:{run}" for name, run in policies.items()}
+    data = {**stage.config["data"], "max_rows": PROMPTS}
+    config = {**stage.config, "policies": names, "reward_model": "", "data": data}
+    run = cell.run("eval", StageConfig(plugin="eval", config=config), {})
+    found: dict[str, dict[int, float]] = {name: {} for name in policies}
+    for sample in run.samples():
+        name = sample.tag.removeprefix("eval/").rpartition("/")[0].replace("_", " ")
+        found[name][sample.index] = sample.metrics["gold"]
+    return {name: [golds[row] for row in sorted(golds)] for name, golds in found.items()}
+
+
+def own_accuracy(cell: Cell, arm: str, stage: StageConfig, policy: str, reward_model: str) -> float:
+    """How often the arm's last reward model orders two samples of its own policy as gold does, on posts of their own."""
+    models = {"model": {"path": f"run:{policy}"}, "reward_model": {"path": f"run:{reward_model}"}}
+    data = {**stage.config["data"], "world_seed": 122, "max_rows": PROMPTS}
+    config = {**stage.config, **models, "data": data, "prompts": PROMPTS, "pairs": PROMPTS, "choose": "random"}
+    found = cell.run(f"accuracy.{arm.replace(' ', '-')}", StageConfig(plugin="pairs", config=config), {})
+    return float(result_of(found, "labels")["accuracy/gold"])
+
+
+def credits(own: list[float], other: list[float]) -> np.ndarray[Any, Any]:
+    """1 where gold prefers one's own, one half for a tie, [prompts]."""
+    ours, theirs = np.array(own), np.array(other)
+    credit: np.ndarray[Any, Any] = (ours > theirs) + 0.5 * (ours == theirs)
+    return credit
+
+
+def interval(values: np.ndarray[Any, Any]) -> list[float]:
+    """Mean and 95 % interval of values [seeds, prompts]: seeds and prompts are both drawn anew."""
+    rng = np.random.default_rng(0)
+    seeds, prompts = values.shape
+    means = [
+        values[rng.integers(seeds, size=seeds)[:, None], rng.integers(prompts, size=prompts)[None, :]].mean()
+        for _ in range(RESAMPLES)
+    ]
+    return [float(values.mean()), *(float(edge) for edge in np.percentile(means, [2.5, 97.5]))]
+
+
+def summary(cells: list[dict[str, Any]]) -> dict[str, Any]:
+    """Means with intervals over seeds and prompts, paired: every arm answers the same prompts with the same noise."""
+    against_sft = {arm: np.stack([credits(cell["gold"][arm], cell["gold"][SFT]) for cell in cells]) for arm in ARMS}
+    heads_up = np.stack([credits(cell["gold"][TWO], cell["gold"][ONE]) for cell in cells])
+    return {
+        "win_rate_against_sft": {arm: interval(values) for arm, values in against_sft.items()},
+        "two_rounds_less_one": interval(against_sft[TWO] - against_sft[ONE]),
+        "one_round_less_no_labels": interval(against_sft[ONE] - against_sft[NO_LABELS]),
+        "two_rounds_against_one": interval(heads_up),
+        "gold_mean": {arm: interval(np.stack([cell["gold"][arm] for cell in cells])) for arm in (SFT, *ARMS)},
+        "accuracy_on_own_samples": {
+            arm: float(np.mean([cell["accuracy_on_own_samples"][arm] for cell in cells])) for arm in ARMS
+        },
+    }
+
+
+def measure(seeds: tuple[int, ...]) -> list[dict[str, Any]]:
+    """Every seed in turn; what is there is recorded after each."""
+    cells = []
+    for seed in seeds:
+        with tempfile.TemporaryDirectory() as folder:
+            os.environ[ENVIRONMENT] = folder
+            cells.append(one_seed(Path(folder), seed))
+        print(f"seed {seed}: {sum(cells[-1]['cpu_seconds'].values()):.0f} CPU s; {summary(cells)}")
+        settings = {"labels": LABELS, "episodes": EPISODES, "prompts": PROMPTS, "settings": SETTINGS}
+        record("iterate", settings | {"summary": summary(cells), "seeds": cells})
+    return cells
+
+
+def main() -> None:
+    measure(SEEDS)
