@@ -1,8 +1,8 @@
 """One round of labels and PPO against two of half the size each: equal labels, equal episodes, on the built-in world.
 
-Arms share the SFT policy of their seed and its first reward model. "no new labels" trains on that one for as many
-episodes; "one round" labels pairs of the SFT policy; "two rounds" labels half as many of them, and then as many of the
-policy of the first round.
+All seeds share one SFT policy (the demo's), and the arms of a seed its first reward model. "no new labels" trains on
+that one for as many episodes; "one round" labels pairs of the SFT policy; "two rounds" labels half as many of them, and
+then as many of the policy of the first round.
 """
 
 from __future__ import annotations
@@ -10,8 +10,10 @@ from __future__ import annotations
 import os
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass, field
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -28,14 +30,16 @@ from rlhf_sdk.run_root import ENVIRONMENT
 from rlhf_sdk.worker import Worker
 
 SEEDS = (91, 92, 93, 94, 95)
+SFT_SEED = 1
 LABELS = 400
-EPISODES = 1280
-PROMPTS = 400
+EPISODES = 640
+PROMPTS = 250
 RESAMPLES = 10_000
 PROFILE = "demo-iterate"
 SFT, NO_LABELS, ONE, TWO = "sft", "no new labels", "one round", "two rounds"
 ARMS = (NO_LABELS, ONE, TWO)
-SETTINGS = ("ppo.kl_coef=0.05",)
+SETTINGS = ("rm.data.max_rows=300", "ppo.kl_coef=0.05", "ppo.optimizer.lr=4e-4")
+"""What differs from the profile: a first reward model of fewer labels, and a policy that goes further on it."""
 
 
 @dataclass
@@ -77,11 +81,11 @@ def result_of(run: RunDir, name: str) -> dict[str, Any]:
     return next(event.data for event in run.events() if isinstance(event, Result) and event.name == name)
 
 
-def one_seed(root: Path, seed: int) -> dict[str, Any]:
+def one_seed(root: Path, seed: int, sft: str) -> dict[str, Any]:
     """Gold of every arm's responses to the same prompts, and what its reward model is worth on its own policy."""
     cell = Cell(root, seed)
     one, two = cell.stages(1), cell.stages(2)
-    shared = cell.arm("shared", {name: one[name] for name in ("sft", "rm")}, {})
+    shared = cell.arm("shared", {"rm": one["rm"]}, {"sft": sft})
     unlabelled = {"ppo_1": StageConfig(plugin="ppo", config=one["ppo_1"].config)}
     done = {
         NO_LABELS: cell.arm(NO_LABELS, unlabelled, shared | {"rm_1": shared["rm"]}),
@@ -117,7 +121,7 @@ def gold_of(cell: Cell, stage: StageConfig, policies: Mapping[str, str]) -> dict
 
 
 def own_accuracy(cell: Cell, arm: str, stage: StageConfig, policy: str, reward_model: str) -> float:
-    """How often the arm's last reward model orders two samples of its own policy as gold does, on posts of their own."""
+    """How often the arm's last reward model orders two samples of its own policy as gold does, on new posts."""
     models = {"model": {"path": f"run:{policy}"}, "reward_model": {"path": f"run:{reward_model}"}}
     data = {**stage.config["data"], "world_seed": 122, "max_rows": PROMPTS}
     config = {**stage.config, **models, "data": data, "prompts": PROMPTS, "pairs": PROMPTS, "choose": "random"}
@@ -159,18 +163,25 @@ def summary(cells: list[dict[str, Any]]) -> dict[str, Any]:
     }
 
 
-def measure(seeds: tuple[int, ...]) -> list[dict[str, Any]]:
-    """Every seed in turn; what is there is recorded after each."""
-    cells = []
-    for seed in seeds:
-        with tempfile.TemporaryDirectory() as folder:
-            os.environ[ENVIRONMENT] = folder
-            cells.append(one_seed(Path(folder), seed))
-        print(f"seed {seed}: {sum(cells[-1]['cpu_seconds'].values()):.0f} CPU s; {summary(cells)}")
-        settings = {"labels": LABELS, "episodes": EPISODES, "prompts": PROMPTS, "settings": SETTINGS}
-        record("iterate", settings | {"summary": summary(cells), "seeds": cells})
-    return cells
+def sft_policy(root: Path) -> str:
+    """The run that trains it."""
+    cell = Cell(root, SFT_SEED)
+    return cell.run("sft", cell.stages(1)["sft"], {}).id
+
+
+def measure(root: Path, seeds: Sequence[int]) -> None:
+    """Seeds side by side, a process for each core; what is there is recorded after each."""
+    cells: list[dict[str, Any]] = []
+    settings = {"labels": LABELS, "episodes": EPISODES, "prompts": PROMPTS, "settings": list(SETTINGS)}
+    sft = sft_policy(root)
+    with ProcessPoolExecutor(os.cpu_count(), mp_context=get_context("spawn")) as pool:
+        for done in as_completed([pool.submit(one_seed, root, seed, sft) for seed in seeds]):
+            cells.append(done.result())
+            print(f"seed {cells[-1]['seed']}: {sum(cells[-1]['cpu_seconds'].values()):.0f} CPU s; {summary(cells)}")
+            record("iterate", settings | {"summary": summary(cells), "seeds": cells})
 
 
 def main() -> None:
-    measure(SEEDS)
+    with tempfile.TemporaryDirectory() as folder:
+        os.environ[ENVIRONMENT] = folder
+        measure(Path(folder), SEEDS)

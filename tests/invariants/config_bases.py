@@ -66,6 +66,12 @@ class Workshop:
         sizes = {"batch_size": 2, "micro_batch_size": 1, "eval_every": 2}
         return TRAINER | {"model": {"path": self.models["policy"]}} | data | sizes
 
+    def _pairs(self) -> Config:
+        models = {"model": {"path": self.models["policy"]}, "reward_model": {"path": self.models["reward_model"]}}
+        sizes = {"prompts": 6, "pairs": 3, "batch_size": 2, "response_tokens": 6, "temperature": 1.0}
+        plain = {"device": "cpu", "seed": 3, "threads": 1, "labeller": "annotators"}
+        return plain | models | {"data": world(25, 16)} | sizes
+
     def _ppo(self) -> Config:
         models = {"model": {"path": self.models["policy"]}, "reward_model": {"path": self.models["reward_model"]}}
         sizes = {"total_episodes": 8, "batch_size": 4, "ppo_epochs": 2, "minibatches": 2, "micro_batch_size": 1}
@@ -116,6 +122,15 @@ def likes_the_first(asked: list[Config]) -> list[Config]:
 def likes_the_second(asked: list[Config]) -> list[Config]:
     """Another."""
     return [answer | {"choice": "second"} for answer in likes_the_first(asked)]
+
+
+def likes_the_shorter(asked: list[Config]) -> list[Config]:
+    """One whose answer does not depend on the order."""
+    shorter = [len(question["first"]) < len(question["second"]) for question in asked]
+    return [
+        {"index": question["index"], "choice": "first" if short else "second"}
+        for question, short in zip(asked, shorter, strict=True)
+    ]
 
 
 def _posts() -> list[dict[str, Any]]:

@@ -35,6 +35,7 @@ HOSTS = {
     "CleaningConfig": ("sft", "data.cleaning."),
     "ColumnConfig": ("sft", "data.columns."),
     "WorldComparisonConfig": ("rm", "world."),
+    "AnnotatorConfig": ("pairs", "annotators."),
     "LoraConfig": ("sft", "lora."),
     "JudgeConfig": ("eval", "judge."),
     "ProbeConfig": ("ppo", "probe."),
@@ -57,6 +58,7 @@ BY_CLAUDE = {**POLICIES_ALONE, "judge.kind": "claude"}
 BY_PROGRAM = {**POLICIES_ALONE, "judge.kind": "command", "judge.command": ["true"]}
 BY_FUNCTION = {**POLICIES_ALONE, "judge.kind": "python", "judge.function": "config_bases:likes_the_first"}
 BY_RECORD = {**POLICIES_ALONE, "judge.kind": "recorded", "judge.recorded": "{no_verdicts}"}
+BY_LENGTH = {"kind": "python", "function": "config_bases:likes_the_shorter"}
 TRAINED = {"tokenizer.path": "", "tokenizer.train_vocab_size": 380}
 
 MUTATIONS: dict[str, dict[str, Any]] = {
@@ -129,6 +131,8 @@ MUTATIONS: dict[str, dict[str, Any]] = {
         "score_norm": "affine_on_sft_samples",
         "norm_rows": 9,
         "world": {"samples_per_post": 3},
+        "labels_of": "{folder}/nowhere/checkpoints/step-00000001/model",
+        "sft_model": {"path": "{other_policy}"},
     },
     "PreferenceConfig": {
         "data": world(13, 6),
@@ -159,12 +163,40 @@ MUTATIONS: dict[str, dict[str, Any]] = {
         "careful": 2,
         "edited": 2,
         "sloppy": 2,
+    },
+    "AnnotatorConfig": {
         "annotator_temperature": 50.0,
         "flip_share": 1.0,
         "skimmer_share": 1.0,
     },
+    "PairsConfig": {
+        "model": {"path": "{other_policy}"},
+        "against": {"path": "{other_policy}"},
+        "reward_model": {"path": "{other_reward_model}"},
+        "data": world(26, 16),
+        "prompts": 8,
+        "pairs": 2,
+        "choose": Try("near_ties", {"prompts": 12}),
+        "round": 2,
+        "labeller": "judge",
+        "labels_wanted": 4,
+        "annotators": {"flip_share": 1.0},
+        "judge": Try({"kind": "none"}, {"labeller": "judge", "judge": BY_LENGTH}),
+        "temperature": 0.3,
+        "response_tokens": 5,
+        "batch_size": 3,
+        "tokenizer": {"path": "{tokenizer}"},
+        "precision": {"compute": "bfloat16"},
+        "device": "cuda",
+        "seed": 4,
+        "threads": 2,
+        "deterministic": True,
+        "memory_budget_gib": 1e-6,
+        "release_cache": "between_phases",
+    },
     "OnlineConfig": {
         "data": world(16, 16),
+        "ref_model": {"path": "{other_policy}"},
         "reward_model": {"path": "{other_reward_model}"},
         "total_episodes": 4,
         "batch_size": 8,

@@ -177,6 +177,7 @@ READERS = [
     ["label", "--pairs", FILE_NAME],
     ["run", "rm", "--data", f"preferences:{ONE_LINE}", "--dry-run"],
     ["join", "evil"],
+    ["iterate", "--profile", "demo", "--after", "evil", "--set", HOSTILE, "--dry-run"],
     ["relaunch", "evil"],
     ["report", "evil"],
     ["tag", "evil", "--json"],

@@ -19,7 +19,7 @@ from rlhf_engine.generation import generate_rollout, response_texts
 from rlhf_engine.hooks import Hooks
 from rlhf_engine.models import compute_precision, load_policy
 from rlhf_engine.order import shuffled_batch
-from rlhf_engine.pair_choice import different
+from rlhf_engine.pair_choice import different, margins
 from rlhf_engine.reward_modeling import head_scores_by_group
 from rlhf_engine.scalar_heads import disagreement
 from rlhf_engine.scalar_models import load_scalar_model
@@ -106,7 +106,7 @@ class PairSampler:
 def with_scores(pairs: Sequence[Pair], head_scores: Tensor) -> list[Pair]:
     """The pairs with the heads' mean scores of `head_scores` [N, 2, n], and their disagreement on the margin."""
     scores = head_scores.mean(dim=-1).tolist()
-    spread = disagreement(head_scores[:, 0] - head_scores[:, 1]).tolist()
+    spread = disagreement(margins(head_scores)).tolist()
     return [
         msgspec.structs.replace(pair, scores=(first, second), margin=first - second, disagreement=spread[i])
         for i, (pair, (first, second)) in enumerate(zip(pairs, scores, strict=True))

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from rlhf_engine.backoff import BackOff
 from rlhf_engine.checks.rules import Rule
@@ -15,7 +16,7 @@ from rlhf_engine.config import PairsConfig
 from rlhf_engine.data.api import load_prompts
 from rlhf_engine.data.world import Post, gold_score
 from rlhf_engine.errors import ConfigError, DataError
-from rlhf_engine.pair_choice import most_uncertain, uncertainty
+from rlhf_engine.pair_choice import margins, most_uncertain, uncertainty
 from rlhf_engine.scalar_models import score_heads
 from rlhf_plugins.engine_trainer import EngineTrainer
 from rlhf_plugins.pairs.agreement import agreement
@@ -66,7 +67,22 @@ class PairsTrainer(EngineTrainer):
         return self.label() if self.steps_done else self.choose()
 
     def choose(self) -> dict[str, float]:
-        """Samples pairs, and keeps those that are to be labelled."""
+        """Samples pairs, and keeps those that are to be labelled, unless an earlier attempt has."""
+        pairs, figures = read_pairs(self.folder), dict[str, float]()
+        if pairs is None:
+            found, uncertain = self.candidates()
+            pairs = [found[place] for place in most_uncertain(uncertain, self.config.pairs)]
+            if len(pairs) < self.config.pairs:
+                self.run.note(
+                    f"pairs: {self.config.pairs} asked for; the two responses to a prompt differ in {len(found)}"
+                )
+            write_pairs(self.folder, pairs)
+            figures = {"pairs/different_share": len(found) / self.config.prompts}
+        self.record_samples(pairs)
+        return {"pairs/chosen": float(len(pairs)), **figures, **_score_figures(pairs)}
+
+    def candidates(self) -> tuple[list[Pair], Tensor]:
+        """Pairs of different responses, and how unsure the reward model is of each, [N]."""
         config = self.config
         sampler = PairSampler(
             config=config,
@@ -79,21 +95,10 @@ class PairsTrainer(EngineTrainer):
         found = sampler.candidates()
         if not found:
             raise DataError("pairs: the two responses to every prompt are alike, so there is nothing to compare")
-        uncertain = torch.zeros(len(found))
-        if config.reward_model.path:
-            head_scores = sampler.head_scores(found)
-            found = with_scores(found, head_scores)
-            uncertain = uncertainty(head_scores[:, 0] - head_scores[:, 1], config.choose)
-        chosen = [found[place] for place in most_uncertain(uncertain, config.pairs)]
-        if len(chosen) < config.pairs:
-            self.run.note(f"pairs: {config.pairs} asked for, {len(chosen)} of {config.prompts} prompts have one")
-        write_pairs(self.folder, chosen)
-        self.record_samples(chosen)
-        return {
-            "pairs/different_share": len(found) / config.prompts,
-            "pairs/chosen": float(len(chosen)),
-            **_score_figures(chosen),
-        }
+        if not config.reward_model.path:
+            return found, torch.zeros(len(found))
+        head_scores = sampler.head_scores(found)
+        return with_scores(found, head_scores), uncertainty(margins(head_scores), config.choose)
 
     def record_samples(self, pairs: Sequence[Pair]) -> None:
         """Every response that is asked about, tagged by who wrote it."""
