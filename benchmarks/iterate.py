@@ -1,8 +1,9 @@
 """One round of labels and PPO against two of half the size each: equal labels, equal episodes, on the built-in world.
 
-All seeds share one SFT policy (the demo's), and the arms of a seed its first reward model. "no new labels" trains on
-that one for as many episodes; "one round" labels pairs of the SFT policy; "two rounds" labels half as many of them, and
-then as many of the policy of the first round.
+All seeds share one SFT policy (the demo's), and the arms of a seed its first reward model. "one round" labels pairs of
+the SFT policy; "two rounds" labels half as many of them, and then as many of the policy of the first round.
+
+$RLHF_RUNS: a folder to work in, which is kept; an SFT policy that is there is used again.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from rlhf_plugins.pipeline.links import linked_config
 from rlhf_sdk.events import Result
 from rlhf_sdk.launch import create_run
 from rlhf_sdk.run_dir import RunDir
-from rlhf_sdk.run_root import ENVIRONMENT
+from rlhf_sdk.run_root import ENVIRONMENT, list_runs, run_root
 from rlhf_sdk.worker import Worker
 
 SEEDS = (91, 92, 93, 94, 95)
@@ -35,10 +36,11 @@ LABELS = 400
 EPISODES = 640
 PROMPTS = 250
 RESAMPLES = 10_000
+SIDE_BY_SIDE = 3
 PROFILE = "demo-iterate"
-SFT, NO_LABELS, ONE, TWO = "sft", "no new labels", "one round", "two rounds"
-ARMS = (NO_LABELS, ONE, TWO)
-SETTINGS = ("rm.data.max_rows=300", "ppo.kl_coef=0.05", "ppo.optimizer.lr=4e-4")
+SFT, ONE, TWO = "sft", "one round", "two rounds"
+ARMS = (ONE, TWO)
+SETTINGS = ("rm.data.max_rows=300", "ppo.kl_coef=0.05", "ppo.optimizer.lr=4e-4", "ppo.optimizer.warmup_share=0.2")
 """What differs from the profile: a first reward model of fewer labels, and a policy that goes further on it."""
 
 
@@ -86,13 +88,11 @@ def one_seed(root: Path, seed: int, sft: str) -> dict[str, Any]:
     cell = Cell(root, seed)
     one, two = cell.stages(1), cell.stages(2)
     shared = cell.arm("shared", {"rm": one["rm"]}, {"sft": sft})
-    unlabelled = {"ppo_1": StageConfig(plugin="ppo", config=one["ppo_1"].config)}
     done = {
-        NO_LABELS: cell.arm(NO_LABELS, unlabelled, shared | {"rm_1": shared["rm"]}),
         ONE: cell.arm(ONE, one, shared),
         TWO: cell.arm(TWO, two, shared),
     }
-    last = {NO_LABELS: ("ppo_1", "rm_1"), ONE: ("ppo_1", "rm_1"), TWO: ("ppo_2", "rm_2")}
+    last = {ONE: ("ppo_1", "rm_1"), TWO: ("ppo_2", "rm_2")}
     policies = {arm: done[arm][last[arm][0]] for arm in ARMS}
     return {
         "seed": seed,
@@ -154,7 +154,6 @@ def summary(cells: list[dict[str, Any]]) -> dict[str, Any]:
     return {
         "win_rate_against_sft": {arm: interval(values) for arm, values in against_sft.items()},
         "two_rounds_less_one": interval(against_sft[TWO] - against_sft[ONE]),
-        "one_round_less_no_labels": interval(against_sft[ONE] - against_sft[NO_LABELS]),
         "two_rounds_against_one": interval(heads_up),
         "gold_mean": {arm: interval(np.stack([cell["gold"][arm] for cell in cells])) for arm in (SFT, *ARMS)},
         "accuracy_on_own_samples": {
@@ -164,17 +163,18 @@ def summary(cells: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def sft_policy(root: Path) -> str:
-    """The run that trains it."""
+    """The run that trains it, or has trained it."""
+    there = [run.id for run in list_runs(root) if run.record().plugin == "sft"]
     cell = Cell(root, SFT_SEED)
-    return cell.run("sft", cell.stages(1)["sft"], {}).id
+    return there[0] if there else cell.run("sft", cell.stages(1)["sft"], {}).id
 
 
 def measure(root: Path, seeds: Sequence[int]) -> None:
-    """Seeds side by side, a process for each core; what is there is recorded after each."""
+    """Seeds side by side, for CPU seconds are what is told; what is there is recorded after each."""
     cells: list[dict[str, Any]] = []
     settings = {"labels": LABELS, "episodes": EPISODES, "prompts": PROMPTS, "settings": list(SETTINGS)}
     sft = sft_policy(root)
-    with ProcessPoolExecutor(os.cpu_count(), mp_context=get_context("spawn")) as pool:
+    with ProcessPoolExecutor(SIDE_BY_SIDE, mp_context=get_context("spawn")) as pool:
         for done in as_completed([pool.submit(one_seed, root, seed, sft) for seed in seeds]):
             cells.append(done.result())
             print(f"seed {cells[-1]['seed']}: {sum(cells[-1]['cpu_seconds'].values()):.0f} CPU s; {summary(cells)}")
@@ -182,6 +182,9 @@ def measure(root: Path, seeds: Sequence[int]) -> None:
 
 
 def main() -> None:
+    if ENVIRONMENT in os.environ:
+        measure(run_root(), SEEDS)
+        return
     with tempfile.TemporaryDirectory() as folder:
         os.environ[ENVIRONMENT] = folder
         measure(Path(folder), SEEDS)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,8 +14,9 @@ from transformers import PreTrainedTokenizerBase
 from rlhf_engine.adapters import FOLDER, fill, has_adapter, merged_weights, network_of, restore_adapter, save_adapter
 from rlhf_engine.errors import ConfigError
 from rlhf_engine.models import save_model
+from rlhf_engine.scalar_models import ScalarModel
 
-PART = "trained.safetensors"
+PART, SCALE = "trained.safetensors", "scale.json"
 
 
 def save_weights(model: Any, tokenizer: PreTrainedTokenizerBase, directory: Path) -> None:
@@ -71,3 +73,18 @@ def save_part(parameters: Mapping[str, Tensor], directory: Path) -> None:
 def load_part(parameters: Mapping[str, Tensor], directory: Path) -> None:
     """The inverse of `save_part`, in place. Raises ConfigError where names differ."""
     fill(parameters, directory / PART)
+
+
+def save_scale(value_model: ScalarModel, directory: Path) -> None:
+    """The scale that a critic's values are on, beside what `save_part` keeps of it."""
+    gain, bias = value_model.affine
+    (directory / SCALE).write_text(json.dumps({"gain": gain, "bias": bias, "offsets": value_model.offsets}))
+
+
+def load_critic(value_model: ScalarModel, trained: Mapping[str, Tensor], directory: Path) -> None:
+    """The inverse of `save_part` and `save_scale`, in place. Raises ConfigError where there is none, or one of another kind."""
+    if not (directory / SCALE).is_file():
+        raise ConfigError(f"critic_of: {directory} has no critic to go on with; name a PPO run")
+    load_part(trained, directory)
+    scale = json.loads((directory / SCALE).read_text())
+    value_model.set_affine(scale["gain"], scale["bias"], head_offsets=scale["offsets"])

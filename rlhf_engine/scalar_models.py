@@ -55,6 +55,11 @@ class ScalarModel(nn.Module):
         return getattr(config, "score_gain", 1.0), getattr(config, "score_bias", 0.0)
 
     @property
+    def offsets(self) -> list[float]:
+        """What is taken off each head's raw score; empty: nothing."""
+        return list(getattr(self.network.config, "score_offsets", []))
+
+    @property
     def score_norm(self) -> str:
         """What the normalisation was made on, in the words of `rm.score_norm`; empty where that is not known."""
         return getattr(self.network.config, "score_norm", "")
@@ -85,7 +90,7 @@ class ScalarModel(nn.Module):
         elsewhere run in bf16.
         """
         gain, bias = self.affine
-        offsets = getattr(self.network.config, "score_offsets", []) or [0.0]
+        offsets = self.offsets or [0.0]
         with torch.autocast(states.device.type, enabled=False):
             raw: Tensor = self.network.score(at_least_float32(states))
         return (raw - torch.tensor(offsets, device=raw.device)) * gain + bias

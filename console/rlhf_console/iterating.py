@@ -25,7 +25,8 @@ from rlhf_sdk.references import STAGE_PREFIX
 from rlhf_sdk.states import State
 from rlhf_sdk.trainer import UserError
 
-ONLINE = ("ppo", "rloo", "grpo")
+PPO = "ppo"
+ONLINE = (PPO, "rloo", "grpo")
 PAIRS, RM, EVAL, WORLD = "pairs", "rm", "eval", "world"
 ORIGIN = "rlhf iterate"
 AS_TRAINED = ("data", "tokenizer", "response_tokens", "temperature", "precision", "device", "threads")
@@ -74,16 +75,22 @@ def iterate_request(
     seed: int | None,
     root: Path,
 ) -> RunRequest:
-    """A pipeline of so many rounds. `asked` holds for the pairs of every round.
+    """A pipeline of so many rounds, resolved and validated; as `in_rounds`. Raises `UserError`."""
+    profile, for_one = in_rounds(load_profile(profile_name), rounds, asked, settings, seed)
+    return request_of(PIPELINE, profile, for_one, from_runs, None, root)
 
-    A setting of a stage that rounds repeat (`ppo.kl_coef=0.05`) holds for all of them, the first reward model included;
-    `ppo_2.kl_coef=0.05` for one. Raises `UserError`.
+
+def in_rounds(
+    profile: Profile, rounds: int, asked: Values, settings: Sequence[str], seed: int | None
+) -> tuple[Profile, list[str]]:
+    """The profile with its rounds as stages, and the settings that are left to apply.
+
+    `asked` holds for the pairs of every round. A setting of a stage that rounds repeat (`ppo.kl_coef=0.05`) holds for
+    all of them, the first reward model included; `ppo_2.kl_coef=0.05` for one. Raises `UserError`.
     """
-    profile = load_profile(profile_name)
     online = _online_stage(profile)
     repeated = {PAIRS, RM, online.name}
     for_all = [setting for setting in settings if setting.partition(".")[0] in repeated]
-    for_one = [setting for setting in settings if setting not in for_all]
     given = [Layer(ORIGIN, {PAIRS: asked}), Layer("--set", parse_settings(for_all, repeated))]
     profile = Profile(profile.name, profile.summary, [*profile.layers, *given])
     start = _start(profile, online)
@@ -91,8 +98,8 @@ def iterate_request(
     like_training = {key: value for key, value in start.configs[online.name].items() if key in AS_TRAINED}
     made = Layer(ORIGIN, sections_of(start, rounds, seed))
     layers = [Layer(ORIGIN, {PAIRS: like_training}), *profile.layers, made]
-    expanded = Profile(profile.name, profile.summary, layers)
-    return request_of(PIPELINE, expanded, for_one, from_runs, None, root)
+    for_one = [setting for setting in settings if setting not in for_all]
+    return Profile(profile.name, profile.summary, layers), for_one
 
 
 def finished_stages(root: Path, run_id: str) -> list[str]:
@@ -168,6 +175,7 @@ def _round(start: Start, number: int, seed: int | None) -> dict[str, Values]:
     trained: Values = {"model": {"path": policy}, "reward_model": {"path": f"{STAGE_PREFIX}{RM}_{number}"}}
     if not first:
         trained["ref_model"] = {"path": start.policy_path}
+        trained |= {"critic_of": policy} if start.online.plugin == PPO else {}
     refit = _refit(start, number, reward_model)
     if not first:
         refit["seed"] = _seed(seed, start.rm_config) + number - 1

@@ -101,6 +101,9 @@ class PPOConfig(OnlineConfig, frozen=True, kw_only=True):
     reward_model: Annotated[ModelConfig, Meta(description="scores responses; also where the critic starts")] = (
         ModelConfig()
     )
+    critic_of: Annotated[
+        str, Meta(description="run:ID of a PPO run whose critic goes on; empty: it starts from the reward model")
+    ] = ""
     layout: Annotated[
         Literal["separate", "shared_trunk", "adapters"],
         Meta(description="four full models; one trunk under policy and critic; or one frozen backbone with adapters"),

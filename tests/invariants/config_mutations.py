@@ -230,6 +230,7 @@ MUTATIONS: dict[str, dict[str, Any]] = {
     "CriticFreeConfig": {"samples_per_prompt": 4},
     "GRPOConfig": {"kl_placement": "reward", "divide_by_std": False, "loss_mean": Try("tokens", LONGER)},
     "PPOConfig": {
+        "critic_of": "{folder}/nowhere/checkpoints/step-00000001/model",
         "layout": "shared_trunk",
         "lora": Try({"rank": 2}, {"layout": "adapters"}),
         "value_optimizer": {"lr": 1e-3},

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
+from rlhf_engine.checkpoint import load_critic, save_scale
 from rlhf_engine.config import OptimizerConfig, PPOConfig
 from rlhf_engine.data.examples import Prompt
 from rlhf_engine.experience import Experience
@@ -11,6 +13,8 @@ from rlhf_engine.layouts import load_ppo_models, own_parameters
 from rlhf_engine.ppo import PPOState, ppo_update
 from rlhf_engine.update_metrics import UpdateMetrics
 from rlhf_plugins.online_trainer import OnlineTrainer
+
+CRITIC = "value_model"
 
 
 class PPOTrainer(OnlineTrainer):
@@ -22,6 +26,8 @@ class PPOTrainer(OnlineTrainer):
         config = self.config
         models = load_ppo_models(config, self.tokenizer, self.device, self.run)
         critic = own_parameters(models.value_model, models.policy)
+        if config.critic_of:
+            load_critic(models.value_model, critic, Path(config.critic_of).parent / CRITIC)
         self.state = PPOState(
             models,
             self.new_optimizer(models.policy.named_parameters(), self.planned_optimizer_steps),
@@ -31,8 +37,12 @@ class PPOTrainer(OnlineTrainer):
             pad_id=self.tokenizer.pad_token_id,
             ranks=self.ranks,
         )
-        self.models, self.parts = {"model": models.policy}, {"value_model": critic}
+        self.models, self.parts = {"model": models.policy}, {CRITIC: critic}
         self.optimizers = {"model": self.state.policy_optimizer, "value_model": self.state.value_optimizer}
+
+    def save(self, directory: Path) -> None:
+        super().save(directory)
+        save_scale(self.state.models.value_model, directory / CRITIC)
 
     def optimizer_config(self, name: str) -> OptimizerConfig:
         return (name == "value_model" and self.config.value_optimizer) or self.config.optimizer
