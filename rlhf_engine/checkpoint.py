@@ -82,7 +82,7 @@ def save_scale(value_model: ScalarModel, directory: Path) -> None:
 
 
 def load_critic(value_model: ScalarModel, trained: Mapping[str, Tensor], directory: Path) -> None:
-    """The inverse of `save_part` and `save_scale`, in place. Raises ConfigError where there is none, or another kind."""
+    """The inverse of `save_part` and `save_scale`, in place. Raises ConfigError where none fits."""
     if not (directory / SCALE).is_file():
         raise ConfigError(f"critic_of: {directory} has no critic to go on with; name a PPO run")
     load_part(trained, directory)

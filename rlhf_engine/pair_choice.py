@@ -36,5 +36,6 @@ def most_uncertain(uncertain: Tensor, count: int) -> list[int]:
 
 
 def different(first: Sequence[str], second: Sequence[str]) -> list[int]:
-    """The places of pairs whose texts differ: nobody can prefer one of two that are equal."""
-    return [place for place, (one, other) in enumerate(zip(first, second, strict=True)) if one != other]
+    """The places of pairs that can be told apart: of two equal texts, and of one and nothing, nobody is asked."""
+    texts = enumerate(zip(first, second, strict=True))
+    return [place for place, (one, other) in texts if one and other and one != other]

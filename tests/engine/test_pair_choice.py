@@ -39,5 +39,5 @@ def test_no_more_are_chosen_than_there_are(count: int) -> None:
     assert most_uncertain(torch.tensor([0.1, 0.3, 0.2]), count) == list(range(min(count, 3)))
 
 
-def test_of_two_equal_texts_nobody_is_asked() -> None:
-    assert different(["a", "b", "c"], ["a", "c", "b"]) == [1, 2]
+def test_of_two_equal_texts_or_an_empty_one_nobody_is_asked() -> None:
+    assert different(["a", "b", "", "c", ""], ["a", "c", "d", "b", ""]) == [1, 3]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Annotated, Any
 
 import typer
@@ -71,6 +70,3 @@ def iterate(
         return
     started = start_request(request, runs, name, strict=strict, options=options)
     watch_or_announce(runs, started, detach=detach, as_json=as_json)
-
-
-VERBS: dict[str, Callable[..., None]] = {"iterate": iterate}

@@ -36,6 +36,10 @@ VERBS = {
     "fork": Verb(
         "repeating:fork", "Start a new run that goes on from a checkpoint of another one; the other stays as it is."
     ),
+    "iterate": Verb(
+        "iterating:iterate",
+        "Label the policy's own responses, refit the reward model, train on; round after round, as one pipeline.",
+    ),
     "plan": Verb(
         "planning:plan", "Say how much memory a run needs, in which phase, whether it fits, and what would save some."
     ),

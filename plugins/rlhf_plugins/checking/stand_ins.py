@@ -26,6 +26,7 @@ from rlhf_sdk.trainer import UserError
 CPU = torch.device("cpu")
 TOKENIZER_ROWS = 2000
 MODELS = ("model", "reward_model")
+OTHERS = ("ref_model", "sft_model", "labels_of", "critic_of")
 
 
 @dataclass(frozen=True)
@@ -58,18 +59,32 @@ def without_links(config: Any, stages: Mapping[str, Mapping[str, Any]], folder: 
             found = _with_policy(found, stage, stages, folder / "model")
         elif key == "reward_model":
             found = _with_reward_model(found, stage, folder / "reward_model")
+        elif key in ("ref_model", "sft_model"):
+            found = found.replacing(key, ModelConfig(), untrained=False, meaning="the policy that stands in is taken")
         else:
             found = found.replacing(key, "", untrained=False, meaning=f"made anew; --from {stage}=RUN takes that run's")
-    return found
+    return _without_comparisons_to_come(found)
 
 
 def _links(config: Any) -> Iterator[tuple[str, str]]:
     """(key, stage) of each link, the policy's first: its words are what a stand-in reward model reads."""
-    for key in (*MODELS, "labels_of"):
+    for key in (*MODELS, *OTHERS):
         value = getattr(config, key, "")
         path = value.path if isinstance(value, ModelConfig) else value
         if path.startswith(STAGE_PREFIX):
             yield key, path.removeprefix(STAGE_PREFIX)
+
+
+def _without_comparisons_to_come(found: StandIns) -> StandIns:
+    """Without the labelled pairs of stages that have not run, where there are other comparisons."""
+    data = getattr(found.config, "data", DataConfig())
+    there = [source for source in data.source if not source.startswith(STAGE_PREFIX)]
+    if len(there) == len(data.source):
+        return found
+    if not there:
+        raise UserError("data.source: all comparisons are still to be labelled; check this stage when they are")
+    fewer = msgspec.structs.replace(data, source=there)
+    return found.replacing("data", fewer, untrained=False, meaning="pairs that are still to be labelled are left out")
 
 
 def _with_policy(found: StandIns, stage: str, stages: Mapping[str, Mapping[str, Any]], folder: Path) -> StandIns:
