@@ -95,7 +95,7 @@ class OnlineTrainer(PolicySampler):
             )
 
     def light_rules(self) -> Sequence[Rule]:
-        return online_rules(self.config.precision.compute)
+        return online_rules(self.config.precision.compute, starts_at_reference=not self.config.ref_model.path)
 
     def light_figures(self, metrics: Mapping[str, float]) -> Mapping[str, float]:
         return {**metrics, **self.experience_figures}

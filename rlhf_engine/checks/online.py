@@ -33,15 +33,17 @@ RATIO = Rule(
     look_at="dropout, a temperature that is applied in one place only, masks, log-probabilities from generation",
 )
 
+KL_AT_START = Rule(
+    name="kl_before_first_update",
+    figure="kl/token_max_nats",
+    fail=0.0,
+    to_update=1,
+    meaning="max |KL| per token between policy and reference before any weight has changed",
+    look_at="whether both are loaded from the same checkpoint, with dropout off and at one temperature",
+)
+
 ROLLOUT_RULES = (
-    Rule(
-        name="kl_before_first_update",
-        figure="kl/token_max_nats",
-        fail=0.0,
-        to_update=1,
-        meaning="max |KL| per token between policy and reference before any weight has changed",
-        look_at="whether both are loaded from the same checkpoint, with dropout off and at one temperature",
-    ),
+    KL_AT_START,
     Rule(
         name="response_masks",
         figure="response/broken_masks",
@@ -152,10 +154,11 @@ UPDATE_RULES = (
 )
 
 
-def online_rules(compute: Precision) -> tuple[Rule, ...]:
-    """The rules of a run whose matrix products are in `compute`."""
+def online_rules(compute: Precision, *, starts_at_reference: bool = True) -> tuple[Rule, ...]:
+    """The rules of a run whose matrix products are in `compute`; only at its reference does a policy have no KL."""
     warn, fail = RATIO_LIMITS[compute]
-    return (*ROLLOUT_RULES, replace(RATIO, warn=warn, fail=fail), *UPDATE_RULES, *GRADIENT_RULES)
+    rollout_rules = [rule for rule in ROLLOUT_RULES if starts_at_reference or rule is not KL_AT_START]
+    return (*rollout_rules, replace(RATIO, warn=warn, fail=fail), *UPDATE_RULES, *GRADIENT_RULES)
 
 
 def broken_masks(rollout: Rollout, eos_id: int) -> Tensor:

@@ -15,7 +15,8 @@ import pytest
 import torch
 
 from recording_run import RecordingRun
-from rlhf_engine.config import ModelConfig
+from rlhf_engine.config import CleaningConfig, ModelConfig
+from rlhf_engine.data.cleaning import clean_text
 from rlhf_engine.models import load_policy
 from rlhf_engine.scalar_models import load_scalar_model
 from rlhf_plugins.pairs.labels import FILE
@@ -25,6 +26,7 @@ from rlhf_plugins.ppo.trainer import PPOTrainer
 from rlhf_plugins.rm.trainer import RewardModelTrainer
 from rlhf_sdk.config_errors import convert_config
 from rlhf_sdk.discovery import load_spec
+from rlhf_sdk.events import Check, MetricsLogged
 from rlhf_sdk.launch import create_run
 from rlhf_sdk.references import resolve
 from rlhf_sdk.run_dir import RunDir
@@ -154,7 +156,10 @@ def test_the_refit_trains_on_old_and_new_comparisons(straight: dict[str, RunDir]
     labelled = [*labels_in(straight["pairs_1"]), *labels_in(straight["pairs_2"])]
     assert len(labelled) == 2 * PAIRS
     seen = [(group.prompt.text, *group.responses, group.pairs) for group in trainer.groups]
-    assert seen == [(line["prompt"], line["chosen"], line["rejected"], [(0, 1)]) for line in labelled]
+    texts = [
+        [clean_text(line[role], CleaningConfig()) for role in ("prompt", "chosen", "rejected")] for line in labelled
+    ]
+    assert seen == [(*words, [(0, 1)]) for words in texts]
 
 
 def test_the_refit_goes_on_from_raw_scores_and_is_normalised_anew(straight: dict[str, RunDir], tmp_path: Path) -> None:
@@ -179,6 +184,17 @@ def test_the_policy_goes_on_and_the_reference_stays(
         expected = load_policy(ModelConfig(path=path), trainer.tokenizer, trainer.device)
         loaded = getattr(trainer.state.models, role)
         assert all(torch.equal(a, b) for a, b in zip(expected.parameters(), loaded.parameters(), strict=True)), role
+
+
+def test_only_at_its_reference_must_a_policy_begin_without_kl(straight: dict[str, RunDir]) -> None:
+    lights = {
+        name: {event.name: event.status for event in straight[name].events() if isinstance(event, Check)}
+        for name in ("ppo_1", "ppo_2")
+    }
+    assert lights["ppo_1"]["kl_before_first_update"] == "ok"
+    assert "kl_before_first_update" not in lights["ppo_2"]
+    first = next(event for event in straight["ppo_2"].events() if isinstance(event, MetricsLogged))
+    assert first.values["kl/token_max_nats"] > 0
 
 
 def test_a_reward_model_alone_does_not_say_what_sft_would_write(straight: dict[str, RunDir], tmp_path: Path) -> None:
