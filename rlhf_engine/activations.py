@@ -20,13 +20,13 @@ TOKEN_ID = 8
 class Batch:
     """Rows of so many tokens that pass through a model at once, `read` of a row's states by its head.
 
-    `packed`: K responses behind one prompt, under one additive mask instead of one for each block.
+    `branches`: tokens of a row that follow its prompt beside one another, K responses; under a mask of their own.
     """
 
     rows: int
     tokens: int
     read: int = 0
-    packed: bool = False
+    branches: int = 0
 
     @property
     def size(self) -> int:
@@ -34,34 +34,59 @@ class Batch:
         return self.rows * self.tokens
 
 
-def block_bytes(shape: ModelShape, tokens: int, number: int, *, packed: bool = False) -> int:
-    """Bytes that one block keeps for one token of a row of `tokens`; `number` is 4 (fp32) or 2 (bf16 autocast).
+def block_bytes(shape: ModelShape, number: int) -> int:
+    """Bytes that one block keeps for one token; `number` is 4 (fp32) or 2 (bf16 autocast).
 
     Residual stream and norms stay fp32 under autocast; what matrix products read is kept in `number` bytes.
     """
-    hidden, attention, width = shape.hidden, shape.attention_width, shape.intermediate
+    hidden, attention, keys, width = shape.hidden, shape.attention_width, shape.kv_width, shape.intermediate
     half = number < FLOAT32
     if shape.architecture == "llama":
         # Each of the five projections behind a norm keeps a bf16 copy of its own; in fp32 they share one tensor.
         full = (4 if half else 6) * hidden + 2
-        reduced = (5 * hidden if half else 0) + 4 * attention + 4 * width
+        reduced = (5 * hidden if half else 0) + 3 * attention + 2 * keys + 3 * width
     elif shape.architecture == "gpt_neox":
         full = (1 if half else 4) * hidden + 4
         reduced = (3 * hidden if half else 0) + 6 * attention + 2 * width
     else:
         full = (2 if half else 4) * hidden + 4
-        reduced = (2 * hidden if half else 0) + 4 * attention + 5 * width
-    mask = 0 if packed and not half else tokens
-    return FLOAT32 * (full + shape.heads) + number * (reduced + mask)
+        reduced = (2 * hidden if half else 0) + 5 * attention + 5 * width
+    return FLOAT32 * (full + shape.heads) + number * reduced
 
 
-def _edge_bytes(shape: ModelShape, batch: Batch) -> int:
-    """Bytes for one token outside the blocks: ids, rotary tables, final norm, and a mask that all blocks share."""
-    rotary = 2 * shape.head_size if shape.architecture == "llama" else shape.head_size // 2
-    positions = 0 if shape.architecture != "gpt2" else TOKEN_ID
+def _last_block_bytes(shape: ModelShape, number: int) -> tuple[int, int]:
+    """Bytes that the last block keeps for one token, its keys and values, and for one that is read, all the rest."""
+    hidden, attention, keys = shape.hidden, shape.attention_width, shape.kv_width
+    half = number < FLOAT32
+    if shape.architecture == "llama":
+        of_each = FLOAT32 * ((2 if half else 3) * hidden + 1) + number * (2 * keys + (2 * hidden if half else 0))
+        copied = 0 if half else FLOAT32 * hidden
+    elif shape.architecture == "gpt_neox":
+        of_each = FLOAT32 * ((1 if half else 2) * hidden + 2) + number * (4 * attention + (hidden if half else 0))
+        copied = FLOAT32 * hidden
+    else:
+        of_each = FLOAT32 * ((1 if half else 2) * hidden + 2) + number * (3 * attention + (hidden if half else 0))
+        copied = number * attention
+    return of_each, block_bytes(shape, number) - of_each + copied
+
+
+def _rotary_bytes(shape: ModelShape) -> int:
+    """cos and sin of one token; GPT-NeoX turns a quarter of each head."""
+    sizes = {"llama": 2 * shape.head_size, "gpt_neox": shape.head_size // 2}
+    return FLOAT32 * sizes.get(shape.architecture, 0)
+
+
+def _edge_bytes(shape: ModelShape, batch: Batch, number: int) -> int:
+    """Bytes outside the blocks: ids and rotary tables, the final norm of what is read, and masks."""
+    of_each = TOKEN_ID * (1 if shape.architecture != "gpt2" else 2) + _rotary_bytes(shape)
     norm = 2 * shape.hidden + 1 if shape.architecture == "llama" else shape.hidden + 2
-    mask = batch.tokens if batch.packed else 0
-    return TOKEN_ID + positions + FLOAT32 * (norm + mask + (0 if shape.architecture == "gpt2" else rotary))
+    of_read = TOKEN_ID + FLOAT32 * norm + _rotary_bytes(shape)
+    return batch.size * of_each + batch.rows * batch.read * of_read + mask_bytes(batch, number)
+
+
+def mask_bytes(batch: Batch, number: int) -> int:
+    """Which tokens of their row see the branches, and the states that are read; plain sequences need no mask."""
+    return number * batch.rows * batch.tokens * (batch.branches + batch.read)
 
 
 def saved_bytes(
@@ -71,21 +96,22 @@ def saved_bytes(
 
     With gradient checkpointing: each block's input.
     """
-    blocks = shape.layers * FLOAT32 * shape.hidden
-    if not gradient_checkpointing:
-        blocks = shape.layers * _block_bytes(shape, batch, number, lora)
-        blocks -= first_block_bytes(shape, lora, number) if lora else 0
-    return batch.size * (blocks + _edge_bytes(shape, batch))
+    edge = _edge_bytes(shape, batch, number)
+    if gradient_checkpointing:
+        return edge + batch.size * shape.layers * FLOAT32 * shape.hidden
+    plain, block = block_bytes(shape, number), _block_bytes(shape, number, lora)
+    of_each, of_read = (part * block // plain for part in _last_block_bytes(shape, number))
+    blocks = (shape.layers - 1) * block + of_each - (first_block_bytes(shape, lora, number) if lora else 0)
+    return edge + batch.size * blocks + batch.rows * batch.read * of_read
 
 
 def recomputed_bytes(shape: ModelShape, batch: Batch, number: int, *, lora: LoraConfig | None = None) -> int:
     """Bytes that gradient checkpointing recomputes at a time: one block's, but for its input."""
-    return batch.size * (_block_bytes(shape, batch, number, lora) - FLOAT32 * shape.hidden)
+    return batch.size * (_block_bytes(shape, number, lora) - FLOAT32 * shape.hidden)
 
 
-def _block_bytes(shape: ModelShape, batch: Batch, number: int, lora: LoraConfig | None) -> int:
-    block = block_bytes(shape, batch.tokens, number, packed=batch.packed)
-    return block + (adapter_block_bytes(shape, lora, number) if lora else 0)
+def _block_bytes(shape: ModelShape, number: int, lora: LoraConfig | None) -> int:
+    return block_bytes(shape, number) + (adapter_block_bytes(shape, lora, number) if lora else 0)
 
 
 def forward_bytes(shape: ModelShape, batch: Batch, number: int, *, lora: LoraConfig | None = None) -> int:
@@ -101,21 +127,19 @@ def passing_bytes(shape: ModelShape, batch: Batch, number: int, *, lora: LoraCon
     hidden, attention, keys, width = shape.hidden, shape.attention_width, shape.kv_width, shape.intermediate
     half = number < FLOAT32
     if shape.architecture == "llama":
-        mlp = 3 * number * width + (9 if half else 8) * hidden
-        attending = 4 * hidden + 16 * attention + (8 if half else 12) * keys
+        mlp, adapted = 3 * number * width + 4 * hidden, number * width
+        attending = 16 * attention + (8 if half else 12) * keys
     elif shape.architecture == "gpt_neox":
-        mlp = 2 * number * width + 8 * hidden
-        attending = (25 if half else 32) * hidden + (2 * batch.tokens if half else 0)
+        mlp, adapted = 2 * number * width + 4 * hidden, (4 * width + 3 * hidden if half else 4 * width)
+        attending = (14 if half else 24) * hidden
     else:
-        mlp = 4 * number * width + (15 if half else 16) * hidden
-        attending = 8 * hidden + 16 * attention
-    mask = batch.tokens * (FLOAT32 if batch.packed else 1)
-    rotary = 2 * FLOAT32 * shape.head_size if shape.architecture == "llama" else 0
+        # GELU, made of many operations, needs more than adapters, and not at the same time.
+        mlp, adapted = 4 * number * width, (3 * hidden if half else 0)
+        attending = 16 * attention
     if lora:
-        # GPT-2's GELU, made of many operations, needs more than its adapters, and not at the same time.
-        mlp += FLOAT32 * width * (adapts_mlp(shape, lora) and shape.architecture != "gpt2")
+        mlp += adapted * adapts_mlp(shape, lora)
         attending += 2 * FLOAT32 * attention
-    return batch.size * (max(mlp, attending) + mask + rotary)
+    return batch.size * (max(mlp, attending) + _rotary_bytes(shape)) + mask_bytes(batch, number)
 
 
 def backward_bytes(shape: ModelShape, batch: Batch, number: int, *, lora: LoraConfig | None = None) -> int:

@@ -69,19 +69,16 @@ def adapter_block_bytes(shape: ModelShape, lora: LoraConfig, number: int) -> int
 
 
 def _unread_inputs(shape: ModelShape, lora: LoraConfig, number: int) -> int:
-    """Numbers for one token of the inputs that are kept for layers without an adapter alone.
-
-    The attention's own output is left out where attention keeps the very same tensor.
-    """
+    """Numbers for one token of the inputs that are kept for layers without an adapter alone."""
     hidden, width = shape.hidden, shape.intermediate
     if shape.architecture == "llama":
         behind_norms = [["q_proj", "k_proj", "v_proj"], ["gate_proj", "up_proj"]]
         shared = behind_norms if number == FLOAT32 else [[name] for names in behind_norms for name in names]
-        inputs = [*((names, hidden) for names in shared), (["down_proj"], width)]
+        inputs = [*((names, hidden) for names in shared), (["o_proj"], shape.attention_width), (["down_proj"], width)]
     elif shape.architecture == "gpt_neox":
         inputs = [(["query_key_value"], hidden), (["dense"], hidden)]
         inputs += [(["dense_h_to_4h"], hidden), (["dense_4h_to_h"], width)]
     else:
-        inputs = [(["c_attn"], hidden), (["c_fc"], hidden), (["c_proj"], width)]
+        inputs = [(["c_attn"], hidden), (["c_fc"], hidden), (["c_proj"], hidden), (["c_proj"], width)]
     targets = lora.targets or [name for name, _, _ in linear_layers(shape)]
     return sum(size for readers, size in inputs if not set(readers) & set(targets))

@@ -126,7 +126,7 @@ def plan_pairs(config: PairsConfig, *, scalar: ModelShape | None = None) -> list
     rows += sampling_rows(shape, sampled, number, SAMPLES)
     if config.reward_model.path or scalar:
         scalar = scalar or shape_of(config.reward_model, config.tokenizer, key="reward_model")
-        scored = Batch(sampled.rows, tokens + config.response_tokens, 2, packed=True)
+        scored = Batch(sampled.rows, tokens + config.response_tokens, 2, branches=2 * config.response_tokens)
         rows.append(weights("reward_model", scalar.scalar_parameters, SCORES))
         rows += forward_rows(scalar, scored, number, SCORES, role="reward_model")
     return with_peak(rows)
@@ -137,7 +137,7 @@ def comparison_batch(config: RMConfig | PreferenceConfig, rows: int) -> Batch:
     responses, data = _responses_in_row(config), config.data
     tokens = responses * data.max_response_tokens
     read = responses if isinstance(config, RMConfig) else tokens
-    return Batch(rows, data.max_prompt_tokens + tokens, read, packed=True)
+    return Batch(rows, data.max_prompt_tokens + tokens, read, branches=tokens)
 
 
 def _micro_batch(config: RMConfig | PreferenceConfig) -> Batch:

@@ -7,9 +7,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from rlhf_engine.logprobs import chunk_logits, chunk_rows, scattered
-from rlhf_engine.models import hidden_states, lm_head_weight
+from rlhf_engine.logprobs import chunk_logits, chunk_rows
+from rlhf_engine.models import lm_head_weight
+from rlhf_engine.packing import scattered
 from rlhf_engine.rollout import Rollout
+from rlhf_engine.trunk import states_at
 
 
 def _chunks(count: int, vocabulary: int, device: torch.device) -> tuple[Tensor, ...]:
@@ -66,7 +68,7 @@ def response_divergences(
     """KL(teacher || student) of the next token at each response token, in nats, fp32 [B, R]; 0 outside the mask."""
     mask = rollout.response_mask
     with torch.no_grad():
-        teacher_states = rollout.acting_states(hidden_states(teacher, rollout.tokens, rollout.mask))[mask]
-    states = rollout.acting_states(hidden_states(student, rollout.tokens, rollout.mask))[mask]
+        teacher_states = states_at(teacher, rollout.token_rows, rollout.acting_places)
+    states = states_at(student, rollout.token_rows, rollout.acting_places)
     found = divergences(states, lm_head_weight(student), teacher_states, lm_head_weight(teacher), temperature)
     return scattered(found, mask)

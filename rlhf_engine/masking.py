@@ -13,7 +13,12 @@ VARIANCE_FLOOR = 1e-8
 
 def at_least_float32(values: Tensor) -> Tensor:
     """Half-precision `values` widened to float32; float32 and float64 as they are."""
-    return values.to(torch.promote_types(values.dtype, torch.float32))
+    return values.to(wide_dtype(values))
+
+
+def wide_dtype(values: Tensor) -> torch.dtype:
+    """float32, or float64 where `values` are."""
+    return torch.promote_types(values.dtype, torch.float32)
 
 
 def masked_sum(values: Tensor, mask: Tensor) -> Tensor:

@@ -211,19 +211,6 @@ def position_ids_of(mask: Tensor) -> Tensor:
     return (mask.long().cumsum(dim=-1) - 1).clamp(min=0)
 
 
-def hidden_states(model: nn.Module, tokens: Tensor, mask: Tensor) -> Tensor:
-    """Last hidden states [B, T, H] of a causal LM or scalar model. Padding ids never reach the embedding."""
-    backbone = backbone_of(model)
-    output = backbone(
-        input_ids=tokens.masked_fill(~mask, 0),
-        attention_mask=mask.long(),
-        position_ids=position_ids_of(mask),
-        use_cache=False,
-    )
-    hidden: Tensor = output.last_hidden_state
-    return hidden
-
-
 def backbone_of(model: nn.Module) -> nn.Module:
     """The transformer without its head."""
     network: Any = model

@@ -19,7 +19,8 @@ from torch import Tensor
 
 from rlhf_engine.data.batching import left_pad, right_pad
 from rlhf_engine.hooks import Hooks
-from rlhf_engine.masking import at_least_float32, mask_through_first
+from rlhf_engine.masking import mask_through_first
+from rlhf_engine.packing import Rows
 
 
 @dataclass(frozen=True)
@@ -77,24 +78,39 @@ class Rollout:
         """[B] tokens in each response, EOS included."""
         return self.response_mask.sum(dim=-1)
 
+    @property
+    def token_rows(self) -> Rows:
+        """What a model reads: each prompt with its response."""
+        return Rows.of_sequences(self.tokens, self.mask)
+
+    @property
+    def places(self) -> Tensor:
+        """[B, P + R] the flat index of each token."""
+        return torch.arange(self.mask.numel(), device=self.mask.device).view(self.mask.shape)
+
+    @property
+    def acting_places(self) -> Tensor:
+        """[n] the flat index of the state before each of the n valid actions."""
+        return self.acting_states(self.places)[self.response_mask]
+
+    @property
+    def response_places(self) -> Tensor:
+        """[n] the flat index of each of the n valid response tokens."""
+        return self.response_states(self.places)[self.response_mask]
+
     def acting_states(self, hidden: Tensor) -> Tensor:
-        """[B, P + R, H] -> [B, R, H]: the state before each action."""
+        """[B, P + R, ...] -> [B, R, ...]: the state before each action."""
         start = self.prompt_tokens.shape[1] - 1
         return hidden[:, start : start + self.response_tokens.shape[1]]
 
     def final_states(self, hidden: Tensor) -> Tensor:
-        """[B, P + R, H] -> [B, H]: the state at each row's last valid token (EOS, where the row ended)."""
+        """[B, P + R, ...] -> [B, ...]: the state at each row's last valid token (EOS, where the row ended)."""
         last = self.prompt_tokens.shape[1] + self.response_lengths - 1
         return hidden[torch.arange(len(self), device=hidden.device), last]
 
     def response_states(self, hidden: Tensor) -> Tensor:
-        """[B, P + R, H] -> [B, R, H]: the state at each response token, which has read it."""
+        """[B, P + R, ...] -> [B, R, ...]: the state at each response token, which has read it."""
         return hidden[:, self.prompt_tokens.shape[1] :]
-
-    def mean_response_states(self, hidden: Tensor) -> Tensor:
-        """[B, P + R, H] -> fp32 [B, H]: mean over each row's valid response tokens; 0 for an empty response."""
-        states = at_least_float32(self.response_states(hidden)).masked_fill(~self.response_mask.unsqueeze(-1), 0.0)
-        return states.sum(dim=1) / self.response_lengths.clamp(min=1).unsqueeze(-1)
 
     @property
     def lengths(self) -> list[int]:

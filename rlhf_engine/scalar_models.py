@@ -12,18 +12,18 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from rlhf_engine.config import ModelConfig
 from rlhf_engine.errors import ConfigError
-from rlhf_engine.logprobs import scattered
 from rlhf_engine.masking import at_least_float32
 from rlhf_engine.models import (
     finish_model,
-    hidden_states,
     load_pretrained,
     model_config_of,
     prepare_model_config,
     read_model_config,
 )
+from rlhf_engine.packing import mean_states, scattered
 from rlhf_engine.rollout import Rollout
 from rlhf_engine.scalar_heads import HeadShape, disagreement, ensemble_scores, init_heads, network_class
+from rlhf_engine.trunk import states_at
 
 
 class ScalarModel(nn.Module):
@@ -156,23 +156,23 @@ def response_values(value_model: ScalarModel, rollout: Rollout) -> Tensor:
 
     The mean over the heads of the state itself: a critic never pools, for V of a state may not look ahead.
     """
-    states = rollout.acting_states(hidden_states(value_model, rollout.tokens, rollout.mask))
-    return values_of_states(value_model, states, rollout)
+    return values_of_states(value_model, states_at(value_model, rollout.token_rows, rollout.acting_places), rollout)
 
 
 def values_of_states(value_model: ScalarModel, states: Tensor, rollout: Rollout) -> Tensor:
-    """`response_values` from the hidden states before each action, [B, R, H]; the head never reads a masked state."""
-    mask = rollout.response_mask
-    return scattered(value_model.head(states[mask]), mask)
+    """`response_values` from the hidden states before each valid action, [n, H]."""
+    return scattered(value_model.head(states), rollout.response_mask)
 
 
 def response_head_scores(reward_model: ScalarModel, rollout: Rollout) -> Tensor:
     """Every head's score of each row, fp32 [B, n], read at the last token (EOS, where it ended), or off the mean of
     the response's states.
     """
-    hidden = hidden_states(reward_model, rollout.tokens, rollout.mask)
-    pooled = rollout.final_states if reward_model.head_shape.pooling == "last" else rollout.mean_response_states
-    return reward_model.head_scores(pooled(hidden))
+    rows, mask = rollout.token_rows, rollout.response_mask
+    if reward_model.head_shape.pooling == "last":
+        return reward_model.head_scores(states_at(reward_model, rows, rollout.final_states(rollout.places)))
+    states = states_at(reward_model, rows, rollout.response_places)
+    return reward_model.head_scores(mean_states(states, mask))
 
 
 def response_scores(reward_model: ScalarModel, rollout: Rollout) -> Tensor:

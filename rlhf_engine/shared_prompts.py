@@ -13,25 +13,22 @@ from torch import Tensor, nn
 
 from rlhf_engine.data.batching import right_pad
 from rlhf_engine.data.examples import ComparisonGroup
-from rlhf_engine.logprobs import scattered, selected_logprobs
-from rlhf_engine.masking import at_least_float32
-from rlhf_engine.models import backbone_of, lm_head_weight
+from rlhf_engine.logprobs import selected_logprobs
+from rlhf_engine.models import lm_head_weight
+from rlhf_engine.packing import PADDING, STEM, Rows, mean_states, scattered
 from rlhf_engine.scalar_models import ScalarModel
-
-PROMPT, PADDING = 0, -1
+from rlhf_engine.trunk import states_at
 
 
 @dataclass(frozen=True)
 class SharedPromptBatch:
     """G rows of T tokens, which hold N responses of at most R tokens, in order of groups and responses.
 
-    `branches` [G, T]: 0 prompt, k the k-th response, -1 padding. `places` [N, R]: flat index (row * T + column) of each
+    A prompt is the stem of its row, its responses the branches. `places` [N, R]: flat index (row * T + column) of each
     response token, valid where `response_mask` is True. `prompt_ends` [N]: flat index of the prompt's last token.
     """
 
-    tokens: Tensor
-    positions: Tensor
-    branches: Tensor
+    rows: Rows
     places: Tensor
     response_mask: Tensor
     prompt_ends: Tensor
@@ -39,7 +36,7 @@ class SharedPromptBatch:
     @property
     def response_tokens(self) -> Tensor:
         """[N, R]; a token of no meaning outside `response_mask`."""
-        return self.tokens.flatten()[self.places]
+        return self.rows.tokens.flatten()[self.places]
 
     @property
     def acting(self) -> Tensor:
@@ -66,7 +63,7 @@ class _Row:
 
 def _row_of(group: ComparisonGroup) -> _Row:
     prompt = group.prompt.tokens
-    tokens, positions, branches = list(prompt), list(range(len(prompt))), [PROMPT] * len(prompt)
+    tokens, positions, branches = list(prompt), list(range(len(prompt))), [STEM] * len(prompt)
     columns = []
     for branch, response in enumerate(group.response_tokens, start=1):
         columns.append(list(range(len(tokens), len(tokens) + len(response))))
@@ -86,44 +83,17 @@ def shared_prompt_batch(groups: Sequence[ComparisonGroup], device: torch.device)
     flat = [[i * width + column for column in columns] for i, row in enumerate(rows) for columns in row.columns]
     ends = torch.tensor([i * width + row.prompt_length - 1 for i, row in enumerate(rows) for _ in row.columns])
     places, response_mask = right_pad(flat, 0)
-    return SharedPromptBatch(*(x.to(device) for x in (tokens, positions, branches, places, response_mask, ends)))
-
-
-def tree_mask(branches: Tensor) -> Tensor:
-    """[G, T] -> additive attention mask [G, 1, T, T]: 0 where row i may see column j, else the lowest number."""
-    length = branches.shape[1]
-    causal = torch.ones(length, length, dtype=torch.bool, device=branches.device).tril()
-    seen = (branches[:, None, :] == PROMPT) | (branches[:, None, :] == branches[:, :, None])
-    lowest = torch.finfo(torch.float32).min
-    return torch.zeros(seen.shape, device=branches.device).masked_fill(~(seen & causal), lowest).unsqueeze(1)
-
-
-def wide_dtype_of(model: nn.Module) -> torch.dtype:
-    """The model's own, or float32 where that is wider: attention reads a mask of another type wrongly."""
-    return torch.promote_types(next(model.parameters()).dtype, torch.float32)
-
-
-def packed_states(model: nn.Module, batch: SharedPromptBatch) -> Tensor:
-    """Hidden states of all places, flat [G * T, H]; each response's as if it stood alone after its prompt."""
-    backbone = backbone_of(model)
-    output = backbone(
-        input_ids=batch.tokens,
-        attention_mask=tree_mask(batch.branches).to(wide_dtype_of(backbone)),
-        position_ids=batch.positions,
-        use_cache=False,
-    )
-    states: Tensor = output.last_hidden_state.flatten(0, 1)
-    return states
+    packed = Rows(*(x.to(device) for x in (tokens, positions, branches)))
+    return SharedPromptBatch(packed, *(x.to(device) for x in (places, response_mask, ends)))
 
 
 def group_head_scores(reward_model: ScalarModel, batch: SharedPromptBatch) -> Tensor:
     """Every head's scores of all responses, fp32 [N, n], equal to scoring each of them alone after its prompt."""
-    states = packed_states(reward_model, batch)
+    mask = batch.response_mask
     if reward_model.head_shape.pooling == "last":
-        return reward_model.head_scores(states[batch.last])
-    of_responses = at_least_float32(states[batch.places]).masked_fill(~batch.response_mask.unsqueeze(-1), 0.0)
-    lengths = batch.response_mask.sum(dim=-1, keepdim=True)
-    return reward_model.head_scores(of_responses.sum(dim=1) / lengths)
+        return reward_model.head_scores(states_at(reward_model, batch.rows, batch.last))
+    states = states_at(reward_model, batch.rows, batch.places[mask])
+    return reward_model.head_scores(mean_states(states, mask))
 
 
 def group_scores(reward_model: ScalarModel, batch: SharedPromptBatch) -> Tensor:
@@ -137,5 +107,5 @@ def group_logprobs(policy: nn.Module, batch: SharedPromptBatch) -> Tensor:
     Equal to `response_logprobs` of each response alone after its prompt.
     """
     mask = batch.response_mask
-    states = packed_states(policy, batch)[batch.acting[mask]]
+    states = states_at(policy, batch.rows, batch.acting[mask])
     return scattered(selected_logprobs(states, lm_head_weight(policy), batch.response_tokens[mask]), mask)

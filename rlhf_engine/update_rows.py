@@ -101,9 +101,9 @@ def _role_moments(role: TrainedRole, update: Update) -> list[Moment]:
     head = [
         *kept,
         _copies(role, update, BACKWARD, _blocks_kept(role)),
-        MemoryRow("logits: one chunk", BACKWARD, chunk_bytes(shape, batch, FLOAT32, copies=role.logit_chunks)),
+        MemoryRow("logits: one chunk", BACKWARD, chunk_bytes(shape, batch, number, copies=role.logit_chunks)),
         MemoryRow("gradients: passing", BACKWARD, FLOAT32 * shape.hidden * batch.rows * batch.read),
-        MemoryRow("output head's gradient", BACKWARD, 2 * head_gradient),
+        MemoryRow("output head's gradient", BACKWARD, head_gradient * (1 + (number < FLOAT32))),
     ]
     return [head, last_block, embeddings]
 

@@ -10,9 +10,10 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from rlhf_engine.models import hidden_states
+from rlhf_engine.packing import scattered
 from rlhf_engine.rollout import Rollout
 from rlhf_engine.scalar_models import ScalarModel
+from rlhf_engine.trunk import states_at
 
 WORDS = re.compile(r"\S+")
 SENTENCES = re.compile(r"\S(?:.*?[.!?…]+(?=\s|$)|.*$)", re.DOTALL)
@@ -68,8 +69,9 @@ def token_scores(reward_model: ScalarModel, rollout: Rollout) -> Tensor:
 
     The last valid token's is the response's score; 0 outside `response_mask`. No label was about one before EOS.
     """
-    states = rollout.response_states(hidden_states(reward_model, rollout.tokens, rollout.mask))
+    mask = rollout.response_mask
+    states = scattered(states_at(reward_model, rollout.token_rows, rollout.response_places), mask)
     if reward_model.head_shape.pooling == "mean":
-        summed = states.float().masked_fill(~rollout.response_mask.unsqueeze(-1), 0.0).cumsum(dim=1)
+        summed = states.float().cumsum(dim=1)
         states = summed / torch.arange(1, states.shape[1] + 1, device=states.device).unsqueeze(-1)
-    return reward_model.head(states).masked_fill(~rollout.response_mask, 0.0)
+    return reward_model.head(states).masked_fill(~mask, 0.0)

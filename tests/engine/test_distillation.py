@@ -14,8 +14,10 @@ from rlhf_engine.data.examples import Prompt
 from rlhf_engine.distillation import DistilState, distil_loss, distil_update, kl_to_teacher, sample
 from rlhf_engine.divergence import divergences, response_divergences
 from rlhf_engine.hooks import NoHooks
-from rlhf_engine.models import hidden_states, lm_head_weight
+from rlhf_engine.models import lm_head_weight
 from rlhf_engine.optim import ScheduledAdamW
+from rlhf_engine.packing import Rows
+from rlhf_engine.trunk import padded_states
 
 HOOKS = NoHooks()
 CONFIG = DistilConfig(
@@ -86,7 +88,8 @@ def test_the_samples_alone_are_learnt_by_their_cross_entropy(tokenizer: Any) -> 
     config = msgspec.structs.replace(CONFIG, objective="samples")
     loss = distil_loss(state, samples, config, samples.response_mask.sum())
     tokens = torch.cat([samples.prompt_tokens[samples.prompt_mask], samples.response_tokens[samples.response_mask]])
-    logits = hidden_states(state.student, tokens[None], torch.ones_like(tokens[None], dtype=torch.bool))[0]
+    row = Rows.of_sequences(tokens[None], torch.ones(1, len(tokens), dtype=torch.bool))
+    logits = padded_states(state.student.base_model, row)[0]
     logits = logits @ lm_head_weight(state.student).T
     prompt = int(samples.prompt_mask.sum())
     assert torch.allclose(loss, F.cross_entropy(logits[prompt - 1 : -1], tokens[prompt:]), atol=1e-5)

@@ -13,7 +13,7 @@ from torch.autograd.graph import saved_tensors_hooks
 from transformers import AutoConfig, AutoModelForCausalLM
 
 from rlhf_engine import logprobs
-from rlhf_engine.activations import Batch, recomputed_bytes, saved_bytes
+from rlhf_engine.activations import Batch, mask_bytes, recomputed_bytes, saved_bytes
 from rlhf_engine.comparison_plan import plan_rm
 from rlhf_engine.config import (
     DataConfig,
@@ -37,8 +37,10 @@ from rlhf_engine.memory_rows import (
     chunk_bytes,
     with_peak,
 )
+from rlhf_engine.packing import Rows
+from rlhf_engine.trunk import states_at
 
-ROWS, TOKENS = 3, 40
+ROWS, TOKENS, READ = 3, 40, 11
 SIZES: dict[str, dict[str, Any]] = {
     "llama": {
         "hidden_size": 64, "num_hidden_layers": 3, "num_attention_heads": 4, "num_key_value_heads": 2,
@@ -67,12 +69,10 @@ def bytes_saved_by_autograd(model: Any, *, bf16: bool) -> int:
             kept.setdefault(tensor.untyped_storage().data_ptr(), tensor)
         return tensor
 
-    mask = torch.ones(ROWS, TOKENS, dtype=torch.long)
-    mask[0, :5] = 0
-    ids = torch.zeros(ROWS, TOKENS, dtype=torch.long)
-    positions = (mask.cumsum(dim=-1) - 1).clamp(min=0)
+    ids, mask = torch.zeros(ROWS, TOKENS, dtype=torch.long), torch.ones(ROWS, TOKENS, dtype=torch.bool)
+    places = torch.arange(ROWS * TOKENS).view(ROWS, TOKENS)[:, -READ:].flatten()
     with saved_tensors_hooks(keep, lambda tensor: tensor), torch.autocast("cpu", torch.bfloat16, enabled=bf16):
-        model.base_model(input_ids=ids, attention_mask=mask, position_ids=positions, use_cache=False)
+        states_at(model, Rows.of_sequences(ids, mask), places)
     return sum(tensor.untyped_storage().nbytes() for tensor in kept.values())
 
 
@@ -83,7 +83,7 @@ def test_activations_are_what_autograd_keeps(family: str, bf16: bool, tmp_path: 
     (tmp_path / "config.json").write_text(json.dumps(config.to_dict()))
     shape = shape_of(ModelConfig(path=str(tmp_path)), TokenizerConfig())
     model = AutoModelForCausalLM.from_config(config).float().train()
-    planned = saved_bytes(shape, Batch(ROWS, TOKENS), 2 if bf16 else 4, gradient_checkpointing=False)
+    planned = saved_bytes(shape, Batch(ROWS, TOKENS, READ), 2 if bf16 else 4, gradient_checkpointing=False)
     assert planned == pytest.approx(bytes_saved_by_autograd(model, bf16=bf16), rel=0.02)
 
 
@@ -96,12 +96,12 @@ def test_checkpointing_keeps_block_inputs_and_one_block(family: str, tmp_path: P
     whole = bytes_saved_by_autograd(model, bf16=False)
     model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
     between = bytes_saved_by_autograd(model, bf16=False)
-    batch = Batch(ROWS, TOKENS)
+    batch = Batch(ROWS, TOKENS, READ)
     planned = saved_bytes(shape, batch, 4, gradient_checkpointing=True)
     assert between < planned + recomputed_bytes(shape, batch, 4) < whole
-    # The recomputation, not autograd, holds the rotary tables.
-    rotary_tables = ROWS * TOKENS * 4 * 2 * shape.head_size
-    assert planned == pytest.approx(between, abs=rotary_tables)
+    # The recomputation, not autograd, holds rotary tables, masks and what is read.
+    rotary_tables = ROWS * (TOKENS + READ) * 4 * 2 * shape.head_size
+    assert planned == pytest.approx(between, abs=rotary_tables + mask_bytes(batch, 4) + 8 * ROWS * READ)
 
 
 def test_the_plan_knows_the_size_of_a_chunk_of_logits() -> None:
@@ -167,7 +167,7 @@ def test_logits_do_not_grow_with_the_batch_or_the_prompt() -> None:
 
 def kept_by_a_reward_model(shape: ModelShape, rows: int, tokens: int, responses: int) -> int:
     """Activations, and the states at the last tokens."""
-    batch = Batch(rows, tokens, responses, packed=True)
+    batch = Batch(rows, tokens, responses, branches=10 * responses)
     return saved_bytes(shape, batch, 4, gradient_checkpointing=False) + 4 * 64 * rows * responses
 
 

@@ -75,7 +75,8 @@ def test_a_probes_reward_model_by_size_adds_its_weights_to_every_phase() -> None
 
 def test_the_pipelines_peak_is_its_largest_stages() -> None:
     last = plan_pipeline(PIPELINE)[-1]
-    assert (last.what, last.phase) == ("peak", "ppo: backward")
+    assert last.what == "peak"
+    assert last.phase in ("ppo: rollout", "ppo: backward")
 
 
 def test_an_evaluation_needs_no_pipeline() -> None:

@@ -14,8 +14,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from rlhf_engine.experience import PPOExperience
+from rlhf_engine.packing import PADDING, Rows
 from rlhf_engine.rollout import Rollout
-from rlhf_engine.shared_prompts import PADDING, SharedPromptBatch
+from rlhf_engine.shared_prompts import SharedPromptBatch
 from small_ppo import PAD
 
 LEFT, RIGHT = 3, 4
@@ -56,15 +57,17 @@ def widened_experience(experience: PPOExperience, left: int = LEFT, right: int =
 
 def widened_groups(batch: SharedPromptBatch, right: int = RIGHT) -> SharedPromptBatch:
     """Rows of shared prompts with `right` columns more."""
-    width = batch.tokens.shape[1]
+    rows, width = batch.rows, batch.rows.tokens.shape[1]
 
     def moved(places: Tensor) -> Tensor:
         return places + places // width * right
 
     return SharedPromptBatch(
-        F.pad(batch.tokens, (0, right)),
-        F.pad(batch.positions, (0, right)),
-        F.pad(batch.branches, (0, right), value=PADDING),
+        Rows(
+            F.pad(rows.tokens, (0, right)),
+            F.pad(rows.positions, (0, right)),
+            F.pad(rows.branches, (0, right), value=PADDING),
+        ),
         moved(batch.places),
         batch.response_mask,
         moved(batch.prompt_ends),
@@ -128,8 +131,8 @@ def mask_among(arguments: tuple[Any, ...]) -> Tensor:
     for argument in arguments:
         if isinstance(argument, Rollout):
             return argument.response_mask
-        if isinstance(argument, SharedPromptBatch):
-            return (argument.branches != PADDING).flatten()
+        if isinstance(argument, Rows):
+            return argument.mask
         if isinstance(argument, Tensor) and argument.dtype == torch.bool:
             return argument
     raise TypeError("no mask among the arguments")

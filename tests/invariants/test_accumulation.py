@@ -183,7 +183,7 @@ def counted_forwards() -> Iterator[Counter[str]]:
     hook.remove()
 
 
-INSIDE_A_BLOCK: dict[Architecture, str] = {"llama": "LlamaMLP", "gpt_neox": "GPTNeoXMLP", "gpt2": "GPT2MLP"}
+INSIDE_A_BLOCK: dict[Architecture, str] = {"llama": "LlamaRMSNorm", "gpt_neox": "LayerNorm", "gpt2": "LayerNorm"}
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)

@@ -9,7 +9,7 @@ from torch import Tensor
 from decoding import chosen, decoded
 from engine_models import ARCHITECTURES, random_rollout
 from plain_forward import one_by_one_logprobs
-from rlhf_engine import logprobs, models, ppo, scalar_models, update_metrics
+from rlhf_engine import logprobs, models, ppo, scalar_models, trunk, update_metrics
 from rlhf_engine.config import Architecture, PPOConfig, Precision, PrecisionConfig
 from rlhf_engine.experience import PPOExperience
 from rlhf_engine.ppo import PPOState
@@ -43,7 +43,7 @@ def test_01_kl_is_zero_before_any_update(architecture: Architecture) -> None:
     assert float(entropies.max()) > 0.1
     assert float((ours - theirs).abs().max()) == 0.0
     p, q = (
-        (models.hidden_states(role, rows.tokens, rows.mask) @ models.lm_head_weight(role).T / 0.7).log_softmax(-1)
+        (trunk.padded_states(role.base_model, rows.token_rows) @ models.lm_head_weight(role).T / 0.7).log_softmax(-1)
         for role in roles
     )
     assert float((p.exp() * (p - q)).sum(dim=-1).abs().max()) == 0.0

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from engine_models import ARCHITECTURES, policy_of
 from enumerable import all_responses, exact_kl, sequence_logprobs, small_tokenizer, tabular_policy
-from rlhf_engine import logprobs, losses, models, ppo, rewards, update_metrics
+from rlhf_engine import logprobs, losses, models, ppo, rewards, trunk, update_metrics
 from rlhf_engine.config import Architecture
 from small_ppo import CONFIG, HOOKS, PROMPTS, config_with, gradients_of, new_experience, new_state
 
@@ -151,7 +151,7 @@ def test_39_expected_k1_of_a_sequence_is_the_full_kl_of_its_states() -> None:
 
 def next_token_logprobs(policy: Any, rows: Any) -> Tensor:
     """log pi(. | s_t), [B, R, V]."""
-    states = rows.acting_states(models.hidden_states(policy, rows.tokens, rows.mask))
+    states = rows.acting_states(trunk.padded_states(policy.base_model, rows.token_rows))
     logits: Tensor = states @ models.lm_head_weight(policy).T
     return logits.log_softmax(dim=-1)
 

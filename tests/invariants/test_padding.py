@@ -28,11 +28,13 @@ from rlhf_engine import (
     scalar_models,
     sft,
     shared_prompts,
+    trunk,
     update_metrics,
 )
 from rlhf_engine.config import Architecture
 from rlhf_engine.data.batching import left_pad, right_pad
 from rlhf_engine.data.examples import ComparisonGroup, Prompt
+from rlhf_engine.packing import Rows
 from rlhf_engine.reward_modeling import RewardModelState
 from rlhf_engine.rollout import Rollout
 from rlhf_engine.scalar_models import load_scalar_model
@@ -179,16 +181,21 @@ def test_29_padding_content_changes_no_sampled_token(monkeypatch: pytest.MonkeyP
 def outputs_for_padding_on(side: Any, policy: Any, scalar: Any) -> tuple[Tensor, Tensor]:
     """Log-probabilities [N, V] and values [N] after every valid token of TOKENS."""
     tokens, mask = side(TOKENS, PAD)
-    states = models.hidden_states(policy, tokens, mask)[mask]
+    rows = Rows.of_sequences(tokens, mask)
+    places = mask.flatten().nonzero().squeeze(1)
+    states = trunk.states_at(policy, rows, places)
     logits = (states @ models.lm_head_weight(policy).to(states.dtype).T).float()
-    return logits.log_softmax(dim=-1), scalar.head(models.hidden_states(scalar, tokens, mask)[mask])
+    return logits.log_softmax(dim=-1), scalar.head(trunk.states_at(scalar, rows, places))
 
 
+@pytest.mark.parametrize("attention", ["sdpa", "eager"])
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 @torch.no_grad()
-def test_30_the_side_of_the_padding_changes_neither_logprobs_nor_scores(architecture: Architecture) -> None:
-    """Learned positions or rotary."""
-    roles = new_policy(architecture), new_scalar_model(architecture)
+def test_30_the_side_of_the_padding_changes_neither_logprobs_nor_scores(
+    architecture: Architecture, attention: str
+) -> None:
+    """Learned positions or rotary; packed, or padded and masked."""
+    roles = new_policy(architecture, attention=attention), new_scalar_model(architecture)
     alone = [
         outputs_for_padding_on(lambda *_, row=row: left_pad([row], PAD), *roles) for row in TOKENS
     ]  # fmt: skip

@@ -28,7 +28,7 @@ from rlhf_engine.errors import ConfigError
 from rlhf_engine.logprobs import response_logprobs
 from rlhf_engine.preference_training import PreferenceState, measured_reference_point, preference_update
 from rlhf_engine.rollout import Rollout
-from rlhf_engine.shared_prompts import PADDING, SharedPromptBatch
+from rlhf_engine.shared_prompts import SharedPromptBatch
 from small_ppo import CPU, HOOKS, WatchedOptimizer, assert_close_gradients, frozen_copy, new_policy, weight_hash
 
 Config = DPOConfig | IPOConfig | KTOConfig
@@ -109,8 +109,8 @@ def test_29_what_stands_in_padding_changes_nothing(config: Config, monkeypatch: 
 
     def with_random_padding(groups: list[ComparisonGroup], device: torch.device) -> SharedPromptBatch:
         batch = packed(groups, device)
-        noise = torch.randint_like(batch.tokens, 3, 33)
-        return replace(batch, tokens=torch.where(batch.branches == PADDING, noise, batch.tokens))
+        noise = torch.randint_like(batch.rows.tokens, 3, 33)
+        return replace(batch, rows=replace(batch.rows, tokens=torch.where(batch.rows.mask, batch.rows.tokens, noise)))
 
     monkeypatch.setattr(preference_training, "shared_prompt_batch", with_random_padding)
     assert_equal(updated(config), plain)

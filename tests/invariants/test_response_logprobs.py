@@ -13,7 +13,7 @@ from engine_models import ARCHITECTURES, policy_of, random_rollout, word_tokeniz
 from enumerable import all_responses, tabular_policy
 from rlhf_engine.config import Architecture, OptimizerConfig
 from rlhf_engine.hooks import NoHooks
-from rlhf_engine.logprobs import distribution_entropies, response_logprobs, selected_logprobs
+from rlhf_engine.logprobs import logprobs_and_entropies, response_logprobs, selected_logprobs
 from rlhf_engine.losses import next_token_loss
 from rlhf_engine.optim import ScheduledAdamW
 from rlhf_engine.rollout import Rollout
@@ -75,9 +75,9 @@ def test_66_chunked_log_probabilities_are_the_full_log_softmax(
     chosen = full.gather(1, targets[:, None]).squeeze(1)
     chunked = selected_logprobs(hidden, weight, targets, temperature)
     assert torch.allclose(chunked, chosen, atol=1e-6)
-    assert torch.allclose(
-        distribution_entropies(hidden, weight, temperature), -(full.exp() * full).sum(dim=-1), atol=1e-5
-    )
+    again, entropies = logprobs_and_entropies(hidden, weight, targets, temperature)
+    assert torch.allclose(again, chosen, atol=1e-6)
+    assert torch.allclose(entropies, -(full.exp() * full).sum(dim=-1), atol=1e-5)
     for ours, expected in zip(
         torch.autograd.grad((chunked * upstream).sum(), (hidden, weight)),
         torch.autograd.grad((chosen * upstream).sum(), (hidden, weight)),

@@ -10,7 +10,7 @@ from transformers import AutoModelForCausalLM
 
 from decoding import RESPONSE_TOKENS, TOKENS, chosen, decoded, rolled_out, watched_sampling
 from engine_models import ARCHITECTURES, random_rollout, word_tokenizer
-from rlhf_engine import collecting, generation, logprobs, models, ppo, scalar_models, update_metrics
+from rlhf_engine import collecting, generation, logprobs, models, ppo, scalar_models, trunk, update_metrics
 from rlhf_engine.config import Architecture, ModelConfig
 from rlhf_engine.rollout import Rollout
 from small_ppo import (
@@ -70,8 +70,7 @@ def test_05_scores_and_values_are_bit_equal_in_training_mode(architecture: Archi
 @torch.no_grad()
 def belief_error(policy: Any, rows: Rollout, beliefs: Tensor, temperature: float) -> float:
     """max |log p| between the distributions that tokens were drawn from and those of the training forward."""
-    hidden = models.hidden_states(policy, rows.tokens, rows.mask)
-    states = rows.acting_states(hidden)[rows.response_mask]
+    states = trunk.states_at(policy, rows.token_rows, rows.acting_places)
     scored = (states @ models.lm_head_weight(policy).T / temperature).log_softmax(dim=-1)
     return float((beliefs[rows.response_mask] - scored).abs().max())
 

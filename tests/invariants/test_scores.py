@@ -13,11 +13,12 @@ from engine_models import ARCHITECTURES, policy_of, random_rollout, scalar_model
 from rlhf_engine.config import Architecture, ModelConfig
 from rlhf_engine.data.examples import ComparisonGroup, Prompt
 from rlhf_engine.losses import pairwise_loss
-from rlhf_engine.models import hidden_states, save_model
+from rlhf_engine.models import save_model
 from rlhf_engine.reward_modeling import normalising_affine, pair_accuracy, pair_rows
 from rlhf_engine.rollout import Rollout
 from rlhf_engine.scalar_heads import init_heads
 from rlhf_engine.scalar_models import load_scalar_model, response_scores
+from rlhf_engine.trunk import padded_states
 
 CPU = torch.device("cpu")
 
@@ -89,7 +90,7 @@ def test_50_random_reward_models_agree_with_any_labels_half_the_time() -> None:
     torch.manual_seed(2)
     reward_model, rollout = scalar_model_of(word_tokenizer()), random_rollout(40)
     with torch.no_grad():
-        states = rollout.final_states(hidden_states(reward_model, rollout.tokens, rollout.mask))
+        states = rollout.final_states(padded_states(reward_model.base_model, rollout.token_rows))
     heads = torch.cat([new_head(reward_model.network.score) for _ in range(60)])
     found = torch.tensor([pair_accuracy(scores[:20], scores[20:]) for scores in heads @ states.T])
     assert abs(float(found.mean()) - 0.5) < 4 * float(found.std()) / math.sqrt(len(found))
