@@ -125,7 +125,7 @@ def test_long_responses_leave_room_for_the_prompt(tmp_path: Path) -> None:
     async def script(pilot: Pilot[None]) -> None:
         lines = await shown(pilot, "TITLE: tea", "word0", "0 of 1")
         assert not any("word199" in line for line in lines)
-        await pilot.press(*["down"] * 60)
+        await pilot.press(*["down"] * 30)
         await shown(pilot, "TITLE: tea", "word199", "end")
 
     play(tmp_path, given, script)

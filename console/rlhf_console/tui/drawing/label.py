@@ -51,7 +51,7 @@ def told_row(told: str, note: str, width: int) -> Row:
 def end_rows(session: Labelling, tables: Sequence[Table]) -> list[Row]:
     """Nothing is left to vote on: what the votes say."""
     said = f"no pair is left: {len(session.votes)} votes of {session.labeller}"
-    skipped = f"; {session.skipped} skipped pairs come again in another session" if session.skipped else ""
+    skipped = f"; skipped: {session.skipped}, shown again in another session" if session.skipped else ""
     lines = [said + skipped, ""]
     for title, columns, rows in tables:
         lines += [title, *table(columns, rows).split("\n"), ""]
