@@ -14,13 +14,13 @@ import msgspec
 
 from rlhf_console.runs.pairs import Side, matches_of
 from rlhf_console.runs.votes import source_of
+from rlhf_sdk.asked_pairs import PAIRS_FILE
 from rlhf_sdk.bounds import check_depth, open_plain
 from rlhf_sdk.preferences import Source
 from rlhf_sdk.trainer import UserError
 
 Choice = Literal["random", "uncertain", "near-ties", "prompt"]
 SCORE = "score"
-ASKED = "pairs.jsonl"
 SHAPES = "expected prompt and responses (a list of two), or prompt, chosen and rejected"
 
 
@@ -82,7 +82,7 @@ def pairs_of_file(path: Path) -> list[Pair]:
 
 def pairs_of_run(folder: Path) -> list[Pair]:
     """Those that a run asks about, in its `folder` of data; none where it asks nothing."""
-    asked = folder / ASKED
+    asked = folder / PAIRS_FILE
     return list(read_pairs(asked)) if asked.exists() else []
 
 
