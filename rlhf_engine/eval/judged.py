@@ -177,8 +177,8 @@ def liking_for_a_place(judged: Sequence[Judged]) -> str | None:
     if first is None or consistent is None or consistent >= FEWEST_CONSISTENT or abs(first - 0.5) < FARTHEST_FROM_HALF:
         return None
     return (
-        f"the text shown first won {first:.0%} of the decided answers, and {consistent:.0%} of the pairs kept their winner "
-        "when turned: the judge goes by place, so its win rates near one half say little"
+        f"the text shown first won {first:.0%} of the decided answers, and {consistent:.0%} of the pairs kept their "
+        "winner when turned: the judge goes by place, so its win rates near one half say little"
     )
 
 

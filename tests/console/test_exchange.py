@@ -77,6 +77,7 @@ def test_services_get_every_step_once(service: str, tmp_path: Path, monkeypatch:
     assert exported(tmp_path, service) == []
     started, *steps, end = logged
     assert started["name"] == "ppo-healthy" and end == "end"
+    assert service == "wandb" or not (started["auto_log_cpu"] or started["auto_log_gpu"])
     assert steps == [(step, step / 10) for step in range(1, 27)]
 
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import csv
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import closing
+from contextlib import closing, redirect_stdout
 from pathlib import Path
 from typing import Any
 
@@ -115,12 +116,14 @@ def to_wandb(run: LiveRun, folder: Path) -> list[Path]:
 
 
 def to_trackio(run: LiveRun, folder: Path) -> list[Path]:
-    """A run of the same name in the project `rlhf`."""
+    """A run of the same name in the project `rlhf`; what trackio says goes to stderr, and it measures nothing here."""
     trackio = optional_module("trackio")
-    trackio.init(project="rlhf", name=run.record.id, config=run.record.config)
-    for row in metric_rows(run):
-        trackio.log(dict(_metrics(row)), step=row["step"])
-    trackio.finish()
+    measures_nothing = {"auto_log_cpu": False, "auto_log_gpu": False}
+    with redirect_stdout(sys.stderr):
+        trackio.init(project="rlhf", name=run.record.id, config=run.record.config, **measures_nothing)
+        for row in metric_rows(run):
+            trackio.log(dict(_metrics(row)), step=row["step"])
+        trackio.finish()
     return []
 
 
