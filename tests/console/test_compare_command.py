@@ -102,3 +102,14 @@ def test_runs_are_compared_on_the_probes_prompts_under_short_names(runs: Path) -
 def test_runs_without_common_prompts_say_so(runs: Path) -> None:
     write_record(runs, "empty", plugin="ppo")
     assert "no two sides with samples" in str(rlhf(runs, "empty").exception)
+
+
+def test_prompts_that_only_one_side_has_are_listed(runs: Path, tmp_path: Path) -> None:
+    more = Sample(tag="eval/ppo/temperature_1", index=3, prompt="d\nis asked of ppo alone", response="", metrics={})
+    append(runs / "demo.eval", "samples.jsonl", encode_line(more))
+    left_out = {"eval/sft/temperature_1": [], "eval/ppo/temperature_1": [more.prompt]}
+    assert pairs(runs, "demo")["left_out"] == left_out and pairs(runs, "demo")["prompts"] == 3
+    said = rlhf(runs, "demo").stdout
+    assert "1 prompts of eval/ppo/temperature_1 that not all of them answered:\n  d is asked of ppo alone\n" in said
+    assert rlhf(runs, "demo", "--html", str(tmp_path / "page.html")).exit_code == 0
+    assert "is asked of ppo alone" in (tmp_path / "page.html").read_text()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,8 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM
 
-from rlhf_engine.config import JudgeConfig
+from rlhf_engine.config import CleaningConfig, DataConfig, JudgeConfig
+from rlhf_engine.data.world import demonstrations
 from rlhf_engine.eval.best_of_n import kl_bound_nats
 from rlhf_engine.eval.policies import Evaluator
 from rlhf_plugins.eval.costs import training_cpu_seconds
@@ -267,3 +269,32 @@ def test_a_judge_that_fails_is_a_warning_beside_the_figures(
     _, run = evaluated(config_of(models, temperatures=[1.0], judge=judge), tmp_path)
     assert run.alerts == ["no-such-judge can't be started: No such file or directory"]
     assert run.results["evaluation"]["figures"]["judge/answers"] == 0
+
+
+def test_posts_that_come_again_are_a_warning_and_empty_sets_name_their_key(models: Path, tmp_path: Path) -> None:
+    file, empty = tmp_path / "posts.jsonl", tmp_path / "empty.jsonl"
+    rows = list(demonstrations(3, seed=5))
+    file.write_text("".join(json.dumps(row) + "\n" for row in [*rows, rows[0]]))
+    empty.write_text("")
+    cleaning = CleaningConfig(duplicates=False)
+    data = DataConfig(source=[str(file)], cleaning=cleaning, max_prompt_tokens=200)
+    _, run = evaluated(config_of(models, policies={"base": str(models / "first")}, data=data), tmp_path)
+    assert run.alerts[0].startswith("eval.data: 1 of 4 prompts are on a post that came before")
+    for key in ("data", "second_task", "people", "comparisons"):
+        changed = config_of(models, **{key: DataConfig(source=[str(empty)])})
+        with pytest.raises(UserError, match=rf"^eval\.{key}: .*empty\.jsonl' is empty"):
+            EvalTrainer().setup(FakeRun(changed, tmp_path / "run"))  # type: ignore[arg-type]
+
+
+def test_a_policy_with_another_tokenizer_is_refused_by_name(models: Path, tmp_path: Path) -> None:
+    """Two tokens that change places: weights fit, and every response would be nonsense."""
+    for file in (models / "second").iterdir():
+        (tmp_path / file.name).write_bytes(file.read_bytes())
+    tokenizer = json.loads((tmp_path / "tokenizer.json").read_text())
+    vocabulary = tokenizer["model"]["vocab"]
+    one, other = list(vocabulary)[300:302]
+    vocabulary[one], vocabulary[other] = vocabulary[other], vocabulary[one]
+    (tmp_path / "tokenizer.json").write_text(json.dumps(tokenizer))
+    config = config_of(models, policies={"base": str(models / "first"), "other": str(tmp_path)})
+    with pytest.raises(UserError, match=r"eval\.policies\.other: .* has another tokenizer: .* token by token"):
+        EvalTrainer().setup(FakeRun(config, tmp_path / "run"))  # type: ignore[arg-type]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from textwrap import shorten
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
@@ -37,7 +38,7 @@ def compare(
     as_json: JsonOption = False,
 ) -> None:
     """Responses to the same prompts: policies of one evaluation, steps of one run, or runs."""
-    from rlhf_console.runs.pairs import labels_of, matches_of, measure_of
+    from rlhf_console.runs.pairs import labels_of, left_out, matches_of, measure_of
 
     sides = chosen_sides(run, run_root(runs), side or [])
     labels, matches = labels_of(sides), matches_of(sides, ORDER[sort])
@@ -46,9 +47,18 @@ def compare(
     if html is not None:
         _write_page(html, sides, labels, matches)
         return
+    others = dict(zip(labels, left_out(sides), strict=True))
     shown = [_plain(sides, labels, match) for match in matches[:limit]]
     if as_json:
-        print_json({"sides": labels, "prompts": len(matches), "means": _means(sides, labels, matches), "pairs": shown})
+        print_json(
+            {
+                "sides": labels,
+                "prompts": len(matches),
+                "means": _means(sides, labels, matches),
+                "pairs": shown,
+                "left_out": others,
+            }
+        )
         return
     means = _means(sides, labels, matches)
     names = list(dict.fromkeys(name for figures in means.values() for name in figures))
@@ -58,6 +68,9 @@ def compare(
     for pair in shown:
         gain = "" if pair["gain"] is None else f"gain {number(pair['gain'])}"
         typer.echo(f"{gain}\n{example(_with_figures(pair, measure), width=WIDTH)}\n")
+    for label, prompts in others.items():
+        if prompts:
+            typer.echo(_alone(label, prompts, limit))
 
 
 def chosen_sides(names: Sequence[str], root: Path, wanted: Sequence[str]) -> Sequence[Side]:
@@ -127,6 +140,16 @@ def _about(labels: Sequence[str], prompts: int, measure: str) -> str:
     return printable(f"{count}; gain: {measure} of {labels[-1]} less that of {labels[0]}" if measure else count)
 
 
+def _alone(label: str, prompts: Sequence[str], limit: int) -> str:
+    """The prompts of one side that the others lack, each on a line."""
+    lines = [
+        f"  {shorten(printable(prompt, keep_newlines=True), WIDTH - 2, placeholder=' ...')}"
+        for prompt in prompts[:limit]
+    ]
+    more = [f"  and {len(prompts) - limit} more: --json lists all"] if len(prompts) > limit else []
+    return "\n".join([f"{len(prompts)} prompts of {printable(label)} that not all of them answered:", *lines, *more])
+
+
 def _means(sides: Sequence[Side], labels: Sequence[str], matches: Sequence[Match]) -> dict[str, dict[str, float]]:
     from rlhf_console.runs.pairs import means_of
 
@@ -137,13 +160,17 @@ def _means(sides: Sequence[Side], labels: Sequence[str], matches: Sequence[Match
 def _write_page(file: Path, sides: Sequence[Side], labels: Sequence[str], matches: Sequence[Match]) -> None:
     from rlhf_console.report.document import Block, Quotes, Report, Section, Table, Text
     from rlhf_console.report.html import html
-    from rlhf_console.runs.pairs import measure_of
+    from rlhf_console.runs.pairs import left_out, measure_of
 
     means = _means(sides, labels, matches)
     names = list(dict.fromkeys(name for figures in means.values() for name in figures))
     blocks: list[Block] = [Table(["side", *names], [[label, *map(means[label].get, names)] for label in labels])]
     measure = measure_of(sides, matches)
     blocks.append(Text(_about(labels, len(matches), measure)))
+    for label, prompts in zip(labels, left_out(sides), strict=True):
+        if prompts:
+            rows = [[prompt] for prompt in prompts]
+            blocks.append(Table([f"{len(prompts)} prompts of {label} that not all of them answered"], rows))
     for match in matches:
         pair = _with_figures(_plain(sides, labels, match), measure)
         texts = [("prompt", pair["prompt"]), *([("reference", pair["reference"])] if pair["reference"] else [])]

@@ -109,6 +109,15 @@ def matches_of(sides: Sequence[Side], order: str) -> list[Match]:
     return sorted(matches, key=lambda match: math.inf if match.gain is None else sign * match.gain)
 
 
+def left_out(sides: Sequence[Side]) -> list[list[str]]:
+    """Of each side the prompts that not all sides have, in its own order."""
+    rows = [side.rows() for side in sides]
+    common = set(rows[0]).intersection(*rows[1:])
+    alone = [[row for prompt, row in each.items() if prompt not in common] for each in rows]
+    samples = [[side.sample(row) for row in found] for side, found in zip(sides, alone, strict=True)]
+    return [[sample.prompt for sample in found if sample is not None] for found in samples]
+
+
 def _is_one_sample(sides: Sequence[Side], match: Match) -> bool:
     return len({(side.run_id, row) for side, row in zip(sides, match.rows, strict=True)}) == 1
 

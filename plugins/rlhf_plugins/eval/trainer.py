@@ -12,12 +12,10 @@ from typing import Any, cast
 from transformers import PreTrainedModel
 
 from rlhf_engine.backoff import BackOff
-from rlhf_engine.config import DataConfig, EvalConfig, ModelConfig
-from rlhf_engine.data.api import load_prompts
+from rlhf_engine.config import EvalConfig, ModelConfig
 from rlhf_engine.data.examples import Prompt
-from rlhf_engine.data.people import load_people
 from rlhf_engine.data.tokenizers import load_tokenizer
-from rlhf_engine.errors import ConfigError, DataError
+from rlhf_engine.errors import ConfigError
 from rlhf_engine.eval.equal_kl import EqualKL
 from rlhf_engine.eval.overoptimisation import curves_figures, curves_table
 from rlhf_engine.eval.policies import Evaluator, Responses, post_of
@@ -28,6 +26,7 @@ from rlhf_plugins.engine_trainer import EngineTrainer
 from rlhf_plugins.eval.accuracy import accuracy_report
 from rlhf_plugins.eval.alignment import SECOND, CostOfAlignment
 from rlhf_plugins.eval.curves import read_curve
+from rlhf_plugins.eval.inputs import Inputs
 from rlhf_plugins.eval.judging import judged_report, matches_of, score_judge
 from rlhf_plugins.eval.kept_responses import SampleStore, kept
 from rlhf_plugins.eval.line_up import LineUp, check_line_up
@@ -57,10 +56,11 @@ class EvalTrainer(EngineTrainer):
         self.line_up = LineUp(config, self.load_policy)
         self.tokenizer = load_tokenizer(config.tokenizer, config.policies[self.line_up.baseline], tuple)
         self.line_up.check_tokenizers(self.tokenizer)
-        self.prompts = self.load_prompts("data", "prompts")
+        inputs = Inputs(config, self.tokenizer, self.run, self.keep_skipped)
+        self.prompts, self.people = inputs.prompts(), inputs.people()
+        inputs.check_comparisons()
         self.evaluator = self.make_evaluator()
-        second = self.load_prompts("second_task", "second task") if config.second_task.source else []
-        self.cost = CostOfAlignment(config, self.evaluator, second)
+        self.cost = CostOfAlignment(config, self.evaluator, inputs.second_task())
         self.tasks = self.planned()
         self.total_steps = len(self.tasks)
         self.finished: dict[str, Responses] = {}
@@ -68,13 +68,6 @@ class EvalTrainer(EngineTrainer):
         self.judged: Report | None = None
         self.beside_people: Report | None = None
         self.curves = {name: read_curve(name, model) for name, model in config.curves.items()}
-
-    def load_prompts(self, key: str, name: str) -> Sequence[Prompt]:
-        data: DataConfig = getattr(self.config, key)
-        prompts: Sequence[Prompt] = self.keep_skipped(load_prompts(data, self.tokenizer, hooks=self.run), name)
-        if not len(prompts):
-            raise DataError(f"eval.{key}: {data.source} has no prompt that can be used")
-        return prompts
 
     def make_evaluator(self) -> Evaluator:
         config = self.config
@@ -183,10 +176,9 @@ class EvalTrainer(EngineTrainer):
 
     def compare_with_people(self) -> dict[str, float]:
         """How often people agree with one another, and judge and reward model with them."""
-        people = self.keep_skipped(load_people(self.config.people, self.tokenizer, hooks=self.run), "people")
         data, told = self.run.directory / "data", len(self.judge.problems) if self.judge else 0
         with self.run.phase("people"):
-            beside = beside_people(people, self.judge, self.evaluator, self.config, data, self.run)
+            beside = beside_people(self.people, self.judge, self.evaluator, self.config, data, self.run)
         for problem in self.judge.problems[told:] if self.judge else []:
             self.run.alert("warning", "judge", problem)
         self.beside_people = {"table": beside.table(), "figures": beside.figures()}
