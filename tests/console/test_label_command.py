@@ -48,14 +48,14 @@ def votes(runs: Path) -> list[Vote]:
 
 
 def test_a_line_is_a_vote_and_the_next_session_goes_on(runs: Path) -> None:
-    said = label(runs, "judged", "--choose", "near-ties", "--labeller", "anna", typed="m odd\n1\nx\n")
+    said = label(runs, "judged", "--choose", "near_ties", "--labeller", "anna", typed="m odd\n1\nx\n")
     assert said.exit_code == 0, said.exception
     assert "1 of 3" in said.stdout and "2 of 3" in said.stdout and "'x' is none of the keys" in said.stderr
     (vote,) = votes(runs)
     assert (vote.prompt, vote.verdict, vote.note, vote.labeller) == ("c", "left", "odd", "anna")
     assert vote.sources is not None and {source.run for source in vote.sources} == {"judged"}
     assert {figures["score"] for figures in vote.figures} == {0.0, 0.5}
-    said = label(runs, "judged", "--choose", "near-ties", "--labeller", "anna", typed="3\nu\n2\ns\n")
+    said = label(runs, "judged", "--choose", "near_ties", "--labeller", "anna", typed="3\nu\n2\ns\n")
     assert [(vote.prompt, vote.verdict) for vote in votes(runs)] == [("c", "left"), ("b", "right")]
     assert "taken back" in said.stderr
 
@@ -118,8 +118,8 @@ def test_a_reward_models_heads_give_scores_margins_and_disagreements(
         ({"gold": 5.0, "score": 2.0}, {"score": 5.0}), ({"gold": 5.0, "score": 0.5}, {"score": 1.5}),
     ]  # fmt: skip
     assert [(pair.margin, pair.disagreement) for pair in found] == [(3.0, 2.0), (1.0, 0.0)]
-    assert chosen_pairs(found, "uncertain", limit=1, seed=0) == found[:1]
-    assert chosen_pairs(found, "near-ties", limit=1, seed=0) == found[1:]
+    assert chosen_pairs(found, "disagreement", limit=1, seed=0) == found[:1]
+    assert chosen_pairs(found, "near_ties", limit=1, seed=0) == found[1:]
     vote = new_vote("p", ("b", "a"), "left", policies=("y", "x"), labeller="anna")
     assert figure_of_run([vote], "rm", runs)(vote) == (5.0, 2.0)
 

@@ -169,7 +169,7 @@ def test_a_session_passes_to_another_process_whole(tmp_path: Path) -> None:
     assert open_session(msgspec.json.encode(plan)).task == open_session(plan).task
 
 
-ORDERS: dict[Choice, list[int]] = {"prompt": [0, 1, 2, 3], "near-ties": [2, 0, 1], "uncertain": [1, 0, 2, 3]}
+ORDERS: dict[Choice, list[int]] = {"prompt": [0, 1, 2, 3], "near_ties": [2, 0, 1], "disagreement": [1, 0, 2]}
 
 
 @pytest.mark.parametrize(("choice", "expected"), ORDERS.items())
@@ -188,9 +188,10 @@ def test_chance_depends_on_the_seed_alone_and_orders_need_scores() -> None:
     assert (
         once == chosen_pairs(given[::-1], "random", limit=0, seed=1) != chosen_pairs(given, "random", limit=0, seed=2)
     )
-    assert chosen_pairs([pair(0, scores=(1.0, 2.0))], "uncertain", limit=0, seed=0)
-    with pytest.raises(UserError, match="--choose near-ties: the samples have no scores; --rm RUN"):
-        chosen_pairs(given, "near-ties", limit=0, seed=0)
+    with pytest.raises(UserError, match="--choose near_ties: the samples have no scores; --rm RUN"):
+        chosen_pairs(given, "near_ties", limit=0, seed=0)
+    with pytest.raises(UserError, match="--choose disagreement: nothing is known of it; --rm RUN"):
+        chosen_pairs([pair(0, scores=(1.0, 2.0))], "disagreement", limit=0, seed=0)
 
 
 def test_pairs_of_a_file_and_rows_that_are_none(tmp_path: Path) -> None:

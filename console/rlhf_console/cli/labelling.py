@@ -45,7 +45,7 @@ def label(
     ] = None,
     choose: Annotated[
         Choice,
-        typer.Option("--choose", help="uncertain: the heads of --rm disagree, else near ties; near-ties: by score."),
+        typer.Option("--choose", help="near_ties: smallest difference in score; disagreement: of the heads of --rm."),
     ] = "random",
     rm: Annotated[str, typer.Option("--rm", metavar="RUN", help="Reward model that scores the responses anew.")] = "",
     limit: Annotated[int, typer.Option("--limit", "-n", min=0, help="At most so many pairs; 0: all.")] = 0,

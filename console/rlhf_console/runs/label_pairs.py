@@ -19,7 +19,7 @@ from rlhf_sdk.bounds import check_depth, open_plain
 from rlhf_sdk.preferences import Source
 from rlhf_sdk.trainer import UserError
 
-Choice = Literal["random", "uncertain", "near-ties", "prompt"]
+Choice = Literal["random", "near_ties", "disagreement", "prompt"]
 SCORE = "score"
 SHAPES = "expected prompt and responses (a list of two), or prompt, chosen and rejected"
 
@@ -121,8 +121,8 @@ def _pair_of(fields: Mapping[str, Any]) -> Pair:
 def chosen_pairs(pairs: Sequence[Pair], choice: Choice, *, limit: int, seed: int) -> list[Pair]:
     """At most `limit` of them (0: all), in the order in which they are shown.
 
-    "uncertain": largest disagreement first where it is known, else as "near-ties": smallest margin first. Raises
-    `UserError` where an order needs scores that are not there.
+    "near_ties": smallest difference in score first; "disagreement": largest disagreement of the heads on it. Raises
+    `UserError` where an order needs what is not known.
     """
     if choice == "prompt":
         ordered = list(pairs)
@@ -131,14 +131,19 @@ def chosen_pairs(pairs: Sequence[Pair], choice: Choice, *, limit: int, seed: int
             pairs, key=lambda pair: random.Random(f"{seed}/{pair.prompt}/{sorted(pair.responses)}").random()
         )
     else:
-        ordered = _least_sure(pairs, choice)
+        ordered = _by_disagreement(pairs) if choice == "disagreement" else _by_margin(pairs)
     return ordered[: limit or None]
 
 
-def _least_sure(pairs: Sequence[Pair], choice: Choice) -> list[Pair]:
-    if choice == "uncertain" and any(pair.disagreement for pair in pairs):
-        return sorted(pairs, key=lambda pair: -(pair.disagreement or 0.0))
+def _by_disagreement(pairs: Sequence[Pair]) -> list[Pair]:
+    known = [(-pair.disagreement, place, pair) for place, pair in enumerate(pairs) if pair.disagreement is not None]
+    if not known:
+        raise UserError("--choose disagreement: nothing is known of it; --rm RUN: a reward model with several heads")
+    return [pair for _, _, pair in sorted(known)]
+
+
+def _by_margin(pairs: Sequence[Pair]) -> list[Pair]:
     known = [(abs(pair.margin), place, pair) for place, pair in enumerate(pairs) if pair.margin is not None]
     if not known:
-        raise UserError(f"--choose {choice}: the samples have no scores; --rm RUN has a reward model score them")
+        raise UserError("--choose near_ties: the samples have no scores; --rm RUN has a reward model score them")
     return [pair for _, _, pair in sorted(known)]
