@@ -69,10 +69,11 @@ class ProcessGroupRanks(Ranks):
     `waiting_for`: what a call under way waits for; `waited_seconds`: time spent in such calls, the wire's share too.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, timeout_seconds: float = 600.0) -> None:
         self.rank, self.size = dist.get_rank(), dist.get_world_size()
         self.waiting_for, self.waited_seconds = "", 0.0
-        self._words = dist.new_group(backend="gloo")
+        self._words = dist.new_group(backend="gloo", timeout=timedelta(seconds=timeout_seconds))
+        self._patient = dist.new_group(backend="gloo", timeout=timedelta(days=7))
 
     @contextmanager
     def _waiting(self, what: str) -> Iterator[None]:
@@ -81,11 +82,11 @@ class ProcessGroupRanks(Ranks):
         self.waited_seconds += time.perf_counter() - began
         self.waiting_for = ""
 
-    def meet(self, said: int) -> list[int]:
+    def meet(self, said: int, *, patiently: bool = False) -> list[int]:
         """What each rank says, by rank; off the device, so that nothing there is waited for."""
         answers = [torch.zeros(1, dtype=torch.long) for _ in range(self.size)]
         with self._waiting("meeting"):
-            dist.all_gather(answers, torch.tensor([said]), group=self._words)
+            dist.all_gather(answers, torch.tensor([said]), group=self._patient if patiently else self._words)
         return [int(answer) for answer in answers]
 
     def tell(self, message: bytes) -> bytes:
@@ -161,7 +162,7 @@ def join_ranks(timeout_seconds: float) -> ProcessGroupRanks:
     if torch.cuda.is_available():
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]) % torch.cuda.device_count())
     dist.init_process_group(backend, timeout=timedelta(seconds=timeout_seconds))
-    return ProcessGroupRanks()
+    return ProcessGroupRanks(timeout_seconds)
 
 
 def lost_others(error: BaseException) -> bool:

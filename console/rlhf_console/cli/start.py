@@ -23,7 +23,7 @@ from rlhf_console.cli.options import (
     notify_at,
     print_json,
 )
-from rlhf_console.cli.ranks import NodesOption, ProcessesOption, RendezvousOption, with_ranks
+from rlhf_console.cli.rank_options import NodesOption, ProcessesOption, RendezvousOption, with_ranks
 from rlhf_console.cli.watching import display, follow
 from rlhf_console.durations import attempt_options
 from rlhf_console.printable import printable

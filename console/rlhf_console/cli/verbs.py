@@ -31,7 +31,10 @@ VERBS = {
         "start:resume",
         "Go on with a run that is paused, was stopped or died, from its newest good checkpoint, and watch it.",
     ),
-    "join": Verb("ranks:join", "Take part, from another machine, in a run that was started with --nnodes."),
+    "join": Verb(
+        "joining:join",
+        "Take part, from another machine, in a run that was started with --nnodes; its folder must be the same there.",
+    ),
     "relaunch": Verb("repeating:relaunch", "Start a new run with the config of one that was, from the beginning."),
     "fork": Verb(
         "repeating:fork", "Start a new run that goes on from a checkpoint of another one; the other stays as it is."

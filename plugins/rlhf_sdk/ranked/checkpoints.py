@@ -38,7 +38,7 @@ class RankedCheckpoints(WorkerCheckpoints):
             super().save(reason, finished=finished)
         else:
             self._take_part()
-        self.link.meet(0)
+        self.link.meet(0, patiently=True)
 
     def _take_part(self) -> None:
         """The trainer's part in gathering what rank 0 writes."""

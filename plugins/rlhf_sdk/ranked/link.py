@@ -19,8 +19,8 @@ class RankLink(Protocol):
     waiting_for: str
     waited_seconds: float
 
-    def meet(self, said: int) -> list[int]:
-        """What each rank says, by rank."""
+    def meet(self, said: int, *, patiently: bool = False) -> list[int]:
+        """What each rank says, by rank; `patiently` where one of them may have long to do."""
 
     def tell(self, message: bytes) -> bytes:
         """Rank 0's message."""

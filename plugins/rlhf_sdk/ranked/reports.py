@@ -93,8 +93,10 @@ class RankReporter:
         self._write()
         self._thread.start()
 
-    def linked(self, link: RankLink) -> None:
+    def linked(self, link: RankLink, attempt: int) -> None:
+        """`attempt` is rank 0's: torchrun counts restarts on each machine for itself."""
         self._link = link
+        self._report = msgspec.structs.replace(self._report, attempt=attempt, at="set-up")
 
     def got_on(self, *, step: int, at: str) -> None:
         """This rank is at another place now; cheap, called at every safe point."""

@@ -60,7 +60,9 @@ def worker_environment(options: AttemptOptions) -> dict[str, str]:
     if options.ranks == 1:
         return environment
     threads = max((os.cpu_count() or 1) // max(options.processes, 1), 1)
-    return {"OMP_NUM_THREADS": str(threads), **environment, "PYTHONSAFEPATH": "1"}
+    # With torchrun's own store ranks that begin anew would find the addresses of those that are gone.
+    ranks = {"PYTHONSAFEPATH": "1", "TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1"}
+    return {"OMP_NUM_THREADS": str(threads), **environment, **ranks}
 
 
 _COMMANDS: dict[int, AnyCommand] = {

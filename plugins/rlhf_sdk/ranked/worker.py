@@ -90,7 +90,8 @@ class RankedWorker(Worker):
         if "ranks" not in spec.capabilities or self.ranked_runtime is None:
             raise UserError(f"plugin {spec.name!r} trains in one process: start it without --nproc and --nnodes")
         self.link = self.ranked_runtime.join_ranks(self.options.rank_timeout_seconds)
-        self.reporter.linked(self.link)
+        self.journal.attempt = int(self.link.tell(str(self.journal.attempt).encode()))
+        self.reporter.linked(self.link, self.journal.attempt)
         assert isinstance(self.checkpoints, RankedCheckpoints), "made above"
         self.checkpoints.link = self.link
         super().start_runtime(spec, run, trainer)
@@ -99,10 +100,10 @@ class RankedWorker(Worker):
         """Rank 0 first: what it writes (tokenised data, comparisons) the others find there."""
         if self.place.leads:
             super().set_up(run, trainer)
-        self.link.meet(0)
+        self.link.meet(0, patiently=True)
         if not self.place.leads:
             super().set_up(run, trainer)
-        self.link.meet(0)
+        self.link.meet(0, patiently=True)
         assert isinstance(self.control, SharedControl), "made above"
         self.control.share(self.link)
 

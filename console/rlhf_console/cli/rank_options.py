@@ -1,20 +1,15 @@
-"""Options for a run in several processes, and `rlhf join`: another machine's part of it."""
+"""How many processes a run has: the options, and what can't be."""
 
 from __future__ import annotations
 
-import subprocess
 from typing import Annotated
 
 import msgspec
 import typer
 
 from rlhf_console import plugins
-from rlhf_console.cli.options import RunArgument, RunsOption
 from rlhf_console.profiles import PIPELINE
-from rlhf_console.runs.store import find
 from rlhf_sdk.pace import AttemptOptions
-from rlhf_sdk.ranked.starting import join_command, worker_environment
-from rlhf_sdk.run_root import run_root
 from rlhf_sdk.trainer import UserError
 
 ProcessesOption = Annotated[
@@ -45,21 +40,3 @@ def with_ranks(options: AttemptOptions, plugin: str, processes: int, nodes: int,
     if "ranks" not in plugins.describe(plugin)["capabilities"]:
         raise UserError(f"--nproc {processes}: plugin {plugin!r} trains in one process")
     return msgspec.structs.replace(options, processes=processes, nodes=nodes, rendezvous=rendezvous)
-
-
-def join(
-    run: RunArgument,
-    runs: RunsOption = "",
-    processes: ProcessesOption = 0,
-) -> None:
-    """Take part, from another machine, in a run that was started with --nnodes; its folder must be the same there.
-
-    Ends when the run's attempt does, with torchrun's exit code. Signals are for the machine that started the run.
-    """
-    found = find(run_root(runs), run)
-    status = found.directory.status()
-    if status is None or status.options.nodes < 2:
-        raise UserError(f"run {found.record.id} waits for no other machine: start it with --nnodes and --rdzv")
-    options = msgspec.structs.replace(status.options, processes=processes or status.options.processes)
-    command = join_command(found.directory.path.absolute(), status, options)
-    raise typer.Exit(subprocess.run(command, env=worker_environment(options), check=False).returncode)
