@@ -48,7 +48,7 @@ def test_the_longest_texts_at_the_given_prices() -> None:
 
 def test_nobody_pays_for_other_judges_and_unknown_prices_are_the_users_mistake() -> None:
     assert cost.evaluation_cost(config(JudgeConfig(kind="scores"))) == []
-    with pytest.raises(UserError, match=r"'claude-new'.*set eval\.judge\.input_usd_per_mtok"):
+    with pytest.raises(UserError, match=r"'claude-new'.*set judge\.input_usd_per_mtok"):
         cost.evaluation_cost(config(JudgeConfig(kind="claude", model="claude-new")))
 
 
