@@ -119,6 +119,17 @@ def forward_bytes(shape: ModelShape, batch: Batch, number: int, *, lora: LoraCon
     return batch.size * 2 * FLOAT32 * shape.hidden + passing_bytes(shape, batch, number, lora=lora)
 
 
+def decoding_bytes(shape: ModelShape, number: int) -> int:
+    """Bytes for one token of a prompt inside a block of our own decoder, at its busiest."""
+    hidden, attention, keys, width = shape.hidden, shape.attention_width, shape.kv_width, shape.intermediate
+    cast = number if number < FLOAT32 else 0
+    gated = shape.architecture == "llama"
+    mlp = 3 * FLOAT32 * hidden + (0 if gated else number * hidden) + number * width * (4 if gated else 2)
+    repeated = 2 * FLOAT32 * attention if keys < attention else 0
+    attending = FLOAT32 * (hidden + 3 * attention + 2 * keys) + cast * (hidden + attention + 2 * keys) + repeated
+    return max(mlp, attending)
+
+
 def passing_bytes(shape: ModelShape, batch: Batch, number: int, *, lora: LoraConfig | None = None) -> int:
     """Bytes inside one block at its busiest, in its MLP or its attention, in a forward that keeps nothing.
 

@@ -104,7 +104,7 @@ def plan_preferences(config: PreferenceConfig) -> list[MemoryRow]:
     if isinstance(config, KTOConfig):
         rows += forward_rows(shape, batch, number, "reference point", role="policy")
     if config.eval_data.source and config.kl_samples:
-        rows += _samples(shape, config.eval_data, number, "samples", at_most=config.kl_samples, role="policy")
+        rows += _samples(shape, config.eval_data, number, "samples", at_most=config.kl_samples)
     if WORLD in (*config.data.source, *config.eval_data.source) and not config.labels_of:
         rows += _samples(shape, config.data, FLOAT32, "label comparisons")
     return with_peak(rows)
@@ -152,8 +152,8 @@ def _responses_in_row(config: RMConfig | PreferenceConfig) -> int:
 
 
 def _samples(
-    shape: ModelShape, data: DataConfig, number: int, phase: str, *, at_most: int = SAMPLING_ROWS, role: str = ""
+    shape: ModelShape, data: DataConfig, number: int, phase: str, *, at_most: int = SAMPLING_ROWS
 ) -> list[MemoryRow]:
     tokens = data.max_prompt_tokens + data.max_response_tokens
     batch = Batch(min(SAMPLING_ROWS, at_most), tokens, data.max_response_tokens)
-    return sampling_rows(shape, batch, number, phase, role=role)
+    return sampling_rows(shape, batch, number, phase)

@@ -35,6 +35,7 @@ class Roles:
     reward_model: ModelShape
     critic: ModelShape | None = None
     reward_adapter: LoraConfig | None = None
+    samples_per_prompt: int = 1
 
 
 def plan_ppo(
@@ -85,7 +86,7 @@ def plan_critic_free(
         weights("ref_policy", shape.policy_parameters),
         weights("reward_model", scalar.scalar_parameters),
     ]
-    roles = Roles(held=held, trained=[policy], reward_model=scalar)
+    roles = Roles(held=held, trained=[policy], reward_model=scalar, samples_per_prompt=config.samples_per_prompt)
     return with_peak(online_rows(config, roles, second or second_model_shape(config)))
 
 
@@ -155,7 +156,7 @@ def online_rows(config: OnlineConfig, roles: Roles, second: ModelShape | None = 
         *roles.held,
         *(moments(role) for role in roles.trained),
         MemoryRow("experience", ALWAYS, config.batch_size * (18 * tokens + 56 * responses)),
-        *sampling_rows(policy.shape, sampled, number, "rollout", role="policy", lora=policy.lora),
+        *sampling_rows(policy.shape, sampled, number, "rollout", samples_per_prompt=roles.samples_per_prompt),
         *forward_rows(policy.shape, scored, number, "policy logprobs", role="policy", lora=policy.lora, entropies=True),
         *forward_rows(policy.shape, scored, number, "reference logprobs", entropies=True),
         *_value_rows(roles, scored, number),

@@ -15,6 +15,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 _CPU = torch.device("cpu")
+_PACKED: torch.layout = getattr(torch, "_mkldnn")  # noqa: B009 - its stub leaves it out
 _MIB = 1 << 20
 
 
@@ -85,13 +86,16 @@ class CPUBudget(TorchDispatchMode):
         return result
 
     def _count(self, tensor: Tensor) -> None:
-        if tensor.layout != torch.strided or tensor.device.type != "cpu":
+        if tensor.device.type != "cpu" or tensor.layout not in (torch.strided, _PACKED):
             return
-        storage = tensor.untyped_storage()
-        key, size = storage._cdata, storage.nbytes()
+        if tensor.layout == torch.strided:
+            held: Any = tensor.untyped_storage()
+            key, size = held._cdata, held.nbytes()
+        else:  # weights in oneDNN's own layout have no storage that torch knows
+            held, key, size = tensor, id(tensor), tensor.numel() * tensor.itemsize
         reference, counted = self._live.get(key, (None, 0))
         if size != counted:
-            self._live[key] = reference or weakref.ref(storage, partial(self._forget, key)), size
+            self._live[key] = reference or weakref.ref(held, partial(self._forget, key)), size
             self.in_use += size - counted
 
     def _forget(self, key: int, _dead: object) -> None:

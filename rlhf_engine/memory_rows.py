@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from rlhf_engine.activations import FLOAT32, Batch, forward_bytes
+from rlhf_engine.activations import FLOAT32, Batch, decoding_bytes, forward_bytes
 from rlhf_engine.adapter_sizes import adapted_parameters
 from rlhf_engine.config import LoraConfig
 from rlhf_engine.config.sections import PrecisionConfig
@@ -18,6 +18,8 @@ FRAMEWORK_BYTES = 512 * 2**20
 """CUDA context and library workspaces; on a CPU, about what torch and transformers occupy."""
 LOGIT_CHUNK_BYTES = 32 * 2**20
 """Largest fp32 logits that exist at once; a test holds it equal to `logprobs.CHUNK_BYTES`."""
+PROMPT_TOKENS_AT_ONCE = 32768
+"""Tokens of prompts that decoding reads at once on a GPU; a test holds it equal to decoding's."""
 ALWAYS = "always"
 PEAK = "peak"
 
@@ -133,24 +135,23 @@ def forward_rows(
 
 
 def sampling_rows(
-    shape: ModelShape, batch: Batch, number: int, phase: str, *, role: str = "", lora: LoraConfig | None = None
+    shape: ModelShape, batch: Batch, number: int, phase: str, *, samples_per_prompt: int = 1
 ) -> list[MemoryRow]:
-    """Reading the prompts, or the last of `batch.read` new tokens: cache, one layer's copy of it, distribution."""
-    prompts = Batch(batch.rows, batch.tokens - batch.read)
-    layer = 2 * number * shape.kv_width * batch.rows
-    copies = compute_copies(role, shape, number, phase, blocks=shape.layers if role and lora is None else 0)
-    head = BFLOAT16 * shape.vocabulary * shape.hidden if number == BFLOAT16 else 0
-    distribution = batch.rows * shape.vocabulary * (number + 2 * FLOAT32) + head
-    repeated = 2 * number * shape.attention_width * batch.size if shape.kv_heads < shape.heads else 0
-    cache = MemoryRow("KV cache", phase, layer * (shape.layers * batch.tokens))
-    reading = MemoryRow("activations: passing", phase, forward_bytes(shape, prompts, number, lora=lora))
-    read = MemoryRow("KV cache", phase, layer * shape.layers * prompts.tokens)
-    extending = MemoryRow("KV cache: one layer's copy", phase, layer * batch.tokens // 2 + repeated)
+    """Reading the prompts, or the distribution of one of `batch.read` new tokens; weights once more, and the cache."""
+    prompts = batch.tokens - batch.read
+    different = -(-batch.rows // samples_per_prompt)
+    rows_at_once = min(different, max(PROMPT_TOKENS_AT_ONCE // max(prompts, 1), 1))
+    laid_out = number * (shape.layers * shape.block_parameters + shape.vocabulary * shape.hidden)
+    held = [
+        MemoryRow("weights laid out for decoding", phase, laid_out),
+        MemoryRow("KV cache", phase, 2 * number * shape.layers * shape.kv_width * batch.size),
+    ]
+    reading = rows_at_once * prompts * decoding_bytes(shape, number)
+    distribution = batch.rows * shape.vocabulary * (number + 2 * FLOAT32)
     return busiest(
         [
-            [copies, read, reading],
-            [copies, cache, extending],
-            [copies, cache, MemoryRow("next-token distribution", phase, distribution)],
+            [*held, MemoryRow("activations: passing", phase, reading)],
+            [*held, MemoryRow("next-token distribution", phase, distribution)],
         ]
     )
 

@@ -5,7 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engine_models import policy_of
-from rlhf_engine.generation import generate_rollout, keyed_uniforms, response_texts
+from rlhf_engine.decoding.sampler import keyed_uniforms
+from rlhf_engine.generation import generate_rollout, response_texts
 from rlhf_engine.hooks import NoHooks
 
 PROMPTS = [[5, 6, 7, 8], [9], [10, 11], [12, 13, 14, 15, 16], [17, 18]]

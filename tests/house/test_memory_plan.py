@@ -26,6 +26,7 @@ from rlhf_engine.config import (
     TokenizerConfig,
     WorldComparisonConfig,
 )
+from rlhf_engine.decoding import decoder
 from rlhf_engine.known_models import ModelShape, shape_of
 from rlhf_engine.layout_plan import plan_ppo
 from rlhf_engine.memory_plan import plan_sft
@@ -33,6 +34,7 @@ from rlhf_engine.memory_rows import (
     ALWAYS,
     FRAMEWORK_BYTES,
     LOGIT_CHUNK_BYTES,
+    PROMPT_TOKENS_AT_ONCE,
     MemoryRow,
     chunk_bytes,
     with_peak,
@@ -134,11 +136,16 @@ def test_weights_moments_and_gradients_by_hand() -> None:
 
 
 def test_kv_cache_by_hand() -> None:
-    """When the last token is decoded, and one layer's keys are being extended; prompts are short, so that counts."""
+    """Allocated once for prompts and responses; beside it the weights once more, but for the embedding."""
     rows = by_name(plan_ppo(small_ppo(data=DataConfig(max_prompt_tokens=8), response_tokens=120)))
-    one_layer = 2 * 4 * 64 * 32 * 128
-    assert rows["KV cache", "rollout"] == 2 * one_layer
-    assert rows["KV cache: one layer's copy", "rollout"] == one_layer / 2
+    block = 4 * 64 * 64 + 3 * 64 * 128 + 2 * 64
+    assert rows["KV cache", "rollout"] == 2 * 2 * 4 * 64 * 32 * 128
+    assert rows["weights laid out for decoding", "rollout"] == 4 * (2 * block + 512 * 64)
+    assert rows["activations: passing", "rollout"] == 32 * 8 * (4 * 3 * 64 + 4 * 4 * 128)
+
+
+def test_the_plan_knows_how_many_tokens_of_prompts_are_read_at_once() -> None:
+    assert decoder.PROMPT_TOKENS_AT_ONCE["cuda"] == PROMPT_TOKENS_AT_ONCE
 
 
 def test_bf16_copies_only_under_bf16() -> None:

@@ -13,6 +13,8 @@ from torch import Tensor
 from engine_models import word_tokenizer
 from rlhf_engine import generation
 from rlhf_engine.config import Precision
+from rlhf_engine.decoding import sampling
+from rlhf_engine.decoding.sampler import choose_tokens, keyed_uniforms
 from rlhf_engine.models import compute_precision
 from rlhf_engine.rollout import Rollout
 from small_ppo import CPU, EOS, HOOKS, PAD
@@ -36,10 +38,9 @@ def watched_sampling(seed: int, rows: int, length: int) -> Iterator[Tensor]:
     A call to the sampler is led back to its rows by their uniform numbers; NaN where it was not asked. Greedy decoding
     is recorded at temperature 1.
     """
-    uniforms = generation.keyed_uniforms(seed, range(rows), length)
+    uniforms = keyed_uniforms(seed, range(rows), length)
     places = {u: divmod(i, length) for i, u in enumerate(uniforms.flatten().tolist())}
     beliefs = torch.full((rows, length, len(word_tokenizer())), torch.nan)
-    choose_tokens = generation.choose_tokens
 
     def remember(logits: Tensor, uniforms: Tensor, temperature: float) -> Tensor:
         logprobs = (logits.float() / (temperature or 1.0)).log_softmax(dim=-1)
@@ -47,7 +48,7 @@ def watched_sampling(seed: int, rows: int, length: int) -> Iterator[Tensor]:
             beliefs[places[uniform]] = row
         return choose_tokens(logits, uniforms, temperature)
 
-    with patch.object(generation, "choose_tokens", remember):
+    with patch.object(sampling, "choose_tokens", remember):
         yield beliefs
 
 

@@ -59,7 +59,7 @@ def test_01_kl_is_zero_in_experience_rewards_and_metrics(architecture: Architect
     assert metrics.values["kl/token_max_nats"] == metrics.values["kl/sequence_nats"] == 0.0
 
 
-@pytest.mark.parametrize(("compute", "tolerance"), [("float32", 1e-4), ("bfloat16", 5e-2)])
+@pytest.mark.parametrize(("compute", "tolerance"), [("float32", 1e-4), ("bfloat16", 1e-1)])
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_01_generation_and_reference_agree(architecture: Architecture, compute: Precision, tolerance: float) -> None:
     policy = new_policy(architecture)

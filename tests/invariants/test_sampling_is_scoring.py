@@ -10,8 +10,9 @@ from transformers import AutoModelForCausalLM
 
 from decoding import RESPONSE_TOKENS, TOKENS, chosen, decoded, rolled_out, watched_sampling
 from engine_models import ARCHITECTURES, random_rollout, word_tokenizer
-from rlhf_engine import collecting, generation, logprobs, models, ppo, scalar_models, trunk, update_metrics
+from rlhf_engine import collecting, logprobs, models, ppo, scalar_models, trunk, update_metrics
 from rlhf_engine.config import Architecture, ModelConfig
+from rlhf_engine.decoding.sampler import choose_tokens, keyed_uniforms
 from rlhf_engine.rollout import Rollout
 from small_ppo import (
     CONFIG,
@@ -115,17 +116,17 @@ def test_07_every_token_has_its_own_share_of_the_unit_interval() -> None:
     middles = probabilities.cumsum(0) - probabilities / 2
     used = (probabilities > 0).nonzero().squeeze(1)
     logits = probabilities.log().float()
-    assert generation.choose_tokens(logits.expand(len(used), -1), middles[used], 1.0).tolist() == used.tolist()
+    assert choose_tokens(logits.expand(len(used), -1), middles[used], 1.0).tolist() == used.tolist()
     grid = (torch.arange(20_000, dtype=torch.float64) + 0.5) / 20_000
-    counts = generation.choose_tokens(logits.expand(len(grid), -1), grid, 1.0).bincount(minlength=61)
+    counts = choose_tokens(logits.expand(len(grid), -1), grid, 1.0).bincount(minlength=61)
     assert float((counts - 20_000 * probabilities).abs().max()) <= 1.01
 
 
 def test_07_tokens_are_drawn_with_their_probabilities_over_the_whole_vocabulary() -> None:
     probabilities = torch.tensor([0.5, 0.3, 0.0, 0.15, 0.05])
     draws = 40_000
-    uniforms = generation.keyed_uniforms(1, range(draws), 1)[:, 0]
-    tokens = generation.choose_tokens(probabilities.log().expand(draws, -1), uniforms, 1.0)
+    uniforms = keyed_uniforms(1, range(draws), 1)[:, 0]
+    tokens = choose_tokens(probabilities.log().expand(draws, -1), uniforms, 1.0)
     counts = tokens.bincount(minlength=5).double()
     expected = probabilities.double() * draws
     used = expected > 0
