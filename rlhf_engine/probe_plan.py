@@ -41,7 +41,7 @@ def probe_rows(
     read = Batch(min(config.micro_batch_size, size), tokens, config.response_tokens)
     scored = Batch(read.rows, tokens)
     moments = [
-        sampling_rows(policy.shape, answers, number, PROBE, role="policy", lora=policy.lora),
+        sampling_rows(policy.shape, answers, number, PROBE),
         forward_rows(policy.shape, read, number, PROBE, role="policy", lora=policy.lora, entropies=True),
         forward_rows(policy.shape, read, number, PROBE, entropies=True),
         forward_rows(reward_model, scored, number, PROBE, lora=reward_adapter),
