@@ -58,5 +58,5 @@ torture: $(INSTALLED)  ## kill, stop and starve every trainer at counted moments
 	$(BIN)/python -m benchmarks.torture
 
 clean:  ## remove the environment, caches and builds; runs stay
-	rm -rf .venv .venv-parity build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf .venv .venv-parity .venv-peers build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
