@@ -21,7 +21,8 @@ def own(task: Task, turns: Turns) -> None:
     """At the states before response tokens, in chunks."""
 
     def logprobs(model: nn.Module, hidden: Tensor, rollout: Rollout) -> Tensor:
-        return logprobs_of_states(model, rollout.acting_states(hidden), rollout, temperature=1.0)
+        states = rollout.acting_states(hidden)[rollout.response_mask]
+        return logprobs_of_states(model, states, rollout, temperature=1.0)
 
     _take_turns(logprobs, task, turns)
 
