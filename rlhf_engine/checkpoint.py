@@ -7,9 +7,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
-from transformers import PreTrainedTokenizerBase
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers.core_model_loading import revert_weight_conversion
 
 from rlhf_engine.adapters import FOLDER, fill, has_adapter, merged_weights, network_of, restore_adapter, save_adapter
 from rlhf_engine.errors import ConfigError
@@ -50,8 +52,11 @@ def load_weights(model: nn.Module, directory: Path) -> None:
         restore_adapter(model, directory / FOLDER)
         return
     network = network_of(model)
+    names = _names_by_saved_name(network)
     tensors = {
-        name: tensor for file in sorted(directory.glob("*.safetensors")) for name, tensor in load_file(file).items()
+        names.get(name, name): tensor
+        for file in sorted(directory.glob("*.safetensors"))
+        for name, tensor in load_file(file).items()
     }
     result = network.load_state_dict(tensors, strict=False)
     tied = {name for name, parameter in network.named_parameters(remove_duplicate=False)} - {
@@ -62,6 +67,13 @@ def load_weights(model: nn.Module, directory: Path) -> None:
         raise ConfigError(
             f"{directory}: doesn't fit the model: missing {sorted(missing)[:3]}, unknown {result.unexpected_keys[:3]}"
         )
+
+
+def _names_by_saved_name(network: PreTrainedModel) -> dict[str, str]:
+    """What `save_pretrained` calls some weights otherwise than the model: GPT-NeoX's head is `embed_out` in files."""
+    names = list(network.state_dict())
+    numbered = {name: torch.tensor(number) for number, name in enumerate(names)}
+    return {saved: names[int(number)] for saved, number in revert_weight_conversion(network, numbered).items()}
 
 
 def save_part(parameters: Mapping[str, Tensor], directory: Path) -> None:

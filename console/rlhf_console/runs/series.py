@@ -106,13 +106,14 @@ class MetricLog:
             return
         self._steps.extend(steps)
         self._times.extend(map(_times_of, rest))
-        for name, series in self._together.items():
-            series.values.extend([each[name] for each in values])
+        together = array("d", chain.from_iterable(map(dict.values, values)))
+        for place, series in enumerate(self._together.values()):
+            series.values.extend(together[place :: len(self._together)])
 
     def _continue(self, steps: array[int], values: list[dict[str, float]]) -> bool:
-        names = self._together.keys()
+        """Whether each has the same names in the same order."""
         ascending = all(map(lt, chain(self._steps[-1:], steps), steps))
-        return bool(names) and ascending and all(each.keys() == names for each in values)
+        return bool(self._together) and ascending and set(map(tuple, values)) == {tuple(self._together)}
 
     def forget_after(self, step: int) -> None:
         kept = bisect_right(self._steps, step)
