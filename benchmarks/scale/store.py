@@ -20,12 +20,13 @@ SIZES = (10_000, 100_000, 1_000_000)
 """Rows of a run, for how long it takes to open one."""
 MIB = 1 << 20
 MEASURED = """
-import resource, sys
+import sys
 from rlhf_console.cli import main
 try:
     main()
 finally:
-    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, file=sys.stderr)
+    (peak,) = (line for line in open("/proc/self/status") if line.startswith("VmHWM"))
+    print(peak.split()[1], file=sys.stderr)
 """
 
 Figures = dict[str, float]
