@@ -8,7 +8,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
-from importlib.metadata import EntryPoint
+from importlib.metadata import EntryPoint, EntryPoints
 from pathlib import Path
 from queue import SimpleQueue
 from threading import BoundedSemaphore, Thread
@@ -17,7 +17,7 @@ from typing import Any, Literal
 import msgspec
 
 from rlhf_console.described import store, stored
-from rlhf_sdk.discovery import distribution_of, find_plugin, installed_plugins
+from rlhf_sdk.discovery import distribution_of, entry_points_of_plugins, find_plugin, installed_plugins
 from rlhf_sdk.planning import PlanDevice
 from rlhf_sdk.run_root import ENVIRONMENT
 from rlhf_sdk.trainer import UserError
@@ -51,12 +51,14 @@ class Plugin:
     problem: str = ""
 
 
-def describe(name: str) -> dict[str, Any]:
+def describe(name: str, among: EntryPoints | None = None) -> dict[str, Any]:
     """What the plugin declares: summary, config schema, panels, headline, capabilities; cached.
+
+    `among`: entry points that are known already.
 
     Raises `UserError` for an unknown or broken plugin, with the cause.
     """
-    point = find_plugin(name)
+    point = find_plugin(name, among)
     kept = stored(point)
     if kept is not None:
         return kept
@@ -112,17 +114,18 @@ def list_plugins() -> list[Plugin]:
 def each_plugin() -> Iterator[Plugin]:
     """Every installed plugin as soon as it has answered, or has not in time."""
     points, answers = list(installed_plugins().values()), SimpleQueue[Plugin]()
+    among = entry_points_of_plugins()
     for point in points:
-        Thread(target=lambda asked=point: answers.put(_row(asked)), daemon=True).start()
+        Thread(target=lambda asked=point: answers.put(_row(asked, among)), daemon=True).start()
     for _ in points:
         yield answers.get()
 
 
-def _row(point: EntryPoint) -> Plugin:
+def _row(point: EntryPoint, among: EntryPoints) -> Plugin:
     distribution = distribution_of(point)
     origin = (distribution.name, distribution.version) if distribution else ("", "")
     try:
-        return Plugin(point.name, *origin, summary=describe(point.name)["summary"])
+        return Plugin(point.name, *origin, summary=describe(point.name, among)["summary"])
     except UserError as error:
         return Plugin(point.name, *origin, state="broken", problem=str(error))
 

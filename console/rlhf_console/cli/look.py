@@ -9,8 +9,7 @@ import msgspec
 import typer
 
 from rlhf_console.cli.options import JsonOption, RunArgument, RunsOption, print_json
-from rlhf_console.cli.start import exit_code_of
-from rlhf_console.cli.watching import PlainLines, display, follow
+from rlhf_console.cli.watching import PlainLines, display, exit_code_of, follow
 from rlhf_console.headlines import headline
 from rlhf_console.printable import printable
 from rlhf_console.profiles import flatten

@@ -24,7 +24,7 @@ from rlhf_console.cli.options import (
     print_json,
 )
 from rlhf_console.cli.rank_options import NodesOption, ProcessesOption, RendezvousOption, with_ranks
-from rlhf_console.cli.watching import display, follow
+from rlhf_console.cli.watching import display, exit_code_of, follow
 from rlhf_console.durations import attempt_options
 from rlhf_console.printable import printable
 from rlhf_console.profiles import PIPELINE, flatten
@@ -144,12 +144,6 @@ def _signals_go_to(directory: RunDir) -> Iterator[None]:
 def _attend(runs: str, started: LiveRun) -> State:
     with _signals_go_to(started.directory), display() as shown:
         return follow(run_root(runs), started, shown)
-
-
-def exit_code_of(run: LiveRun) -> int:
-    """The run's exit code: the shim's verdict."""
-    found = launch.wait(run.directory)
-    return found.exit_code if found else ExitCode.PLUGIN_FAILED
 
 
 def _results(runs: str, finished: LiveRun) -> dict[str, dict[str, Any]]:

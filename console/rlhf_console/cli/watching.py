@@ -13,6 +13,8 @@ from rlhf_console.headlines import headline
 from rlhf_console.printable import printable, styled_stderr
 from rlhf_console.render import duration
 from rlhf_console.runs.store import LiveRun, children_of
+from rlhf_sdk import launch
+from rlhf_sdk.exit_codes import ExitCode
 from rlhf_sdk.states import ENDED, State
 
 POLL_SECONDS = 0.5
@@ -149,3 +151,9 @@ def _tell_alerts(run: LiveRun, told: dict[str, int], shown: Display) -> None:
     for alert in run.summary.alerts[known:]:
         shown.say(printable(f"{alert.severity}: {alert.message}" + (f" ({alert.advice})" if alert.advice else "")))
     told[run.record.id] = len(run.summary.alerts)
+
+
+def exit_code_of(run: LiveRun) -> int:
+    """The run's exit code: the shim's verdict."""
+    found = launch.wait(run.directory)
+    return found.exit_code if found else ExitCode.PLUGIN_FAILED
