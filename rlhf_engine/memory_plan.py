@@ -123,6 +123,14 @@ def plan_eval(config: EvalConfig) -> list[MemoryRow]:
     return with_peak(evaluation_rows(config, found, scalar))
 
 
+def _references(config: EvalConfig) -> Batch:
+    """The longest references of any task, behind its longest prompts."""
+    tasks = [task for task in (config.data, config.second_task) if task.source]
+    response = max((task.max_response_tokens for task in tasks), default=0)
+    prompt = max((task.max_prompt_tokens for task in tasks), default=0)
+    return Batch(config.batch_size, prompt + response, response)
+
+
 def evaluation_rows(config: EvalConfig, policies: Sequence[ModelShape], scalar: ModelShape | None) -> list[MemoryRow]:
     """Rows of an evaluation of models of these shapes, the baseline first."""
     number, data = compute_bytes(config.precision), config.data
@@ -135,6 +143,8 @@ def evaluation_rows(config: EvalConfig, policies: Sequence[ModelShape], scalar: 
     for shape in policies[:1]:
         rows += sampling_rows(shape, batch, number, "sample")
         rows += forward_rows(shape, batch, number, "KL")
+        if config.what == "policies":
+            rows += forward_rows(shape, _references(config), number, "NLL of references")
     if scalar:
         rows.append(weights("reward_model", scalar.scalar_parameters))
         rows += forward_rows(scalar, Batch(batch.rows, tokens), number, "score")
