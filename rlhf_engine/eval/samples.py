@@ -69,8 +69,8 @@ def weights_digest(model: PreTrainedModel) -> str:
 
 @lru_cache(maxsize=1)
 def code_digest() -> str:
-    """A hash of the engine's own sources that sampling runs through."""
+    """A hash of the engine's own sources: other code may sample otherwise."""
     digest = hashlib.sha256()
-    for file in sorted(Path(rlhf_engine.__path__[0]).glob("*.py")):
+    for file in sorted(Path(rlhf_engine.__path__[0]).rglob("*.py")):
         digest.update(file.read_bytes())
     return digest.hexdigest()
