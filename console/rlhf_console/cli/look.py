@@ -15,8 +15,10 @@ from rlhf_console.printable import printable
 from rlhf_console.profiles import flatten
 from rlhf_console.render import duration, examples_of_alert, lights, number, result, size, table
 from rlhf_console.runs.listing import ListedRun, listed_runs
+from rlhf_console.runs.ranks import COLUMNS, rank_lines
 from rlhf_console.runs.store import LiveRun, children_of, find
 from rlhf_console.runs.tags import MARK, read_tags
+from rlhf_sdk.ranked.reports import read_reports
 from rlhf_sdk.run_root import run_root
 from rlhf_sdk.states import ENDED
 
@@ -87,7 +89,8 @@ def show(run: RunArgument, runs: RunsOption = "", as_json: JsonOption = False) -
         }
         print_json(data)
         return
-    for part in (_identity(shown), _alerts(shown), _stages(children), _figures(shown), _phases(shown), _checks(shown)):
+    first, then = (_identity, _ranks, _alerts), (_figures, _phases, _checks)
+    for part in (*(make(shown) for make in first), _stages(children), *(make(shown) for make in then)):
         if part:
             typer.echo(part + "\n")
     if shown.summary.results:
@@ -117,6 +120,12 @@ def _alerts(run: LiveRun) -> str:
     rows = [[_age(alert.time), alert.severity, f"{alert.message}; {alert.advice}".rstrip("; ")] for alert in newest]
     shown = [examples_of_alert(alert) for alert in newest if alert.examples]
     return "\n\n".join([table(["ago", "alert", "message"], rows), *shown]) if rows else ""
+
+
+def _ranks(run: LiveRun) -> str:
+    """What each of several processes does."""
+    lines = rank_lines(read_reports(run.directory.path), time.time())
+    return table([*COLUMNS, ""], [[*line.cells, line.state] for line in lines]) if lines else ""
 
 
 def _stages(children: list[LiveRun]) -> str:

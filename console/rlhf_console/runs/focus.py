@@ -10,6 +10,7 @@ import msgspec
 
 from rlhf_console.runs.log_file import LogFile
 from rlhf_console.runs.marks import Marks
+from rlhf_console.runs.ranks import RankWatch
 from rlhf_console.runs.samples_file import SamplesFile
 from rlhf_console.runs.series import Series
 from rlhf_console.runs.store import LiveRun
@@ -27,7 +28,8 @@ class OpenRun:
     """Everything that is shown of one run.
 
     `samples` are found by their places in the file; `moments` are the newest samples of the machine, one a second;
-    `memory` has the largest RSS in bytes during each step; `log_file` is what the worker printed.
+    `memory` has the largest RSS in bytes during each step; `log_file` is what the worker printed; `ranks` has
+    what each of several processes reports.
     """
 
     def __init__(self, live: LiveRun) -> None:
@@ -35,12 +37,14 @@ class OpenRun:
         self.samples = SamplesFile(live.directory.samples_file)
         self.moments: deque[MachineSample] = deque(maxlen=KEPT_MOMENTS)
         self.memory = Series()
+        self.ranks = RankWatch(live.directory.path)
         self.log_file = LogFile(live.directory.log)
         self._follows_log = False
         self._machine = Tail(live.directory.machine_file, _decode_machine)
 
     def read(self) -> bool:
         """Reads a piece of what is new, at most about 256 KiB of each file; True if there may be more."""
+        self.ranks.refresh()
         if self.live.refresh(PIECE):
             return True
         samples, machine = self.samples.read(), self._machine.read(PIECE)

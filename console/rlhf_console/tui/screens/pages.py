@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import time
+
 from textual.app import ComposeResult
 from textual.widget import Widget
 
 from rlhf_console.headlines import Declared
 from rlhf_console.render import result
 from rlhf_console.runs.focus import OpenRun
+from rlhf_console.runs.ranks import rank_lines
 from rlhf_console.tui.drawing.cells import Row, text_cells
 from rlhf_console.tui.drawing.checks import check_rows
+from rlhf_console.tui.drawing.ranks import rank_rows
 from rlhf_console.tui.screens.view import View
 from rlhf_console.tui.widgets.row_view import Page
 
@@ -31,10 +35,13 @@ class PageView(View):
 
 
 class ChecksView(PageView):
+    """Of a run of several processes, first what each of them does."""
+
     TITLE = "Checks"
 
     def rows(self, run: OpenRun, width: int) -> list[Row]:
-        return check_rows(run.live.summary, width)
+        lines = rank_lines(run.ranks.reports, time.time())
+        return [*rank_rows(lines, width), *check_rows(run.live.summary, width)]
 
 
 class ResultView(PageView):
