@@ -16,7 +16,7 @@ from rlhf_console.requests import resolve_request
 from rlhf_sdk import launch
 from rlhf_sdk.checkpoints import damage
 from rlhf_sdk.commands import Stop
-from rlhf_sdk.events import CheckpointSaved, MetricsLogged, StateChanged
+from rlhf_sdk.events import CheckpointSaved, StateChanged
 from rlhf_sdk.run_dir import RunDir
 from rlhf_sdk.states import State
 
@@ -64,7 +64,6 @@ def _once(ppo: RunDir, moments: random.Random) -> Seconds:
     (saved,) = [event for event in run.events() if isinstance(event, CheckpointSaved)]
     assert damage(run.checkpoints / saved.name) is None
     found |= {"ctrl_c_to_safe_seconds": saved.time - stopped, "checkpoint_seconds": saved.seconds}
-    found["step_seconds"] = next((event.seconds for event in run.events() if isinstance(event, MetricsLogged)), 0.0)
     began = time.time()
     launch.resume(run)
     found |= _start(run, began, "resume")
