@@ -35,6 +35,7 @@ def dpo(task: Task, turns: Turns) -> None:
 
 def ppo(task: Task, turns: Turns) -> None:
     names = {"entropy": "policy/entropy_nats", "score": "reward/score_mean", "kl": "kl/sequence_nats"}
+    names["ended"] = "response/eos_share"
     _take_turns(PPOTrainer(), ppo_config(task), task, turns, names)
 
 

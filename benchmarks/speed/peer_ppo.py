@@ -38,6 +38,7 @@ class TakeTurns(TrainerCallback):  # type: ignore[misc]
             kl=said["objective/kl"],
             entropy=said["objective/entropy"] / args.response_length,
             score=said["objective/scores"],
+            ended=said["val/num_eos_tokens"] / args.batch_size,
         )
         self.turns.begin()
 
