@@ -19,6 +19,7 @@ from benchmarks import (
     precision,
     start_up,
     telemetry,
+    update_parts,
 )
 from benchmarks.console import lag, live, long, runs, samples, slow_link, start
 from benchmarks.scale import records, store, updates
@@ -37,6 +38,7 @@ BENCHMARKS: dict[str, Callable[[], object]] = {
     "precision": precision.main,
     "telemetry": telemetry.main,
     "speed": partial(speed.main, []),
+    "update-parts": update_parts.main,
     "console-start": start.main,
     "console-live": live.main,
     "console-lag": lag.main,

@@ -128,9 +128,8 @@ def attended(
 
 def _row_attended(row: Sequence[Queries], asking: Iterator[Tensor], keys: Tensor, values: Tensor) -> Iterator[Tensor]:
     for part in row:
-        query, key, value = (
-            x.unsqueeze(0).transpose(1, 2) for x in (next(asking), keys[: part.keys], values[: part.keys])
-        )
+        packed = (next(asking), _first(keys, part.keys), _first(values, part.keys))
+        query, key, value = (x.unsqueeze(0).transpose(1, 2) for x in packed)
         result = F.scaled_dot_product_attention(
             query,
             key,
@@ -140,6 +139,11 @@ def _row_attended(row: Sequence[Queries], asking: Iterator[Tensor], keys: Tensor
             enable_gqa=query.shape[1] != key.shape[1],
         )
         yield result.transpose(1, 2).flatten(2).squeeze(0)
+
+
+def _first(rows: Tensor, count: int) -> Tensor:
+    """The first `count` of them; all as they are, since a slice's gradient is a copy within zeros."""
+    return rows if count == len(rows) else rows[:count]
 
 
 def scattered(values: Tensor, mask: Tensor) -> Tensor:
