@@ -9,7 +9,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from transformers import GPT2LMHeadModel, GPTNeoXForCausalLM, LlamaForCausalLM, PreTrainedModel
+from transformers import PreTrainedModel
 from transformers.activations import NewGELUActivation
 from transformers.pytorch_utils import Conv1D
 
@@ -26,7 +26,8 @@ class UnknownLayoutError(Exception):
 
 def laid_out(model: PreTrainedModel, dtype: torch.dtype | None = None) -> Network | None:
     """The model's weights, copied for decoding in `dtype` or their own; None where transformers must decode it."""
-    read = READERS.get(type(model))
+    kind = type(model)
+    read = READERS.get(f"{kind.__module__}.{kind.__name__}")
     try:
         return read(model, dtype or model.dtype) if read else None
     except UnknownLayoutError:
@@ -137,11 +138,12 @@ def _gpt2_block(layer: Any, dtype: torch.dtype) -> Block:
     )
 
 
-READERS: dict[type, Callable[[Any, torch.dtype], Network]] = {
-    LlamaForCausalLM: _llama,
-    GPTNeoXForCausalLM: _gpt_neox,
-    GPT2LMHeadModel: _gpt2,
+READERS: dict[str, Callable[[Any, torch.dtype], Network]] = {
+    "transformers.models.llama.modeling_llama.LlamaForCausalLM": _llama,
+    "transformers.models.gpt_neox.modeling_gpt_neox.GPTNeoXForCausalLM": _gpt_neox,
+    "transformers.models.gpt2.modeling_gpt2.GPT2LMHeadModel": _gpt2,
 }
+"""By the name of the class: importing those of other families would take a worker longer to start."""
 
 Dense = tuple[Tensor, Tensor | None]
 """Weight [out, in] and bias [out]."""
