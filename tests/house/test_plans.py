@@ -81,7 +81,7 @@ def test_the_pipelines_peak_is_its_largest_stages() -> None:
 
 def test_an_evaluation_needs_no_pipeline() -> None:
     rows = plan_eval(EvalConfig(policies={"sft": "gpt2", "dropped": "", "ppo": "gpt2"}, reward_model="gpt2"))
-    weights = [row.bytes for row in rows if row.what.startswith("weights")]
+    weights = [row.bytes for row in rows if row.what.startswith("weights: ")]
     assert weights == [4 * 124_439_808, 4 * 124_439_808, 4 * (124_439_808 + 768)]
 
 
