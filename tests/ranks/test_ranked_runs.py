@@ -35,6 +35,17 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     return build_models(tmp_path_factory.mktemp("models"))
 
 
+@pytest.fixture(scope="module")
+def straight(tmp_path_factory: pytest.TempPathFactory, models: dict[str, str]) -> dict[str, RunDir]:
+    """Runs of two ranks that nothing happens to."""
+    root = tmp_path_factory.mktemp("straight")
+    found = {"sft": begun(root, "sft", sft_config(models)), "ppo": begun(root, "ppo", ppo_config(models))}
+    for run in found.values():
+        verdict = launch.wait(run)
+        assert verdict is not None and verdict.state is State.FINISHED, run.log.read_text()[-3000:]
+    return found
+
+
 @pytest.fixture
 def root(tmp_path: Path) -> Iterator[Path]:
     """A run root that is left without processes."""
@@ -116,9 +127,10 @@ def assert_ended_alike(run: RunDir, straight: RunDir) -> None:
     assert weights(run) == weights(straight)
 
 
-def test_ppo_on_two_ranks_is_ppo_on_one_held_stopped_and_resumed(root: Path, models: dict[str, str]) -> None:
+def test_ppo_on_two_ranks_is_ppo_on_one_held_stopped_and_resumed(
+    root: Path, models: dict[str, str], straight: dict[str, RunDir]
+) -> None:
     alone = begun(root, "ppo", ppo_config(models), AttemptOptions())
-    straight = begun(root, "ppo", ppo_config(models))
     disturbed = begun(root, "ppo", ppo_config(models))
     until(disturbed, lambda: 1 in figures(disturbed))
     launch.request(disturbed, Pause())
@@ -130,23 +142,25 @@ def test_ppo_on_two_ranks_is_ppo_on_one_held_stopped_and_resumed(root: Path, mod
     assert verdict is not None and (verdict.state, verdict.exit_code) == (State.STOPPED, 143)
     launch.resume(disturbed)
     assert disturbed.status().options.ranks == 2, "as many as before"  # type: ignore[union-attr]
-    assert launch.wait(straight) is not None and launch.wait(alone) is not None
-    assert_ended_alike(disturbed, straight)
+    assert launch.wait(alone) is not None
+    assert_ended_alike(disturbed, straight["ppo"])
     for step, expected in figures(alone).items():
-        assert figures(straight)[step] == pytest.approx(expected, rel=1e-3, abs=1e-4)
+        assert figures(straight["ppo"])[step] == pytest.approx(expected, rel=1e-3, abs=1e-4)
 
 
 @pytest.mark.usefixtures("struck")
 @pytest.mark.parametrize("trouble", ["killed", "raises", "hangs"])
 def test_a_lost_rank_is_named_and_all_begin_again(
-    root: Path, models: dict[str, str], monkeypatch: pytest.MonkeyPatch, trouble: str
+    root: Path,
+    models: dict[str, str],
+    straight: dict[str, RunDir],
+    monkeypatch: pytest.MonkeyPatch,
+    trouble: str,
 ) -> None:
-    straight = begun(root, "sft", sft_config(models))
     monkeypatch.setenv("TROUBLE", trouble)
     patience = 12.0 if trouble == "hangs" else 60.0
     run = begun(root, "struck_sft", sft_config(models), AttemptOptions(processes=2, rank_timeout_seconds=patience))
-    assert launch.wait(straight) is not None
-    assert_ended_alike(run, straight)
+    assert_ended_alike(run, straight["sft"])
     said = alerts(run)["ranks_restart"].message
     expected = {
         "killed": "rank 1 on {host} is gone in update",
@@ -174,16 +188,15 @@ def test_a_rank_that_diverges_ends_the_run_without_a_restart(
 
 @pytest.mark.usefixtures("struck")
 def test_all_ranks_go_on_with_fewer_rows_where_one_is_short_of_memory(
-    root: Path, models: dict[str, str], monkeypatch: pytest.MonkeyPatch
+    root: Path, models: dict[str, str], straight: dict[str, RunDir], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    straight = begun(root, "ppo", ppo_config(models))
     monkeypatch.setenv("TROUBLE", "short_of_memory")
     run = begun(root, "struck_ppo", ppo_config(models))
-    verdicts = launch.wait(straight), launch.wait(run)
-    assert [verdict.state for verdict in verdicts if verdict] == [State.FINISHED] * 2, run.log.read_text()[-3000:]
+    verdict = launch.wait(run)
+    assert verdict is not None and verdict.state is State.FINISHED, run.log.read_text()[-3000:]
     alert = alerts(run)["out_of_memory_backed_off"]
     assert "rank 1" in alert.message or "with 2 rows at a time: goes on with 1" in alert.message
-    assert figures(run)[5] == pytest.approx(figures(straight)[5], rel=1e-3, abs=1e-4)
+    assert figures(run)[5] == pytest.approx(figures(straight["ppo"])[5], rel=1e-3, abs=1e-4)
 
 
 def test_a_users_mistake_ends_all_ranks_at_once(root: Path, models: dict[str, str]) -> None:
