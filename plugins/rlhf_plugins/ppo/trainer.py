@@ -40,8 +40,8 @@ class PPOTrainer(OnlineTrainer):
         self.models, self.parts = {"model": models.policy}, {CRITIC: critic}
         self.optimizers = {"model": self.state.policy_optimizer, "value_model": self.state.value_optimizer}
 
-    def save(self, directory: Path) -> None:
-        super().save(directory)
+    def write_checkpoint(self, directory: Path) -> None:
+        super().write_checkpoint(directory)
         save_scale(self.state.models.value_model, directory / CRITIC)
 
     def optimizer_config(self, name: str) -> OptimizerConfig:
