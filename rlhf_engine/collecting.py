@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 from transformers import PreTrainedModel
@@ -18,7 +19,7 @@ from rlhf_engine.generation import SampledResponses, generate_rollout
 from rlhf_engine.hooks import Hooks
 from rlhf_engine.logprobs import response_logprobs_and_entropies
 from rlhf_engine.models import compute_precision
-from rlhf_engine.ranks import Ranks
+from rlhf_engine.ranks import Dealt, Ranks
 from rlhf_engine.rollout import Rollout, in_micro_batches
 from rlhf_engine.scalar_models import ScalarModel, response_values, scores_and_disagreements
 from rlhf_engine.unfinished_update import UnfinishedUpdate
@@ -52,7 +53,7 @@ def roll_out(state: OnlineState, prompts: Sequence[Prompt], config: OnlineConfig
     """The policy's responses, each rank's share of them sampled there; episode numbers key the sampling noise."""
     policy, first_episode = state.models.policy, state.updates_done * config.batch_size
     dealt = state.ranks.dealt([len(prompt.tokens) for prompt in prompts])
-    own = [int(row) for row in dealt[state.ranks.rank]]
+    own = dealt[state.ranks.rank]
 
     def sample(batch_size: int) -> Rollout:
         responses = SampledResponses.none_yet(len(own), config.response_tokens, batch_size, policy.device)
@@ -75,7 +76,7 @@ def roll_out(state: OnlineState, prompts: Sequence[Prompt], config: OnlineConfig
         return joined_rollout(rollout, [prompt.tokens for prompt in prompts], dealt, state)
 
 
-def joined_rollout(own: Rollout, prompts: Sequence[list[int]], dealt: Tensor, state: OnlineState) -> Rollout:
+def joined_rollout(own: Rollout, prompts: Sequence[list[int]], dealt: Dealt, state: OnlineState) -> Rollout:
     """All ranks' responses to `prompts`, of which this rank sampled its `own`."""
     if state.ranks.size == 1:
         return own
@@ -132,6 +133,13 @@ def values_of(
     return _of_all_rows(forward, state, rollout, config, hooks, phase="values")[0]
 
 
+def share_of(rollout: Rollout, dealt: Dealt, ranks: Ranks) -> Rollout:
+    """The rows of this rank; alone, the rollout itself."""
+    if ranks.size == 1:
+        return rollout
+    return rollout.picked(torch.tensor(dealt[ranks.rank], device=rollout.tokens.device))
+
+
 def _of_all_rows(
     forward: Callable[[Rollout], tuple[Tensor, ...]],
     state: OnlineState,
@@ -145,9 +153,9 @@ def _of_all_rows(
 
     Each rank has its share of the rows; all get all results.
     """
-    dealt = state.ranks.dealt(rollout.lengths)
-    own = rollout.picked(dealt[state.ranks.rank].to(rollout.tokens.device))
     with hooks.phase(phase), compute_precision(rollout.tokens.device, config.precision.compute):
+        dealt = state.ranks.dealt(rollout.lengths)
+        own = share_of(rollout, dealt, state.ranks)
         results = state.backoff.attempt(
             phase,
             min(config.micro_batch_size, len(own)),

@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
+from itertools import chain
 
 import torch
 import torch.distributed as dist
@@ -21,14 +22,18 @@ BUCKET_BYTES = 32 * 2**20
 """Gradients are summed in pieces of about this size: few messages, little memory beside the gradients."""
 
 
+Dealt = list[list[int]]
+"""Rows by rank."""
+
+
 class Ranks:
     """This process is `rank` of `size`. Alone, as here, nothing is sent and every row is its own."""
 
     rank = 0
     size = 1
 
-    def dealt(self, lengths: Sequence[int]) -> Tensor:
-        """[size, k]: which rows each rank works on, ascending, with about as many tokens for each; k = rows / size.
+    def dealt(self, lengths: Sequence[int]) -> Dealt:
+        """Which rows each rank works on, ascending, as many for each, with about as many tokens.
 
         Where the rows can't be dealt evenly, some stand twice.
         """
@@ -38,7 +43,7 @@ class Ranks:
         """The rows of this rank, ascending. Raises ValueError where they can't be dealt evenly."""
         if len(lengths) % self.size:
             raise ValueError(f"{len(lengths)} rows can't be dealt evenly to {self.size} ranks")
-        return [int(row) for row in self.dealt(lengths)[self.rank]]
+        return self.dealt(lengths)[self.rank]
 
     def summed(self, values: Tensor) -> Tensor:
         """The sum over ranks of each element; the same bits on every rank."""
@@ -48,8 +53,8 @@ class Ranks:
         """The maximum over ranks of each element."""
         return values
 
-    def joined(self, parts: Tensor, dealt: Tensor) -> Tensor:
-        """[rows, ...] of all ranks' `parts` [k, ...] in the order of the rows that were `dealt` [size, k]."""
+    def joined(self, parts: Tensor, dealt: Dealt) -> Tensor:
+        """[rows, ...] of all ranks' `parts` [k, ...] in the order of the rows that were `dealt`."""
         return parts
 
     def gathered(self, parts: Tensor) -> Tensor:
@@ -111,9 +116,9 @@ class ProcessGroupRanks(Ranks):
             dist.all_reduce(found, op=dist.ReduceOp.MAX)
         return found
 
-    def joined(self, parts: Tensor, dealt: Tensor) -> Tensor:
+    def joined(self, parts: Tensor, dealt: Dealt) -> Tensor:
         received = torch.cat(self._all_of(parts))
-        places = {int(row): place for place, row in enumerate(dealt.flatten())}
+        places = {row: place for place, row in enumerate(chain.from_iterable(dealt))}
         return received[[places[row] for row in range(len(places))]]
 
     def gathered(self, parts: Tensor) -> Tensor:
@@ -135,15 +140,16 @@ class ProcessGroupRanks(Ranks):
                 _sum_in_place(bucket)
 
 
-def deal(lengths: Sequence[int], size: int) -> Tensor:
+def deal(lengths: Sequence[int], size: int) -> Dealt:
     """`Ranks.dealt`: longest first, to and fro over the ranks; what is missing in the last round is dealt again."""
-    if size == 1:
-        return torch.arange(len(lengths)).unsqueeze(0)
-    order = torch.tensor(lengths).argsort(descending=True, stable=True)
-    missing = -len(lengths) % size
-    rounds = torch.cat([order, order[:missing]]).view(-1, size)
-    rounds[1::2] = rounds[1::2].flip(1)
-    return rounds.T.sort(dim=1).values
+    order = sorted(range(len(lengths)), key=lambda row: -lengths[row])
+    order += order[: -len(order) % size]
+    hands: Dealt = [[] for _ in range(size)]
+    for turn in range(0, len(order), size):
+        to_and_fro = hands if turn // size % 2 == 0 else reversed(hands)
+        for hand, row in zip(to_and_fro, order[turn : turn + size], strict=True):
+            hand.append(row)
+    return [sorted(hand) for hand in hands]
 
 
 def _sum_in_place(bucket: Sequence[Tensor]) -> None:
