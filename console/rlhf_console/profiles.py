@@ -17,7 +17,7 @@ from rlhf_sdk.spelling import nearest
 from rlhf_sdk.trainer import UserError
 
 SPECIAL = ("summary", "extends", "common", "pipeline")
-PIPELINE = "pipeline"
+PIPELINE, SWEEP = "pipeline", "sweep"
 
 
 @dataclass(frozen=True)

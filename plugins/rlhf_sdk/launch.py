@@ -106,8 +106,8 @@ def _write_new(root: Path, record: RunRecord) -> RunDir:
         raise UserError(f"can't make a run in {root}: {error.strerror}") from error
 
 
-def start(run: RunDir, options: AttemptOptions = NO_OPTIONS) -> RunStatus:
-    """Starts a run that was created and returns once its shim has reported.
+def start(run: RunDir, options: AttemptOptions = NO_OPTIONS, variables: Mapping[str, str] | None = None) -> RunStatus:
+    """Starts a run that was created, with these environment variables beside ours; returns once its shim has reported.
 
     The shim leads a session of its own and inherits no open files, so nothing that happens to the caller or its
     terminal reaches it. Raises `UserError` if the run was started before, or can't be started.
@@ -115,10 +115,12 @@ def start(run: RunDir, options: AttemptOptions = NO_OPTIONS) -> RunStatus:
     state = run.state()
     if state is not State.CREATED:
         raise UserError(f"run {run.id} is {state}, so it can't be started; resume goes on with a run that ended early")
-    return _spawn(run, options)
+    return _spawn(run, options, variables)
 
 
-def resume(run: RunDir, options: AttemptOptions = NO_OPTIONS) -> RunStatus | None:
+def resume(
+    run: RunDir, options: AttemptOptions = NO_OPTIONS, variables: Mapping[str, str] | None = None
+) -> RunStatus | None:
     """Goes on with a run: a held one is told to (returns None), an ended one gets a new attempt from its newest good
     checkpoint.
 
@@ -134,10 +136,10 @@ def resume(run: RunDir, options: AttemptOptions = NO_OPTIONS) -> RunStatus | Non
         return None
     if state not in RESUMABLE:
         raise UserError(f"run {run.id} is {state}: there is nothing to resume")
-    return _spawn(run, options)
+    return _spawn(run, options, variables)
 
 
-def _spawn(run: RunDir, options: AttemptOptions) -> RunStatus:
+def _spawn(run: RunDir, options: AttemptOptions, variables: Mapping[str, str] | None) -> RunStatus:
     check_tree(run.path)
     before = run.status()
     attempt = before.attempt if before else 0
@@ -148,6 +150,7 @@ def _spawn(run: RunDir, options: AttemptOptions) -> RunStatus:
         shim = subprocess.Popen(
             [sys.executable, "-P", "-m", "rlhf_sdk.shim", str(run.path.absolute()), str(attempt), encoded],
             cwd=_working_directory(run),
+            env=os.environ | dict(variables or {}),
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,

@@ -203,6 +203,14 @@ class PauseListener(Protocol):
 
 
 @runtime_checkable
+class InterruptionListener(Protocol):
+    """A trainer with work of its own to end (child runs, say) when the run must end early."""
+
+    def interrupted(self) -> None:
+        """Called after the checkpoint, inside a step or between two."""
+
+
+@runtime_checkable
 class Finisher(Protocol):
     """A trainer that has something left to do after its last step (a final evaluation, say)."""
 

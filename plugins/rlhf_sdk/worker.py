@@ -42,6 +42,7 @@ from rlhf_sdk.trainer import (
     Finisher,
     Interrupted,
     Interruptible,
+    InterruptionListener,
     MemoryTeller,
     PauseListener,
     Trainer,
@@ -121,6 +122,8 @@ class Worker:
         try:
             return self._train(spec, self.run, self.trainer)
         except Interrupted as interruption:
+            if isinstance(self.trainer, InterruptionListener):
+                self.trainer.interrupted()
             return self._leave(self.run, str(interruption))
 
     def _resolved(self, config: dict[str, Any]) -> dict[str, Any]:

@@ -27,7 +27,7 @@ from rlhf_console.cli.rank_options import NodesOption, ProcessesOption, Rendezvo
 from rlhf_console.cli.watching import display, exit_code_of, follow
 from rlhf_console.durations import attempt_options
 from rlhf_console.printable import printable
-from rlhf_console.profiles import PIPELINE, flatten
+from rlhf_console.profiles import PIPELINE, SWEEP, flatten
 from rlhf_console.render import in_short, number, result, size, table
 from rlhf_console.requests import RunRequest, data_setting, resolve_request
 from rlhf_console.runs.store import LiveRun, children_of, find
@@ -147,12 +147,15 @@ def _attend(runs: str, started: LiveRun) -> State:
 
 
 def _results(runs: str, finished: LiveRun) -> dict[str, dict[str, Any]]:
-    """Results by stage (by run id for a single run)."""
+    """Results by stage (by plugin for a single run, and a sweep, whose result is about its cells)."""
+    own = finished.catch_up().summary.results
+    if finished.record.plugin == SWEEP:
+        return {SWEEP: own}
     found = {
         child.record.stage or child.record.id: child.catch_up().summary.results
         for child in children_of(run_root(runs), finished.record.id)
     }
-    return found or {finished.record.plugin: finished.catch_up().summary.results}
+    return found or {finished.record.plugin: own}
 
 
 def _print_outcome(runs: str, finished: LiveRun, state: State, *, as_json: bool) -> None:

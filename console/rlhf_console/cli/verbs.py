@@ -43,6 +43,10 @@ VERBS = {
         "iterating:iterate",
         "Label the policy's own responses, refit the reward model, train on; round after round, as one pipeline.",
     ),
+    "sweep": Verb(
+        "sweeping:sweep",
+        "Start a run for each point of a grid and each seed, and show means with intervals, and reward against KL.",
+    ),
     "plan": Verb(
         "planning:plan", "Say how much memory a run needs, in which phase, whether it fits, and what would save some."
     ),

@@ -11,6 +11,7 @@ from typing import Any, Protocol
 
 from rlhf_console.headlines import headline
 from rlhf_console.printable import printable, styled_stderr
+from rlhf_console.profiles import SWEEP
 from rlhf_console.render import duration
 from rlhf_console.runs.store import LiveRun, children_of
 from rlhf_sdk import launch
@@ -127,13 +128,13 @@ def display() -> Iterator[Display]:
 
 
 def follow(root: Path, run: LiveRun, shown: Display) -> State:
-    """Shows the run, and a pipeline's stages, until it has ended; returns how."""
+    """Shows the run, or a pipeline's stages, until it has ended; returns how. A sweep's cells are too many."""
     stages: dict[str, LiveRun] = {}
     alerts_told: dict[str, int] = {}
     while True:
         state = run.state
         run.catch_up()
-        if run.summary.children:
+        if run.summary.children and run.record.plugin != SWEEP:
             stages |= {
                 child.record.id: child for child in children_of(root, run.record.id) if child.record.id not in stages
             }
