@@ -113,6 +113,11 @@ class Workshop:
         echo = {"plugin": "echo", "config": {"steps": 1}}
         return {"stages": {"first": echo}}
 
+    def _sweep(self) -> Config:
+        slow, fast = ({"plugin": "echo", "config": config} for config in ({"delay_seconds": 1.0}, {"seed": 2}))
+        base = {"plugin": "echo", "config": {"steps": 2}}
+        return {"base": base, "cells": {"slow": slow, "fast": fast}, "rows": {"all": ["slow", "fast"]}}
+
 
 def likes_the_first(asked: list[Config]) -> list[Config]:
     """A judge as somebody might write one."""

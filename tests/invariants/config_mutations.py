@@ -305,6 +305,12 @@ MUTATIONS: dict[str, dict[str, Any]] = {
         "stages": {"second": {"plugin": "echo", "config": {"steps": 1}}},
         "reuse": {"first": "nowhere"},
     },
+    "SweepConfig": {
+        "base": {"plugin": "echo", "config": {"steps": 1}},
+        "cells": {name: {"plugin": "echo", "config": {"seed": seed}} for name, seed in (("slow", 0), ("fast", 3))},
+        "rows": {"all": ["slow"], "other": ["fast"]},
+        "slots": 2,
+    },
     "StageConfig": {"plugin": "eval", "config": {"steps": 2}},
     "OptimizerConfig": {
         "lr": 1e-2,

@@ -178,6 +178,8 @@ READERS = [
     ["run", "rm", "--data", f"preferences:{ONE_LINE}", "--dry-run"],
     ["join", "evil"],
     ["iterate", "--profile", "demo", "--after", "evil", "--set", HOSTILE, "--dry-run"],
+    ["sweep", "echo", "--grid", f"echo.text={HOSTILE}", "--dry-run"],
+    ["sweep", "echo", "--grid", f"echo.{ONE_LINE}=1", "--dry-run"],
     ["relaunch", "evil"],
     ["report", "evil"],
     ["tag", "evil", "--json"],
