@@ -13,7 +13,7 @@ from test_memory_budget import NO_LIMIT, PHASES, Limited
 
 ROWS = 4
 CONFIG = config_with(
-    batch_size=ROWS, minibatches=1, ppo_epochs=1, response_tokens=16, micro_batch_size=ROWS, rollout_batch_size=ROWS
+    batch_size=ROWS, minibatches=1, ppo_epochs=1, response_tokens=48, micro_batch_size=ROWS, rollout_batch_size=ROWS
 )
 TOLERANCE = 1e-5
 
