@@ -6,12 +6,16 @@ torch gives fp32 products to MKL, which on processors of other makers than Intel
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from transformers.pytorch_utils import Conv1D
+
+LAID_OUT_BYTES = 16 * 2**20
+"""Largest part of an output head that oneDNN copies to its own layout at once, where a product takes it in blocks."""
 
 
 def by_onednn(*tensors: Tensor) -> bool:
@@ -32,6 +36,31 @@ def product(left: Tensor, right: Tensor, bias: Tensor | None = None) -> Tensor:
         return F.linear(left, right, bias)
     result: Tensor = torch.ops.mkldnn._linear_pointwise(left, right, bias, "none", [], "")
     return result
+
+
+def head_product(states: Tensor, head: Tensor) -> Tensor:
+    """states [n, H] head [V, H]^T, [n, V] without gradient: oneDNN never copies more than a block of the head."""
+    if not by_onednn(states, head) or head.nbytes <= LAID_OUT_BYTES:
+        return product(states, head)
+    result = states.new_empty(len(states), len(head))
+    for block in _blocks_of(head):
+        result[:, block] = product(states, head[block])
+    return result
+
+
+def head_product_transposed(grad: Tensor, head: Tensor) -> Tensor:
+    """grad [n, V] head [V, H], [n, H] without gradient: oneDNN never copies more than a block of the head."""
+    if not by_onednn(grad, head) or head.nbytes <= LAID_OUT_BYTES:
+        return product(grad, head.T)
+    result = grad.new_zeros(len(grad), head.shape[1])
+    for block in _blocks_of(head):
+        result += product(grad[:, block], head[block].T)
+    return result
+
+
+def _blocks_of(head: Tensor) -> Iterator[slice]:
+    size = max(LAID_OUT_BYTES // head[0].nbytes, 1)
+    return (slice(start, start + size) for start in range(0, len(head), size))
 
 
 def add_product(total: Tensor, left: Tensor, right: Tensor) -> None:

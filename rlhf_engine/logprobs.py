@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from rlhf_engine.linear import add_product, product, product_dtype
+from rlhf_engine.linear import add_product, head_product, head_product_transposed, product_dtype
 from rlhf_engine.masking import at_least_float32, wide_dtype
 from rlhf_engine.models import lm_head_weight
 from rlhf_engine.packing import scattered
@@ -26,7 +26,7 @@ def chunk_rows(vocabulary: int) -> int:
 
 def chunk_logits(hidden: Tensor, weight: Tensor, temperature: float) -> Tensor:
     """hidden [N, H] weight [V, H]^T / temperature, [N, V] in fp32 or wider."""
-    return at_least_float32(product(hidden, weight.to(hidden.dtype))).div_(temperature)
+    return at_least_float32(head_product(hidden, weight.to(hidden.dtype))).div_(temperature)
 
 
 def chunks_of_rows(count: int, vocabulary: int) -> Iterator[slice]:
@@ -62,9 +62,10 @@ class _SelectedLogProbs(torch.autograd.Function):
             scale = grad[rows, None] / ctx.temperature
             grad_logits = logits.sub_(normalisers[rows, None]).exp_().mul_(-scale)
             grad_logits = grad_logits.scatter_add_(1, targets[rows, None], scale).to(states.dtype)
-            grad_states[rows] = product(grad_logits, head.T).to(of_states)
+            grad_states[rows] = head_product_transposed(grad_logits, head).to(of_states)
             if grad_head is not None:
                 add_product(grad_head, grad_logits.T, states[rows])
+            del logits, grad_logits  # the next chunk would be made beside this one
         return grad_states, grad_head, None, None
 
 

@@ -43,7 +43,8 @@ def full_logits(task: Task, turns: Turns) -> None:
 
 def _take_turns(logprobs: LogProbs, task: Task, turns: Turns) -> None:
     policy, reference = (
-        AutoModelForCausalLM.from_pretrained(task.path(POLICY), dtype=torch.float32).to(task.device) for _ in range(2)
+        _resident(AutoModelForCausalLM.from_pretrained(task.path(POLICY), dtype=torch.float32).to(task.device))
+        for _ in range(2)
     )
     tokenizer = AutoTokenizer.from_pretrained(task.path(POLICY))
     rollout = _rollout(task, tokenizer)
@@ -59,6 +60,13 @@ def _take_turns(logprobs: LogProbs, task: Task, turns: Turns) -> None:
         found.mean().backward()
         turns.end(loss=float(found.mean()), difference=float(difference.abs().max()))
         policy.zero_grad(set_to_none=True)
+
+
+def _resident(model: nn.Module) -> nn.Module:
+    """With weights in memory of their own: the pages of a mapped file would come in a turn, and be counted as its."""
+    for parameter in model.parameters():
+        parameter.data = parameter.data.clone()
+    return model
 
 
 def _rollout(task: Task, tokenizer: PreTrainedTokenizerBase) -> Rollout:

@@ -10,7 +10,15 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from transformers.pytorch_utils import Conv1D
 
-from rlhf_engine.linear import add_product, by_onednn, gated_silu, linear, product
+from rlhf_engine.linear import (
+    add_product,
+    by_onednn,
+    gated_silu,
+    head_product,
+    head_product_transposed,
+    linear,
+    product,
+)
 
 
 def generator() -> torch.Generator:
@@ -74,3 +82,15 @@ def test_gated_silu_and_its_gradients() -> None:
     gate, states = (torch.randn(6, 5, generator=generator(), dtype=torch.float64, requires_grad=True) for _ in range(2))
     assert torch.allclose(gated_silu(gate, states), F.silu(gate) * states)
     assert torch.autograd.gradcheck(gated_silu, (gate, states))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_an_output_head_in_blocks_is_the_whole_head(monkeypatch: pytest.MonkeyPatch, dtype: torch.dtype) -> None:
+    states, head = (torch.randn(rows, 6, generator=generator()).to(dtype) for rows in (5, 23))
+    grad = torch.randn(5, 23, generator=generator()).to(dtype)
+    expected = states @ head.T, grad @ head
+    monkeypatch.setattr("rlhf_engine.linear.LAID_OUT_BYTES", 4 * 6 * 10)
+    ours = head_product(states, head), head_product_transposed(grad, head)
+    for a, b in zip(ours, expected, strict=True):
+        assert a.dtype == dtype
+        assert torch.allclose(a, b, atol=1e-5)
