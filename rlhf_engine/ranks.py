@@ -6,6 +6,7 @@ Everything that is a mean, a limit or a normalisation over a batch is made of al
 from __future__ import annotations
 
 import os
+import threading
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -20,6 +21,8 @@ from rlhf_engine.errors import ConfigError
 
 BUCKET_BYTES = 32 * 2**20
 """Gradients are summed in pieces of about this size: few messages, little memory beside the gradients."""
+
+SIGN_OF_LIFE_SECONDS = 1.0
 
 
 Dealt = list[list[int]]
@@ -78,7 +81,7 @@ class ProcessGroupRanks(Ranks):
         self.rank, self.size = dist.get_rank(), dist.get_world_size()
         self.waiting_for, self.waited_seconds = "", 0.0
         self._words = dist.new_group(backend="gloo", timeout=timedelta(seconds=timeout_seconds))
-        self._patient = dist.new_group(backend="gloo", timeout=timedelta(days=7))
+        self._signs_of_life = dist.new_group(backend="gloo", timeout=timedelta(seconds=timeout_seconds))
 
     @contextmanager
     def _waiting(self, what: str) -> Iterator[None]:
@@ -87,11 +90,40 @@ class ProcessGroupRanks(Ranks):
         self.waited_seconds += time.perf_counter() - began
         self.waiting_for = ""
 
-    def meet(self, said: int, *, patiently: bool = False) -> list[int]:
+    def meet(self, said: int) -> list[int]:
         """What each rank says, by rank; off the device, so that nothing there is waited for."""
-        answers = [torch.zeros(1, dtype=torch.long) for _ in range(self.size)]
         with self._waiting("meeting"):
-            dist.all_gather(answers, torch.tensor([said]), group=self._patient if patiently else self._words)
+            return self._said_by_all(said, self._words)
+
+    @contextmanager
+    def patience(self) -> Iterator[None]:
+        """Work that may take one rank as long as it likes; left when all are through.
+
+        Meanwhile a thread of each rank exchanges signs of life, so that a rank that is lost is told from a busy one.
+        """
+        through, failures = threading.Event(), list[RuntimeError]()
+        thread = threading.Thread(target=self._show_life, args=(through, failures), daemon=True)
+        thread.start()
+        yield
+        through.set()
+        with self._waiting("meeting"):
+            thread.join()
+        if failures:
+            raise failures[0]
+
+    def _show_life(self, through: threading.Event, failures: list[RuntimeError]) -> None:
+        """Until all are `through`."""
+        try:
+            all_through = False
+            while not all_through:
+                through.wait(SIGN_OF_LIFE_SECONDS)
+                all_through = all(self._said_by_all(int(through.is_set()), self._signs_of_life))
+        except RuntimeError as error:
+            failures.append(error)
+
+    def _said_by_all(self, said: int, group: dist.ProcessGroup) -> list[int]:
+        answers = [torch.zeros(1, dtype=torch.long) for _ in range(self.size)]
+        dist.all_gather(answers, torch.tensor([said]), group=group)
         return [int(answer) for answer in answers]
 
     def tell(self, message: bytes) -> bytes:

@@ -203,7 +203,7 @@ class Shim:
         if returncode < 0:
             return self._judge_signal(-returncode)
         state = _BY_EXIT_CODE.get(ExitCode(returncode), State.FAILED) if returncode in set(ExitCode) else State.FAILED
-        lost = lost_rank_in_words(self.run.path)
+        lost = lost_rank_in_words(self.run.path, self._options)
         if lost:
             return state, returncode or ExitCode.PLUGIN_FAILED, lost
         printed = last_lines(self.run.log, 1)

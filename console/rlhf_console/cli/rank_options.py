@@ -10,6 +10,7 @@ import typer
 from rlhf_console import plugins
 from rlhf_console.profiles import PIPELINE
 from rlhf_sdk.pace import AttemptOptions
+from rlhf_sdk.ranked.meeting import check_meeting
 from rlhf_sdk.trainer import UserError
 
 ProcessesOption = Annotated[
@@ -39,4 +40,6 @@ def with_ranks(options: AttemptOptions, plugin: str, processes: int, nodes: int,
         return msgspec.structs.replace(options, stage_processes=processes)
     if "ranks" not in plugins.describe(plugin)["capabilities"]:
         raise UserError(f"--nproc {processes}: plugin {plugin!r} trains in one process")
+    if nodes > 1:
+        check_meeting(rendezvous)
     return msgspec.structs.replace(options, processes=processes, nodes=nodes, rendezvous=rendezvous)

@@ -34,11 +34,11 @@ class RankedCheckpoints(WorkerCheckpoints):
         return bool(self.link.meet(int(super().due()))[0])
 
     def save(self, reason: str, *, finished: bool) -> None:
-        if self._place.leads:
-            super().save(reason, finished=finished)
-        else:
-            self._take_part()
-        self.link.meet(0, patiently=True)
+        with self.link.patience():
+            if self._place.leads:
+                super().save(reason, finished=finished)
+            else:
+                self._take_part()
 
     def _take_part(self) -> None:
         """The trainer's part in gathering what rank 0 writes."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
@@ -19,8 +20,11 @@ class RankLink(Protocol):
     waiting_for: str
     waited_seconds: float
 
-    def meet(self, said: int, *, patiently: bool = False) -> list[int]:
-        """What each rank says, by rank; `patiently` where one of them may have long to do."""
+    def meet(self, said: int) -> list[int]:
+        """What each rank says, by rank."""
+
+    def patience(self) -> AbstractContextManager[None]:
+        """Around work that may take one of them long; left when all are through it."""
 
     def tell(self, message: bytes) -> bytes:
         """Rank 0's message."""

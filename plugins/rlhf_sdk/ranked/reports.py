@@ -18,6 +18,7 @@ from rlhf_sdk.scrubbing import scrub
 
 FOLDER = "ranks"
 REPORT_SECONDS = 1.0
+SILENT_SECONDS = 10.0
 
 
 class RankReport(msgspec.Struct, frozen=True, kw_only=True):
@@ -94,7 +95,7 @@ class RankReporter:
         self._thread.start()
 
     def linked(self, link: RankLink, attempt: int) -> None:
-        """`attempt` is rank 0's: torchrun counts restarts on each machine for itself."""
+        """`attempt` is what all ranks agreed on."""
         self._link = link
         self._report = msgspec.structs.replace(self._report, attempt=attempt, at="set-up")
 
@@ -139,14 +140,29 @@ def to_blame(reports: list[RankReport]) -> RankReport | None:
     return min(gone or busy, key=lambda report: report.since, default=None)
 
 
+def out_of_reach(others: list[RankReport]) -> RankReport | None:
+    """The rank that a lost link is told by, where none is to blame: elsewhere, not heard of for longest."""
+    return min(
+        (report for report in others if report.host != host_name()), key=lambda report: report.time, default=None
+    )
+
+
 def blame_in_words(report: RankReport, now: float) -> str:
     """What became of a rank, in which phase."""
     where = f" in {report.at}" if report.at else ""
+    if report.code == LOST_OTHERS or (report.waiting_for and not report.ended and report.host != host_name()):
+        return f"{report.name} can't be reached{where} from {host_name()}: {_of_a_lost_link(report, now)}"
     if report.code:
         return f"{report.name} failed{where}: {report.reason}"
     if report.lives() is False:
         return f"{report.name} is gone{where}: killed, or its machine ended it (process {report.process.pid})"
     return f"{report.name} has not got on for {now - report.since:.0f} s{where}, and the others waited for it"
+
+
+def _of_a_lost_link(report: RankReport, now: float) -> str:
+    if not report.ended and now - report.time > SILENT_SECONDS:
+        return f"nothing was heard of it for {now - report.time:.0f} s"
+    return "each waited for the other; look at the network between the machines"
 
 
 LOST_OTHERS = "lost_others"

@@ -15,36 +15,44 @@ import msgspec
 from rlhf_sdk.commands import AnyCommand, Checkpoint, Pause, Stop, send_command
 from rlhf_sdk.liveness import host_name, is_alive
 from rlhf_sdk.pace import AttemptOptions
-from rlhf_sdk.ranked.reports import blame_in_words, read_reports, to_blame
+from rlhf_sdk.ranked.meeting import interface_variables, own_address
+from rlhf_sdk.ranked.reports import LOST_OTHERS, blame_in_words, read_reports, to_blame
 from rlhf_sdk.run_dir import RunDir
 from rlhf_sdk.run_record import RunStatus
 
 ALLOCATOR_VARIABLES = {"PYTORCH_ALLOC_CONF", "PYTORCH_CUDA_ALLOC_CONF"}
 
 
-def worker_command(run: Path, options: AttemptOptions, arguments: Sequence[str]) -> list[str]:
-    """`arguments` are the worker's own, after its run."""
+def worker_command(run: Path, options: AttemptOptions, arguments: Sequence[str], *, joins: bool = False) -> list[str]:
+    """`arguments` are the worker's own, after its run; `joins`: what another machine has started."""
     if options.ranks == 1:
         return [sys.executable, "-P", "-m", "rlhf_sdk.worker", str(run), *arguments]
     return [
-        *torchrun(run.name, options),
+        *torchrun(run.name, options, joins=joins),
         *("-m", "rlhf_sdk.ranked.worker", str(run), *arguments),
     ]
 
 
-def torchrun(run_id: str, options: AttemptOptions) -> list[str]:
-    """The same on every node of a run; with one node nobody needs to be met."""
+def torchrun(run_id: str, options: AttemptOptions, *, joins: bool = False) -> list[str]:
+    """With one machine nobody needs to be met. Who hosts the meeting, and how a machine is reached, is said outright:
+    torchrun would look it up by the machine's name, which others need not know."""
     command = [sys.executable, "-P", "-m", "torch.distributed.run"]
     command += ["--nproc-per-node", str(max(options.processes, 1)), "--nnodes", str(max(options.nodes, 1))]
     command += ["--max-restarts", str(options.restarts), "--rdzv-id", run_id, "--rdzv-backend", "c10d"]
-    return [*command, "--rdzv-endpoint", options.rendezvous or "localhost:0"]
+    if options.nodes < 2:
+        return [*command, "--rdzv-endpoint", "localhost:0"]
+    patience = max(int(options.rank_timeout_seconds), 1)
+    command += ["--rdzv-endpoint", options.rendezvous]
+    command += ["--rdzv-conf", f"is_host={int(not joins)},join_timeout={patience}"]
+    address = own_address(options.rendezvous)
+    return [*command, "--local-addr", address] if address else command
 
 
 def join_command(run: Path, status: RunStatus, options: AttemptOptions) -> list[str]:
     """Another machine's part of the attempt that `status` tells of."""
     encoded = msgspec.json.encode(options).decode()
     arguments = ["--attempt", str(status.attempt), "--since", repr(status.started), "--options", encoded]
-    return worker_command(run, options, arguments)
+    return worker_command(run, options, arguments, joins=True)
 
 
 def worker_environment(options: AttemptOptions) -> dict[str, str]:
@@ -62,7 +70,8 @@ def worker_environment(options: AttemptOptions) -> dict[str, str]:
     threads = max((os.cpu_count() or 1) // max(options.processes, 1), 1)
     # With torchrun's own store ranks that begin anew would find the addresses of those that are gone.
     ranks = {"PYTHONSAFEPATH": "1", "TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1"}
-    return {"OMP_NUM_THREADS": str(threads), **environment, **ranks}
+    interfaces = interface_variables(options.rendezvous) if options.nodes > 1 else {}
+    return {"OMP_NUM_THREADS": str(threads), **interfaces, **environment, **ranks}
 
 
 _COMMANDS: dict[int, AnyCommand] = {
@@ -106,7 +115,15 @@ def end_ranks(run: Path) -> None:
                 os.kill(report.process.pid, signal.SIGKILL)
 
 
-def lost_rank_in_words(run: Path) -> str:
-    """What became of the rank that ended a run which could not say so itself; empty if nothing is known."""
-    blamed = to_blame(read_reports(run))
-    return blame_in_words(blamed, time.time()) if blamed is not None else ""
+def lost_rank_in_words(run: Path, options: AttemptOptions) -> str:
+    """What became of the rank that ended a run which could not say so itself; empty if nothing is known.
+
+    After a link was lost it is what the ranks here said of it, and that nobody came back.
+    """
+    reports = read_reports(run)
+    blamed = to_blame(reports)
+    if blamed is not None:
+        return blame_in_words(blamed, time.time())
+    lost = [report.reason for report in reports if report.code == LOST_OTHERS and report.host == host_name()]
+    waited = f"; no machine joined again within {options.rank_timeout_seconds:.0f} s" if options.nodes > 1 else ""
+    return f"{lost[0]}{waited}" if lost else ""

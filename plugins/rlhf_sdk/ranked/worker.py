@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 from msgspec import structs
@@ -23,7 +24,15 @@ from rlhf_sdk.ranked.checkpoints import RankedCheckpoints
 from rlhf_sdk.ranked.control import SharedControl
 from rlhf_sdk.ranked.link import RankedRuntime, RankLink, rank_environment, ranked_runtime
 from rlhf_sdk.ranked.mute_journal import MuteJournal
-from rlhf_sdk.ranked.reports import LOST_OTHERS, RankReport, RankReporter, blame_in_words, read_reports, to_blame
+from rlhf_sdk.ranked.reports import (
+    LOST_OTHERS,
+    RankReport,
+    RankReporter,
+    blame_in_words,
+    out_of_reach,
+    read_reports,
+    to_blame,
+)
 from rlhf_sdk.ranked.run import RankedRun
 from rlhf_sdk.run_dir import RunDir
 from rlhf_sdk.spec import PluginSpec
@@ -37,7 +46,7 @@ from rlhf_sdk.worker_run import WorkerRun
 REPORT_WAIT_SECONDS = 5.0
 """How long a rank that lost the others waits for what they say of themselves."""
 
-BEGIN_ANEW = {"plugin_failed", "rank_failed", "out_of_memory"}
+BEGIN_ANEW = {"plugin_failed", "rank_failed", "out_of_memory", LOST_OTHERS}
 """Ends after which the run begins anew from its last good checkpoint, as often as torchrun may."""
 
 _DECIDED = {"user_error": ExitCode.USER_ERROR, "diverged": ExitCode.DIVERGED}
@@ -90,7 +99,9 @@ class RankedWorker(Worker):
         if "ranks" not in spec.capabilities or self.ranked_runtime is None:
             raise UserError(f"plugin {spec.name!r} trains in one process: start it without --nproc and --nnodes")
         self.link = self.ranked_runtime.join_ranks(self.options.rank_timeout_seconds)
-        self.journal.attempt = int(self.link.tell(str(self.journal.attempt).encode()))
+        # torchrun counts restarts on each machine for itself, from 0 on one that joins again.
+        self.journal.attempt = max(self.link.meet(self.journal.attempt))
+        self.place = replace(self.place, restarts_left=min(self.link.meet(self.place.restarts_left)))
         self.reporter.linked(self.link, self.journal.attempt)
         assert isinstance(self.checkpoints, RankedCheckpoints), "made above"
         self.checkpoints.link = self.link
@@ -98,12 +109,10 @@ class RankedWorker(Worker):
 
     def set_up(self, run: WorkerRun, trainer: Trainer) -> None:
         """Rank 0 first: what it writes (tokenised data, comparisons) the others find there."""
-        if self.place.leads:
-            super().set_up(run, trainer)
-        self.link.meet(0, patiently=True)
-        if not self.place.leads:
-            super().set_up(run, trainer)
-        self.link.meet(0, patiently=True)
+        for leads in (True, False):
+            with self.link.patience():
+                if self.place.leads is leads:
+                    super().set_up(run, trainer)
         assert isinstance(self.control, SharedControl), "made above"
         self.control.share(self.link)
 
@@ -131,7 +140,7 @@ class RankedWorker(Worker):
             blamed = to_blame(others)
             said = blamed is not None and (blamed.ended or blamed.lives() is False)
             if said or time.monotonic() > deadline:
-                return blamed
+                return blamed or out_of_reach(others)
             time.sleep(0.1)
 
     def record(self, verdict: Verdict) -> None:
@@ -143,13 +152,21 @@ class RankedWorker(Worker):
             super().record(verdict)
         elif verdict.reason:
             print(f"rank {self.place.rank}: {verdict.reason}", file=sys.stderr)
-        self.reporter.end(verdict.state, verdict.reason, verdict.code)
+        self.reporter.end(verdict.state, verdict.reason, LOST_OTHERS if verdict.code == "rank_failed" else verdict.code)
 
     def _announce_restart(self, verdict: Verdict) -> None:
         left = self.place.restarts_left
         message = f"{verdict.reason}; all ranks begin again from the last good checkpoint ({left} restarts left)"
-        self.journal.event(Alert(severity="error", code="ranks_restart", message=message, advice=verdict.advice))
+        advice = f"{verdict.advice}{self._how_to_come_back()}"
+        self.journal.event(Alert(severity="error", code="ranks_restart", message=message, advice=advice))
         self.journal.sync()
+
+    def _how_to_come_back(self) -> str:
+        if self.options.nodes < 2:
+            return ""
+        patience = f"{self.options.rank_timeout_seconds:.0f} s"
+        again = f"rlhf join {self.directory.id}"
+        return f"; machines whose `{again}` has ended say it again: they are waited for {patience}"
 
 
 def verdict_on(blamed: RankReport, *, leads: bool) -> Verdict:
