@@ -108,8 +108,8 @@ class ProcessGroupRanks(Ranks):
         through.set()
         with self._waiting("meeting"):
             thread.join()
-        if failures:
-            raise failures[0]
+            if failures:
+                raise failures[0]
 
     def _show_life(self, through: threading.Event, failures: list[RuntimeError]) -> None:
         """Until all are `through`."""

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import subprocess
+import os
 
 import msgspec
-import typer
 
 from rlhf_console.cli.options import RunArgument, RunsOption
 from rlhf_console.cli.rank_options import ProcessesOption
@@ -30,4 +29,5 @@ def join(
         raise UserError(f"run {found.record.id} waits for no other machine: start it with --nnodes and --rdzv")
     options = msgspec.structs.replace(status.options, processes=processes or status.options.processes)
     command = join_command(found.directory.path.absolute(), status, options)
-    raise typer.Exit(subprocess.run(command, env=worker_environment(options), check=False).returncode)
+    # In its place: a signal to this process ends torchrun, and with it the ranks here.
+    os.execvpe(command[0], command, worker_environment(options))
