@@ -25,7 +25,7 @@ from rlhf_sdk.states import State
 from tiny_runs import build_models, world
 
 PATIENCE_SECONDS = 120
-RANK_TIMEOUT_SECONDS = 12
+RANK_TIMEOUT_SECONDS = 20
 START = """
 import sys
 from pathlib import Path
