@@ -82,7 +82,7 @@ def test_padding_changes_nothing_unless_positions_depend_on_it(monkeypatch: pyte
         return response_logprobs(policy, rows).detach()
 
     assert padding_error(score, ROWS) < 1e-5
-    monkeypatch.setattr("rlhf_engine.models.position_ids_of", lambda mask: mask.long().cumsum(-1) * mask.shape[1])
+    monkeypatch.setattr("rlhf_engine.packing.position_ids_of", lambda mask: mask.long().cumsum(-1) * mask.shape[1])
     assert padding_error(score, ROWS) > 1e-3
 
 

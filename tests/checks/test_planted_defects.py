@@ -46,6 +46,7 @@ def test_a_temperature_in_one_place_only(monkeypatch: pytest.MonkeyPatch) -> Non
 
 def test_dropout_that_is_left_on() -> None:
     state = ppo_state(0)
+    state.models.policy.set_attn_implementation("eager")
     for layer in state.models.policy.model.layers:
         layer.self_attn.attention_dropout = 0.2
     lights = train_ppo(state, updates=1)

@@ -15,7 +15,9 @@ from rlhf_plugins.pipeline import PipelineConfig
 from rlhf_plugins.pipeline_plan import plan_pipeline
 
 CHECKOUT = Path(__file__).parents[2]
-PROFILES = sorted(path.stem for path in (CHECKOUT / "profiles").glob("*.toml"))
+ROUNDS = {"demo-iterate"}
+"""Profiles of `rlhf iterate`, which are no pipelines by themselves (console/test_iterating.py)."""
+PROFILES = sorted(path.stem for path in (CHECKOUT / "profiles").glob("*.toml") if path.stem not in ROUNDS)
 GIB = 2**30
 DEVICE_GIB = {"T4": 14.5, "80 GB": 79.1, "H200": 140.4}
 """What the devices really offer to a process."""

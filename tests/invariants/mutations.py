@@ -75,8 +75,8 @@ DEFECTS = [
     Defect(
         "logits rounded to bf16 before the log-softmax",
         "rlhf_engine.logprobs.chunk_logits",
-        ".float()",
-        ".bfloat16().float()",
+        "head_product(hidden, weight.to(hidden.dtype))",
+        "head_product(hidden, weight.to(hidden.dtype)).bfloat16()",
         "invariants/test_response_logprobs.py::test_66_chunked_log_probabilities_are_the_full_log_softmax[100-1.0]",
     ),
     # Padding and masks.
@@ -145,10 +145,10 @@ DEFECTS = [
         "invariants/test_packed_metrics.py::test_36_every_metric_is_that_of_the_packed_tokens[as it is-8]",
     ),
     Defect(
-        "score read at the last column",
+        "score read before the last token",
         "rlhf_engine.rollout.Rollout.final_states",
         "last = self.prompt_tokens.shape[1] + self.response_lengths - 1",
-        "last = -1",
+        "last = self.prompt_tokens.shape[1] + self.response_lengths - 2",
         "invariants/test_scores.py::test_52_the_score_is_the_head_at_the_state_after_eos",
     ),
     # Rewards.
@@ -320,9 +320,9 @@ DEFECTS = [
     ),
     Defect(
         "reference that is not frozen",
-        "rlhf_engine.layouts.separate_models",
-        "ref_policy=_frozen(load_policy",
-        "ref_policy=(load_policy",
+        "rlhf_engine.layouts.load_ref_policy",
+        "return _frozen(load_policy(config.model,",
+        "return (load_policy(config.model,",
         "invariants/test_what_never_changes.py::test_10_loaded_roles_share_no_weight_and_two_are_frozen",
     ),
     # Preferences and reward models.
