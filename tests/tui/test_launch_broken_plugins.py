@@ -52,7 +52,8 @@ def test_quitting_ends_a_plugin_that_is_asked(tmp_path: Path, monkeypatch: pytes
     project = Project("sleeper", "1", tmp_path, {"sleeper": "sleeper:plugin"})
 
     async def open_it_and_quit(pilot: Pilot[None]) -> None:
-        await pilot.press("l", *["down"] * [*sorted(installed_plugins())].index("sleeper"), "enter")
+        listed = sorted(set(installed_plugins()) - {"pipeline"})
+        await pilot.press("l", *["down"] * listed.index("sleeper"), "enter")
         await shown(pilot, "sleeper", "resolving ...")
 
     monkeypatch.setattr("rlhf_console.runs.launching.list_profiles", dict)
