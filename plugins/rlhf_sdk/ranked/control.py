@@ -26,10 +26,7 @@ class Wishes(msgspec.Struct):
 
 
 class SharedControl(Control):
-    """Before `share` rank 0 obeys at once, and the others hear nothing; afterwards `poll` is a meeting of all ranks.
-
-    `short_of_memory` has the ranks that ran out of memory since the last meeting.
-    """
+    """Before `share` rank 0 obeys at once, and the others hear nothing; afterwards `poll` is a meeting of all ranks."""
 
     def __init__(self, commands: Path, acknowledge: Acknowledge, *, since: float, leads: bool) -> None:
         super().__init__(commands, acknowledge, since=since)

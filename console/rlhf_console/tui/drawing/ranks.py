@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from rlhf_console.runs.ranks import COLUMNS, RankLine
-from rlhf_console.tui.drawing.cells import Row, fit, text_cells
+from rlhf_console.tui.drawing.cells import GAP, Row, fit, text_cells
 
 SHOWN = 12
 LOOKS = {"slowest": "warn", "silent": "alarm", "failed": "alarm", "oom": "alarm"}
 MARKS = {"slowest": "> slowest", "silent": "! silent"}
-TWO = 2
 
 
 def rank_rows(lines: Sequence[RankLine], width: int) -> list[Row]:
@@ -31,4 +30,4 @@ def rank_rows(lines: Sequence[RankLine], width: int) -> list[Row]:
 
 def _aligned(cells: Sequence[str], widths: Sequence[int]) -> str:
     shown = (cell.ljust(width) for cell, width in zip(cells, widths, strict=True) if width)
-    return (" " * TWO).join(shown).rstrip()
+    return (" " * GAP).join(shown).rstrip()
