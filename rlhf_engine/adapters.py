@@ -24,6 +24,7 @@ from rlhf_engine.config import LoraConfig
 from rlhf_engine.errors import ConfigError, nearest
 from rlhf_engine.models import backbone_of
 from rlhf_engine.scalar_models import ScalarModel
+from rlhf_engine.sharding.state import placed_like
 
 if TYPE_CHECKING:
     import peft
@@ -118,18 +119,14 @@ def _is_adapter(name: str) -> bool:
     return ".lora_" in name
 
 
-def merged_weights(network: PreTrainedModel) -> dict[str, Tensor]:
-    """The state of a network with W + (alpha / rank) B A in place of W; names as without an adapter."""
-    state = {
-        name.replace(".base_layer.", "."): tensor
-        for name, tensor in network.state_dict().items()
-        if not _is_adapter(name)
-    }
+def merged_weights(network: PreTrainedModel, whole: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The state of a network, `whole`, with W + (alpha / rank) B A in place of W; names as without an adapter."""
+    state = {name.replace(".base_layer.", "."): tensor for name, tensor in whole.items() if not _is_adapter(name)}
     for name, module in network.named_modules():
         if hasattr(module, "lora_A"):
             layer: Any = module
             weight = state[f"{name}.weight"]
-            state[f"{name}.weight"] = weight + layer.get_delta_weight(NAME).to(weight.dtype)
+            state[f"{name}.weight"] = weight + layer.get_delta_weight(NAME).to(weight)
     return state
 
 
@@ -180,7 +177,7 @@ def fill(parameters: Mapping[str, Tensor], file: Path) -> None:
         missing, unknown = sorted(parameters.keys() - tensors.keys()), sorted(tensors.keys() - parameters.keys())
         raise ConfigError(f"{file}: doesn't fit the model: missing {missing[:3]}, unknown {unknown[:3]}")
     for name, parameter in parameters.items():
-        parameter.copy_(tensors[name])
+        parameter.copy_(placed_like(tensors[name], parameter))
 
 
 def network_of(model: nn.Module) -> PreTrainedModel:

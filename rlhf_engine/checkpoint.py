@@ -17,30 +17,35 @@ from rlhf_engine.adapters import FOLDER, fill, has_adapter, merged_weights, netw
 from rlhf_engine.errors import ConfigError
 from rlhf_engine.models import save_model
 from rlhf_engine.scalar_models import ScalarModel
+from rlhf_engine.sharding.state import is_sharded, placed_like, rest, whole_state
 
 PART, SCALE = "trained.safetensors", "scale.json"
 
 
-def save_weights(model: Any, tokenizer: PreTrainedTokenizerBase, directory: Path) -> None:
+def save_weights(model: Any, tokenizer: PreTrainedTokenizerBase, directory: Path, rank: int = 0) -> None:
     """A directory that plain transformers and later stages load: all weights, and the tokenizer.
 
-    An adapter is merged into them, and kept unmerged in `adapter/`, where peft and `load_weights` find it.
+    An adapter is merged into them, and kept unmerged in `adapter/`, where peft and `load_weights` find it. Of a sharded
+    model all ranks take part, and rank 0 writes.
     """
-    if not has_adapter(model):
+    state = whole_state(network_of(model), rank) if is_sharded(model) else None
+    if rank == 0 and (state or has_adapter(model)):
+        save_model(Assembled(model, state), tokenizer, directory)
+    elif rank == 0:
         save_model(model, tokenizer, directory)
-        return
-    save_model(Merged(model), tokenizer, directory)
-    save_adapter(model, directory / FOLDER)
+    if rank == 0 and has_adapter(model):
+        save_adapter(model, directory / FOLDER)
 
 
-class Merged:
-    """A model with its adapter merged, for saving; the model itself is left as it is."""
+class Assembled:
+    """A model with its shards gathered (`state`) and its adapter merged, for saving; the model is left as it is."""
 
-    def __init__(self, model: nn.Module) -> None:
+    def __init__(self, model: nn.Module, state: Mapping[str, Tensor] | None) -> None:
         self.network = network_of(model)
+        self.state = self.network.state_dict() if state is None else state
 
     def save_pretrained(self, directory: Path) -> None:
-        self.network.save_pretrained(directory, state_dict=merged_weights(self.network))
+        self.network.save_pretrained(directory, state_dict=merged_weights(self.network, self.state))
 
 
 def load_weights(model: nn.Module, directory: Path) -> None:
@@ -58,7 +63,10 @@ def load_weights(model: nn.Module, directory: Path) -> None:
         for file in sorted(directory.glob("*.safetensors"))
         for name, tensor in load_file(file).items()
     }
-    result = network.load_state_dict(tensors, strict=False)
+    rest(network)
+    state = network.state_dict(keep_vars=True)
+    placed = {name: placed_like(part, state[name]) if name in state else part for name, part in tensors.items()}
+    result = network.load_state_dict(placed, strict=False)
     tied = {name for name, parameter in network.named_parameters(remove_duplicate=False)} - {
         name for name, parameter in network.named_parameters()
     }
@@ -71,7 +79,7 @@ def load_weights(model: nn.Module, directory: Path) -> None:
 
 def _names_by_saved_name(network: PreTrainedModel) -> dict[str, str]:
     """What `save_pretrained` calls some weights otherwise than the model: GPT-NeoX's head is `embed_out` in files."""
-    names = list(network.state_dict())
+    names = list(network.state_dict(keep_vars=True))
     numbered = {name: torch.tensor(number) for number, name in enumerate(names)}
     return {saved: names[int(number)] for saved, number in revert_weight_conversion(network, numbered).items()}
 

@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from rlhf_engine.backoff import BackOff
@@ -22,6 +22,7 @@ from rlhf_engine.models import compute_precision
 from rlhf_engine.ranks import Dealt, Ranks
 from rlhf_engine.rollout import Rollout, in_micro_batches
 from rlhf_engine.scalar_models import ScalarModel, response_values, scores_and_disagreements
+from rlhf_engine.sharding.state import rest_between_passes
 from rlhf_engine.unfinished_update import UnfinishedUpdate
 
 
@@ -93,7 +94,7 @@ def policy_logprobs(
     def forward(rows: Rollout) -> tuple[Tensor, Tensor]:
         return response_logprobs_and_entropies(policy, rows, temperature=config.temperature)
 
-    logprobs, entropies = _of_all_rows(forward, state, rollout, config, hooks, phase=phase)
+    logprobs, entropies = _of_all_rows(policy, forward, state, rollout, config, hooks, phase=phase)
     return logprobs, entropies
 
 
@@ -105,7 +106,7 @@ def scores_of(
     def forward(rows: Rollout) -> tuple[Tensor, Tensor]:
         return scores_and_disagreements(reward_model, rows, ensemble_penalty=config.ensemble_penalty)
 
-    scores, disagreements = _of_all_rows(forward, state, rollout, config, hooks, phase="scores")
+    scores, disagreements = _of_all_rows(reward_model, forward, state, rollout, config, hooks, phase="scores")
     return scores, disagreements
 
 
@@ -117,7 +118,7 @@ def score_gains_of(
     def forward(rows: Rollout) -> tuple[Tensor]:
         return (token_scores(reward_model, rows),)
 
-    so_far = _of_all_rows(forward, state, rollout, config, hooks, phase="token scores")[0]
+    so_far = _of_all_rows(reward_model, forward, state, rollout, config, hooks, phase="token scores")[0]
     before = F.pad(so_far, (1, 0))[:, :-1]
     return (so_far - before).masked_fill(~rollout.response_mask, 0.0)
 
@@ -130,7 +131,7 @@ def values_of(
     def forward(rows: Rollout) -> tuple[Tensor]:
         return (response_values(value_model, rows),)
 
-    return _of_all_rows(forward, state, rollout, config, hooks, phase="values")[0]
+    return _of_all_rows(value_model, forward, state, rollout, config, hooks, phase="values")[0]
 
 
 def share_of(rollout: Rollout, dealt: Dealt, ranks: Ranks) -> Rollout:
@@ -141,6 +142,7 @@ def share_of(rollout: Rollout, dealt: Dealt, ranks: Ranks) -> Rollout:
 
 
 def _of_all_rows(
+    model: nn.Module,
     forward: Callable[[Rollout], tuple[Tensor, ...]],
     state: OnlineState,
     rollout: Rollout,
@@ -149,7 +151,7 @@ def _of_all_rows(
     *,
     phase: str,
 ) -> tuple[Tensor, ...]:
-    """`forward` in micro-batches, in a phase of its own, with as many rows at a time as memory takes.
+    """`forward` of `model` in micro-batches, in a phase of its own, with as many rows at a time as memory takes.
 
     Each rank has its share of the rows; all get all results.
     """
@@ -162,4 +164,5 @@ def _of_all_rows(
             lambda rows: in_micro_batches(forward, own, rows, hooks),
             hooks,
         )
+        rest_between_passes(model)
         return tuple(state.ranks.joined(part, dealt) for part in results)

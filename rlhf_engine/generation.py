@@ -22,6 +22,7 @@ from rlhf_engine.decoding.sampling import Sampling
 from rlhf_engine.decoding.transformers_decoder import TransformersDecoder
 from rlhf_engine.hooks import Hooks
 from rlhf_engine.rollout import Rollout
+from rlhf_engine.sharding.state import gathered
 
 
 @dataclass(frozen=True)
@@ -94,9 +95,9 @@ def generate_rollout(
     uniforms = keyed_uniforms(seed, episodes, response_tokens)
     by_length = sorted(range(len(prompts)), key=lambda i: (len(prompts[i]), i))
     missing = [row for row in by_length if not responses.done[row]]
-    if missing:
-        batch_size = min(batch_size, len(missing))
-        with evaluating(model), torch.no_grad():
+    with gathered(model), evaluating(model), torch.no_grad():
+        if missing:
+            batch_size = min(batch_size, len(missing))
             decoder = decoder_of(model, batch_size, len(prompts[missing[-1]]) + response_tokens)
             sampling = Sampling(
                 decoder,

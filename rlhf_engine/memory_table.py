@@ -9,6 +9,7 @@ from typing import Any, Literal, NamedTuple
 from torch import Tensor, nn
 
 from rlhf_engine.optim import ScheduledAdamW
+from rlhf_engine.sharding.state import local
 
 Kind = Literal["weights", "gradients", "optimizer", "experience"]
 
@@ -73,7 +74,7 @@ def _new_bytes(tensors: Iterable[Tensor], counted: set[int]) -> int:
     """Bytes of the storages that are not among the `counted`, which they join."""
     total = 0
     for tensor in tensors:
-        storage = tensor.untyped_storage()
+        storage = local(tensor).untyped_storage()
         if storage._cdata not in counted:
             counted.add(storage._cdata)
             total += storage.nbytes()

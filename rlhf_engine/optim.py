@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
-from typing import Literal
+from collections.abc import Iterable, Sequence
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from rlhf_engine.config import OptimizerConfig
 from rlhf_engine.errors import NonFiniteError
 from rlhf_engine.ranks import ALONE, Ranks
+from rlhf_engine.sharding.state import is_shard, local, placed_like
 
 
 def lr_share(
@@ -46,13 +47,18 @@ class ScheduledAdamW:
         self.parameters = [parameter for _, parameter in named]
         self.config, self.total_steps, self.steps_done, self.ranks = config, total_steps, 0, ranks
         self.adamw = torch.optim.AdamW(
-            self.parameters,
+            _groups(self.parameters),
             lr=config.lr,
             betas=config.betas,
             eps=config.eps,
             weight_decay=config.weight_decay,
             fused=True,
         )
+
+    @property
+    def own_parameters(self) -> dict[str, nn.Parameter]:
+        """By name, those whose moments this rank keeps; of a sharded one its shard's."""
+        return dict(zip(self.names, self.parameters, strict=True))
 
     @property
     def lr(self) -> float:
@@ -72,9 +78,13 @@ class ScheduledAdamW:
 
         Raises NonFiniteError, with the weights untouched, if the norm is not finite.
         """
-        self.ranks.sum_gradients(self.parameters)
+        whole = [parameter for parameter in self.parameters if not is_shard(parameter)]
+        self.ranks.sum_gradients(whole)
         limit = self.config.max_grad_norm or math.inf
-        norm = float(nn.utils.clip_grad_norm_(self.parameters, limit))
+        if len(whole) == len(self.parameters):
+            norm = float(nn.utils.clip_grad_norm_(self.parameters, limit))
+        else:
+            norm = clip_shared_gradients(self.parameters, limit, self.ranks)
         if not math.isfinite(norm):
             raise NonFiniteError(f"gradient norm is {norm} at optimizer step {self.steps_done}; no weight was changed")
         for group in self.adamw.param_groups:
@@ -94,7 +104,7 @@ class ScheduledAdamW:
         self.steps_done += steps
 
     def state_tensors(self) -> dict[str, Tensor]:
-        """Moments and step counts by parameter name, for a checkpoint."""
+        """This rank's moments and step counts by parameter name, for a checkpoint; of shards as shards."""
         state = self.adamw.state
         return {
             f"{name}/{key}": value
@@ -109,9 +119,34 @@ class ScheduledAdamW:
             entries = {key: tensors[f"{name}/{key}"] for key in keys if f"{name}/{key}" in tensors}
             if entries:
                 self.adamw.state[parameter] = {
-                    key: value if key == "step" else value.to(parameter.device) for key, value in entries.items()
+                    key: value if key == "step" else placed_like(value, parameter) for key, value in entries.items()
                 }
         self.steps_done = steps_done
+
+
+def _groups(parameters: Sequence[nn.Parameter]) -> list[dict[str, Any]]:
+    """Shards apart from whole parameters: a fused step takes one kind at a time."""
+    kinds = ([p for p in parameters if is_shard(p)], [p for p in parameters if not is_shard(p)])
+    return [{"params": kind} for kind in kinds if kind]
+
+
+@torch.no_grad()
+def clip_shared_gradients(parameters: Sequence[nn.Parameter], limit: float, ranks: Ranks) -> float:
+    """The norm of all gradients, of which a rank has some as shards; they are scaled down to `limit`, in place."""
+    shards, whole = (
+        [p.grad for p in parameters if p.grad is not None and is_shard(p) is kind] for kind in (True, False)
+    )
+    squares = [_square_sum([local(part) for part in shards]), _square_sum(whole)]
+    norm = (ranks.summed(squares[0]) + squares[1]).sqrt()
+    share = (limit / (norm + 1e-6)).clamp(max=1.0)
+    for gradient in (*shards, *whole):
+        local(gradient).mul_(share.to(gradient.dtype))
+    return float(norm)
+
+
+def _square_sum(tensors: Sequence[Tensor]) -> Tensor:
+    parts = [tensor.double().square().sum() for tensor in tensors]
+    return torch.stack(parts).sum() if parts else torch.zeros((), dtype=torch.float64)
 
 
 def check_finite_loss(loss: Tensor) -> None:

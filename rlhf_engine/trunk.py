@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
@@ -20,6 +21,7 @@ from rlhf_engine.linear import gated_silu, linear, product_dtype
 from rlhf_engine.masking import wide_dtype
 from rlhf_engine.models import backbone_of
 from rlhf_engine.packing import STEM, Packed, Rows, attended
+from rlhf_engine.sharding.state import shards_of
 
 Rotary = tuple[Tensor, ...]
 
@@ -135,9 +137,25 @@ def family_of(backbone: nn.Module) -> Family | None:
     return family if family is not None and family.takes(config) else None
 
 
+def blocks_of(backbone: nn.Module) -> list[nn.Module]:
+    """The transformer blocks that a forward goes through one by one; none where transformers' own forward is used."""
+    family = family_of(backbone)
+    return list(getattr(backbone, family.blocks)) if family else []
+
+
 def states_at(model: nn.Module, rows: Rows, places: Tensor) -> Tensor:
-    """Last hidden states [n, H] at `places` [n], flat indices of valid tokens, row by row."""
-    backbone = backbone_of(model)
+    """Last hidden states [n, H] at `places` [n], flat indices of valid tokens, row by row.
+
+    Of a sharded model this gathers weights: all ranks make as many passes.
+    """
+    shards = shards_of(model)
+    if shards is None:
+        return _states_at(backbone_of(model), rows, places)
+    states: Tensor = shards.root.run(_states_at, backbone_of(model), rows, places)
+    return states
+
+
+def _states_at(backbone: nn.Module, rows: Rows, places: Tensor) -> Tensor:
     family = family_of(backbone)
     if family is None:
         return padded_states(backbone, rows).flatten(0, 1)[places]
@@ -172,11 +190,19 @@ def packed_states(backbone: nn.Module, family: Family, packed: Packed) -> Tensor
     """Last states [n, H] of the tokens that are read; as transformers' forward of each row alone."""
     states = family.embedded(backbone, packed)
     rotary = family.rotary(backbone, states, packed.positions)
-    *blocks, last = getattr(backbone, family.blocks)
-    for block in blocks:
-        states = _through(block, _whole_block, family, states, rotary, packed)
-    read: Tensor = getattr(backbone, family.norm)(_through(last, _last_block, family, states, rotary, packed))
+    *through, through_last = _passages(backbone, family)
+    for passage in through:
+        states = passage(_whole_block, family, states, rotary, packed)
+    read: Tensor = getattr(backbone, family.norm)(through_last(_last_block, family, states, rotary, packed))
     return read
+
+
+def _passages(backbone: nn.Module, family: Family) -> list[Callable[..., Tensor]]:
+    """How each block is gone through: of a sharded model, by the unit that gathers its weights."""
+    blocks, shards = getattr(backbone, family.blocks), shards_of(backbone)
+    if shards is None:
+        return [partial(_through, block) for block in blocks]
+    return [partial(unit.run, _through, block) for unit, block in zip(shards.units, blocks, strict=True)]
 
 
 def _through(block: Any, function: Callable[..., Tensor], *arguments: Any) -> Tensor:

@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from safetensors.torch import load_file, save_file
@@ -30,6 +30,9 @@ from rlhf_engine.memory_table import memory_table, tensors_in
 from rlhf_engine.models import check_precision, check_release_cache, choose_determinism, choose_device
 from rlhf_engine.optim import ScheduledAdamW
 from rlhf_engine.ranks import Ranks
+from rlhf_engine.sharding.choice import check_sharding
+from rlhf_engine.sharding.roles import lay_out, loading_device
+from rlhf_engine.sharding.state import is_sharded, whole_tensors
 from rlhf_plugins.torch_runtime import TorchRuntime
 from rlhf_sdk.events import MemoryRow
 from rlhf_sdk.trainer import DivergedError, Metrics, Run, UserError
@@ -53,6 +56,9 @@ class EngineTrainer:
 
     A metric called `NAME|rate` is an amount, and reported as `NAME` per second of the step.
     """
+
+    roles: ClassVar[tuple[str, ...]] = ()
+    """The models of a run, by the names that `sharding` has for them; none where all are whole."""
 
     run: Run
     config: Any
@@ -91,6 +97,20 @@ class EngineTrainer:
         return self.runtime.ranks
 
     @property
+    def loading_device(self) -> torch.device:
+        """Where models are loaded, before `lay_out`."""
+        return loading_device(self.config.sharding, self.roles, self.device)
+
+    def lay_out(self, **models: nn.Module) -> None:
+        """Shards the models of these roles over the ranks, as configured; their parameters are new objects then."""
+        lay_out(models, self.config.sharding, self.device, self.ranks.size)
+
+    @property
+    def is_sharded(self) -> bool:
+        """Whether this rank has but a part of what is trained."""
+        return any(is_sharded(model) for model in self.models.values())
+
+    @property
     def backoff(self) -> BackOff:
         """How many rows at a time fit, where the configured number didn't."""
         backoff: BackOff = self.state.backoff
@@ -108,6 +128,14 @@ class EngineTrainer:
             self.device = choose_device(self.config.device)
             check_release_cache(self.config.release_cache, self.device)
             self.runtime.use(self.device, self.config.release_cache)
+            if self.roles:
+                check_sharding(
+                    self.config.sharding,
+                    self.roles,
+                    ranks=self.ranks.size,
+                    device=self.device.type,
+                    compute=self.config.precision.compute,
+                )
             self.prepare()
         self.lights = LiveLights(self.light_rules(), self.total_steps)
 
@@ -182,18 +210,20 @@ class EngineTrainer:
             raise
 
     def save(self, directory: Path) -> None:
-        """Ranks that follow have the same weights and moments as the first: there is nothing to add."""
-        if self.ranks.rank == 0:
+        """Ranks that follow have nothing to add but shards."""
+        if self.ranks.rank == 0 or self.is_sharded:
             self.write_checkpoint(directory)
 
     def write_checkpoint(self, directory: Path) -> None:
-        """The checkpoint's files."""
+        """The checkpoint's files; of ranks that follow all but the tensors."""
+        rank = self.ranks.rank
         for name, model in self.models.items():
-            save_weights(model, self.tokenizer, directory / name)
+            save_weights(model, self.tokenizer, directory / name, rank)
         for name, part in self.parts.items():
-            save_part(part, directory / name)
+            save_part(whole_tensors(part, rank), directory / name)
         for name, optimizer in self.optimizers.items():
-            save_file(optimizer.state_tensors(), directory / f"{name}.optimizer.safetensors")
+            tensors = whole_tensors(optimizer.state_tensors(), rank)
+            save_file(tensors, directory / f"{name}.optimizer.safetensors")
         state = {
             "steps_done": self.steps_done,
             "optimizer_steps": self.optimizer_steps(),

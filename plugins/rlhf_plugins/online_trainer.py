@@ -102,12 +102,12 @@ class OnlineTrainer(PolicySampler):
 
     def load_policies(self) -> tuple[PreTrainedModel, PreTrainedModel]:
         """The policy and its frozen reference."""
-        policy = load_policy(self.config.model, self.tokenizer, self.device)
-        return policy, load_ref_policy(self.config, self.tokenizer, self.device)
+        policy = load_policy(self.config.model, self.tokenizer, self.loading_device)
+        return policy, load_ref_policy(self.config, self.tokenizer, self.loading_device)
 
     def load_scalar_model(self) -> ScalarModel:
         """The reward model, to be frozen, or to become a critic."""
-        return load_scalar_model(self.config.reward_model, self.tokenizer, self.device, key="reward_model")
+        return load_scalar_model(self.config.reward_model, self.tokenizer, self.loading_device, key="reward_model")
 
     def update(self) -> dict[str, float]:
         config = self.config

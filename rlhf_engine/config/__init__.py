@@ -9,7 +9,14 @@ from rlhf_engine.config.distillation import DistilConfig
 from rlhf_engine.config.evaluation import EvalConfig
 from rlhf_engine.config.judging import JudgeConfig
 from rlhf_engine.config.lora import LoraConfig
-from rlhf_engine.config.online import CriticFreeConfig, GRPOConfig, OnlineConfig, PPOConfig, RLOOConfig
+from rlhf_engine.config.online import (
+    CriticFreeConfig,
+    GRPOConfig,
+    OnlineConfig,
+    PPOConfig,
+    PPOShardingConfig,
+    RLOOConfig,
+)
 from rlhf_engine.config.pairs import Choose, PairsConfig
 from rlhf_engine.config.preferences import DPOConfig, IPOConfig, KTOConfig, PreferenceConfig
 from rlhf_engine.config.probing import ProbeConfig
@@ -27,6 +34,8 @@ from rlhf_engine.config.sections import (
     PrecisionConfig,
     ReleaseCache,
     Section,
+    ShardingConfig,
+    ShardingLayout,
     TokenizerConfig,
     TrainerConfig,
 )
@@ -65,6 +74,7 @@ __all__ = [
     "OnlineConfig",
     "OptimizerConfig",
     "PPOConfig",
+    "PPOShardingConfig",
     "PairsConfig",
     "Precision",
     "PrecisionConfig",
@@ -76,6 +86,8 @@ __all__ = [
     "ReleaseCache",
     "SFTConfig",
     "Section",
+    "ShardingConfig",
+    "ShardingLayout",
     "TokenizerConfig",
     "TrainerConfig",
     "WorldComparisonConfig",

@@ -18,6 +18,8 @@ from rlhf_engine.config.sections import (
     ZIEGLER,
     ModelConfig,
     OptimizerConfig,
+    ShardingConfig,
+    ShardingLayout,
     TrainerConfig,
 )
 
@@ -95,6 +97,17 @@ class OnlineConfig(TrainerConfig, frozen=True, kw_only=True):
     ] = ProbeConfig()
 
 
+FROZEN = "of a frozen model: weights whole on each rank, or sharded; empty: zero-3 where `model` is"
+
+
+class PPOShardingConfig(ShardingConfig, frozen=True, kw_only=True):
+    """By role: `model` is the policy."""
+
+    value_model: Annotated[Literal["", ShardingLayout], Meta(description="of the critic; empty: as `model`")] = ""
+    ref_model: Annotated[Literal["", "ddp", "zero-3"], Meta(description=FROZEN)] = ""
+    reward_model: Annotated[Literal["", "ddp", "zero-3"], Meta(description=FROZEN)] = ""
+
+
 class PPOConfig(OnlineConfig, frozen=True, kw_only=True):
     """PPO with a per-token KL penalty to the SFT policy."""
 
@@ -108,6 +121,9 @@ class PPOConfig(OnlineConfig, frozen=True, kw_only=True):
         Literal["separate", "shared_trunk", "adapters"],
         Meta(description="four full models; one trunk under policy and critic; or one frozen backbone with adapters"),
     ] = "separate"
+    sharding: Annotated[PPOShardingConfig, Meta(description="layout over the ranks of a run, by role")] = (
+        PPOShardingConfig()
+    )
     lora: Annotated[LoraConfig | None, Meta(description="of layout = adapters; none there means its defaults")] = None
     value_optimizer: Annotated[
         OptimizerConfig | None, Meta(description="for the value model; none means as `optimizer`")

@@ -18,6 +18,7 @@ SHAO = {"source": "Shao et al. 2024"}
 Architecture = Literal["llama", "gpt_neox", "gpt2"]
 Precision = Literal["float32", "bfloat16", "float16"]
 ReleaseCache = Literal["auto", "never", "between_phases"]
+ShardingLayout = Literal["ddp", "zero-1", "zero-2", "zero-3"]
 
 
 class Section(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -97,6 +98,25 @@ class PrecisionConfig(Section, frozen=True, kw_only=True):
     ] = False
 
 
+class ShardingConfig(Section, frozen=True, kw_only=True):
+    """What each rank of a run keeps of the models; anything but ddp needs several ranks."""
+
+    model: Annotated[
+        ShardingLayout,
+        Meta(
+            description="what is trained: whole on each rank (ddp), moments sharded (zero-1), gradients too (zero-2), "
+            "weights too (zero-3)"
+        ),
+    ] = "ddp"
+    offload: Annotated[
+        bool, Meta(description="sharded weights of frozen models lie in the host's memory (zero-3, GPU)")
+    ] = False
+    gather_dtype: Annotated[
+        Literal["float32", "bfloat16"],
+        Meta(description="sharded weights are gathered in this; bfloat16 needs precision.compute = bfloat16"),
+    ] = "float32"
+
+
 class TrainerConfig(Section, frozen=True, kw_only=True):
     """What every training stage has."""
 
@@ -104,6 +124,7 @@ class TrainerConfig(Section, frozen=True, kw_only=True):
     tokenizer: Annotated[TokenizerConfig, Meta(description="the tokenizer")] = TokenizerConfig()
     optimizer: Annotated[OptimizerConfig, Meta(description="AdamW and schedule")] = OptimizerConfig()
     precision: Annotated[PrecisionConfig, Meta(description="numbers")] = PrecisionConfig()
+    sharding: Annotated[ShardingConfig, Meta(description="layout over the ranks of a run")] = ShardingConfig()
     device: Annotated[str, Meta(description="auto, cpu, cuda or cuda:N")] = "auto"
     seed: Annotated[int, Meta(ge=0, description="seed of everything random")] = 0
     threads: Annotated[int, Meta(ge=0, description="CPU threads; 0 means torch's choice")] = 0

@@ -28,6 +28,8 @@ class Try:
 HOSTS = {
     "OptimizerConfig": ("sft", "optimizer."),
     "PrecisionConfig": ("sft", "precision."),
+    "ShardingConfig": ("sft", "sharding."),
+    "PPOShardingConfig": ("ppo", "sharding."),
     "ModelConfig": ("sft", "model."),
     "InitConfig": ("sft", "model.init."),
     "TokenizerConfig": ("sft", "tokenizer."),
@@ -67,6 +69,7 @@ MUTATIONS: dict[str, dict[str, Any]] = {
         "tokenizer": {"path": "{tokenizer}"},
         "optimizer": {"lr": 1e-3},
         "precision": {"compute": "bfloat16"},
+        "sharding": {"model": "zero-2"},
         "device": "cuda",
         "seed": 4,
         "threads": 2,
@@ -323,6 +326,8 @@ MUTATIONS: dict[str, dict[str, Any]] = {
         "max_grad_norm": 1e-3,
     },
     "PrecisionConfig": {"compute": "bfloat16", "allow_float16": Try(False, HALF)},
+    "ShardingConfig": {"model": "zero-1", "offload": True, "gather_dtype": "bfloat16"},
+    "PPOShardingConfig": {"value_model": "zero-2", "ref_model": "zero-3", "reward_model": "zero-3"},
     "ModelConfig": {
         "path": "{policy}",
         "revision": Try("v2", {"model.path": "{policy}"}),

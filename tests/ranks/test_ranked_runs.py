@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from rlhf_sdk import launch
-from rlhf_sdk.commands import Pause, Resume, Stop
+from rlhf_sdk.commands import Pause, Resume, SampleNow, Stop
 from rlhf_sdk.events import Alert, MetricsLogged, Started, StateChanged
 from rlhf_sdk.exit_codes import ExitCode
 from rlhf_sdk.pace import AttemptOptions
@@ -146,6 +146,19 @@ def test_ppo_on_two_ranks_is_ppo_on_one_held_stopped_and_resumed(
     assert_ended_alike(disturbed, straight["ppo"])
     for step, expected in figures(alone).items():
         assert figures(straight["ppo"])[step] == pytest.approx(expected, rel=1e-3, abs=1e-4)
+
+
+def test_a_sharded_run_stopped_and_resumed_ends_as_the_straight_one(root: Path, models: dict[str, str]) -> None:
+    config = ppo_config(models, sharding={"model": "zero-3", "value_model": "zero-2"}, total_episodes=24)
+    undisturbed, stopped = begun(root, "ppo", config), begun(root, "ppo", config)
+    until(stopped, lambda: 1 in figures(stopped))
+    launch.request(stopped, SampleNow())
+    launch.request(stopped, Stop())
+    verdict = launch.wait(stopped)
+    assert verdict is not None and verdict.state is State.STOPPED, stopped.log.read_text()[-3000:]
+    launch.resume(stopped)
+    assert launch.wait(undisturbed) is not None
+    assert_ended_alike(stopped, undisturbed)
 
 
 @pytest.mark.usefixtures("struck")

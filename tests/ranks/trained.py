@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import msgspec
@@ -9,7 +10,7 @@ import torch
 from torch import nn
 
 from engine_models import random_rollout
-from rlhf_engine.config import DPOConfig, GRPOConfig, OptimizerConfig, PPOConfig
+from rlhf_engine.config import Architecture, DPOConfig, GRPOConfig, OptimizerConfig, PPOConfig, ShardingConfig
 from rlhf_engine.critic_free import CriticFreeModels, CriticFreeState, critic_free_update
 from rlhf_engine.data.examples import ComparisonGroup, Prompt
 from rlhf_engine.hooks import NoHooks
@@ -20,9 +21,12 @@ from rlhf_engine.preference_training import PreferenceState, preference_update
 from rlhf_engine.ranks import Ranks
 from rlhf_engine.reward_modeling import RewardModelState, reward_model_update
 from rlhf_engine.sft import SFTState, sft_update
-from small_ppo import EOS, PAD, frozen_copy, new_policy, new_scalar_model
+from rlhf_engine.sharding.roles import lay_out
+from rlhf_engine.sharding.state import rest, whole_tensors
+from small_ppo import CPU, EOS, PAD, frozen_copy, new_policy, new_scalar_model
 
 HOOKS = NoHooks()
+WHOLE = ShardingConfig()
 OPTIMIZER = OptimizerConfig(lr=3e-3, schedule="linear", max_grad_norm=0.5)
 PROMPTS = [Prompt(str(i), "", [3 + (5 * i + j) % 30 for j in range(1 + i % 6)]) for i in range(32)]
 PPO = PPOConfig(
@@ -46,65 +50,96 @@ def groups(count: int) -> list[ComparisonGroup]:
     return found
 
 
+@dataclass(frozen=True)
+class Setting:
+    """In what numbers, of which family, laid out over the ranks how, for how many optimizer steps."""
+
+    dtype: torch.dtype = torch.float64
+    sharding: ShardingConfig = WHOLE
+    architecture: Architecture = "llama"
+    steps: int = 20
+
+    def policy(self) -> Any:
+        return new_policy(self.architecture).to(self.dtype)
+
+    def scalar_model(self) -> Any:
+        return new_scalar_model(self.architecture).to(self.dtype)
+
+    def lay_out(self, ranks: Ranks, **models: nn.Module) -> None:
+        lay_out(models, self.sharding, CPU, ranks.size)
+
+    def optimizer(self, model: nn.Module, ranks: Ranks) -> ScheduledAdamW:
+        return ScheduledAdamW(model.named_parameters(), OPTIMIZER, self.steps, ranks)
+
+
 def weights_of(*models: nn.Module) -> dict[str, Any]:
-    return {f"{i}.{name}": p.detach().numpy() for i, model in enumerate(models) for name, p in model.named_parameters()}
+    """Whole ones, on every rank."""
+    for model in models:
+        rest(model)
+    named = {f"{i}.{name}": p.detach() for i, model in enumerate(models) for name, p in model.named_parameters()}
+    return {name: tensor.numpy() for name, tensor in whole_tensors(named, 0).items()}
 
 
-def optimizer_of(model: nn.Module, ranks: Ranks, steps: int) -> ScheduledAdamW:
-    return ScheduledAdamW(model.named_parameters(), OPTIMIZER, steps, ranks)
-
-
-def train_sft(ranks: Ranks, dtype: torch.dtype, steps: int = 20) -> Trained:
-    policy = new_policy().to(dtype)
-    state = SFTState(policy, optimizer_of(policy, ranks, steps), ranks=ranks)
+def train_sft(ranks: Ranks, setting: Setting) -> Trained:
+    policy = setting.policy()
+    setting.lay_out(ranks, model=policy)
+    state = SFTState(policy, setting.optimizer(policy, ranks), ranks=ranks)
     metrics = [
         sft_update(state, random_rollout(8, seed=step), micro_batch_size=3, compute="float32", hooks=HOOKS)
-        for step in range(steps)
+        for step in range(setting.steps)
     ]
     return [vars(found) for found in metrics], weights_of(policy)
 
 
-def train_rm(ranks: Ranks, dtype: torch.dtype, steps: int = 20) -> Trained:
-    model = new_scalar_model().to(dtype)
-    state = RewardModelState(model, optimizer_of(model, ranks, steps), ranks=ranks)
-    batches = groups(8 * steps)
+def train_rm(ranks: Ranks, setting: Setting) -> Trained:
+    model = setting.scalar_model()
+    setting.lay_out(ranks, model=model)
+    state = RewardModelState(model, setting.optimizer(model, ranks), ranks=ranks)
+    batches = groups(8 * setting.steps)
     metrics = [
         reward_model_update(state, batches[8 * step : 8 * step + 8], micro_batch_size=3, compute="float32", hooks=HOOKS)
-        for step in range(steps)
+        for step in range(setting.steps)
     ]
     return [vars(found) for found in metrics], weights_of(model)
 
 
-def train_dpo(ranks: Ranks, dtype: torch.dtype, steps: int = 20) -> Trained:
-    policy = new_policy().to(dtype)
-    state = PreferenceState(policy, frozen_copy(policy), optimizer_of(policy, ranks, steps), ranks=ranks)
-    config, batches = DPOConfig(optimizer=OPTIMIZER, micro_batch_size=3), groups(8 * steps)
-    metrics = [preference_update(state, batches[8 * step : 8 * step + 8], config, HOOKS) for step in range(steps)]
+def train_dpo(ranks: Ranks, setting: Setting) -> Trained:
+    policy = setting.policy()
+    ref_policy = frozen_copy(policy)
+    setting.lay_out(ranks, model=policy, ref_model=ref_policy)
+    state = PreferenceState(policy, ref_policy, setting.optimizer(policy, ranks), ranks=ranks)
+    config, batches = DPOConfig(optimizer=OPTIMIZER, micro_batch_size=3), groups(8 * setting.steps)
+    starts = range(0, 8 * setting.steps, 8)
+    metrics = [preference_update(state, batches[start : start + 8], config, HOOKS) for start in starts]
     return [vars(found) for found in metrics], weights_of(policy)
 
 
-def train_ppo(ranks: Ranks, dtype: torch.dtype, updates: int = 5) -> Trained:
+def train_ppo(ranks: Ranks, setting: Setting) -> Trained:
     """Each update has four optimizer steps."""
-    policy, value_model = new_policy().to(dtype), new_scalar_model().to(dtype)
+    policy, value_model = setting.policy(), setting.scalar_model()
     models = PPOModels(policy, frozen_copy(policy), value_model, frozen_copy(value_model))
-    policy_optimizer, value_optimizer = (optimizer_of(model, ranks, 4 * updates) for model in (policy, value_model))
+    setting.lay_out(
+        ranks, model=policy, value_model=value_model, ref_model=models.ref_policy, reward_model=models.reward_model
+    )
+    policy_optimizer, value_optimizer = (setting.optimizer(model, ranks) for model in (policy, value_model))
     kl = FixedKL(PPO.kl_coef)
     state = PPOState(models, policy_optimizer, value_optimizer, kl, eos_id=EOS, pad_id=PAD, ranks=ranks)
     metrics = []
-    for update in range(updates):
+    for update in range(setting.steps // 4):
         start = 16 * update % 32
         metrics.append(ppo_update(state, PROMPTS[start : start + 16], PPO, HOOKS)[1].values)
     return metrics, weights_of(policy, value_model)
 
 
-def train_grpo(ranks: Ranks, dtype: torch.dtype, updates: int = 5) -> Trained:
-    policy = new_policy().to(dtype)
-    models = CriticFreeModels(policy, frozen_copy(policy), frozen_copy(new_scalar_model().to(dtype)))
-    optimizer = optimizer_of(policy, ranks, 4 * updates)
+def train_grpo(ranks: Ranks, setting: Setting) -> Trained:
+    policy = setting.policy()
+    models = CriticFreeModels(policy, frozen_copy(policy), frozen_copy(setting.scalar_model()))
+    setting.lay_out(ranks, model=policy, ref_model=models.ref_policy, reward_model=models.reward_model)
+    optimizer = setting.optimizer(policy, ranks)
     state = CriticFreeState(models, optimizer, FixedKL(GRPO.kl_coef), eos_id=EOS, pad_id=PAD, ranks=ranks)
     config = msgspec.structs.replace(GRPO, kl_placement="reward")
     metrics = []
-    for update in range(updates):
+    for update in range(setting.steps // 4):
         start = 8 * update % 32
         metrics.append(critic_free_update(state, PROMPTS[start : start + 8], config, HOOKS)[1].values)
     return metrics, weights_of(policy)
@@ -113,5 +148,5 @@ def train_grpo(ranks: Ranks, dtype: torch.dtype, updates: int = 5) -> Trained:
 TRAINED = {"sft": train_sft, "rm": train_rm, "dpo": train_dpo, "ppo": train_ppo, "grpo": train_grpo}
 
 
-def train(ranks: Ranks, what: str, dtype: torch.dtype = torch.float64) -> Trained:
-    return TRAINED[what](ranks, dtype)
+def train(ranks: Ranks, what: str, setting: Setting = Setting()) -> Trained:
+    return TRAINED[what](ranks, setting)

@@ -16,6 +16,7 @@ class CriticFreeTrainer(OnlineTrainer):
     """One step is one update on `batch_size` episodes; the config's type says whether it is RLOO's or GRPO's."""
 
     config: RLOOConfig | GRPOConfig
+    roles = ("model", "ref_model", "reward_model")
 
     @property
     def samples_per_prompt(self) -> int:
@@ -23,7 +24,9 @@ class CriticFreeTrainer(OnlineTrainer):
 
     def load_state(self) -> None:
         policy, ref_policy = self.load_policies()
-        models = CriticFreeModels(policy, ref_policy, self.load_scalar_model().eval().requires_grad_(False))
+        reward_model = self.load_scalar_model().eval().requires_grad_(False)
+        self.lay_out(model=policy, ref_model=ref_policy, reward_model=reward_model)
+        models = CriticFreeModels(policy, ref_policy, reward_model)
         self.state = CriticFreeState(
             models,
             self.new_optimizer(policy.named_parameters(), self.planned_optimizer_steps),

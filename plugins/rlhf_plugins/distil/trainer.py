@@ -25,6 +25,7 @@ class DistilTrainer(PolicySampler):
     """One step is one optimizer step on new samples of the teacher."""
 
     config: DistilConfig
+    roles = ("model",)
 
     def prepare(self) -> None:
         config = self.config

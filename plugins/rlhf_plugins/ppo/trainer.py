@@ -21,13 +21,21 @@ class PPOTrainer(OnlineTrainer):
     """One step is one PPO update on `batch_size` episodes."""
 
     config: PPOConfig
+    roles = ("model", "value_model", "ref_model", "reward_model")
 
     def load_state(self) -> None:
         config = self.config
-        models = load_ppo_models(config, self.tokenizer, self.device, self.run)
-        critic = own_parameters(models.value_model, models.policy)
+        models = load_ppo_models(config, self.tokenizer, self.loading_device, self.run)
         if config.critic_of:
+            critic = own_parameters(models.value_model, models.policy)
             load_critic(models.value_model, critic, Path(config.critic_of).parent / CRITIC)
+        self.lay_out(
+            model=models.policy,
+            value_model=models.value_model,
+            ref_model=models.ref_policy,
+            reward_model=models.reward_model,
+        )
+        critic = own_parameters(models.value_model, models.policy)
         self.state = PPOState(
             models,
             self.new_optimizer(models.policy.named_parameters(), self.planned_optimizer_steps),

@@ -29,15 +29,17 @@ class PreferenceTrainer(ComparisonTrainer, PolicySampler):
     """One step is one optimizer step on `batch_size` comparison groups."""
 
     config: DPOConfig | IPOConfig | KTOConfig
+    roles = ("model", "ref_model")
 
     def prepare(self) -> None:
         config = self.config
         if not config.model.path:
             raise ConfigError("model.path: training starts from an SFT policy; give a directory, a hub id or run:ID")
         self.tokenizer = self.load_tokenizer(config.data)
-        policy = load_policy(config.model, self.tokenizer, self.device)
-        self.ref_policy = load_policy(config.model, self.tokenizer, self.device).eval().requires_grad_(False)
+        policy, ref_policy = (load_policy(config.model, self.tokenizer, self.loading_device) for _ in range(2))
+        self.ref_policy = ref_policy.eval().requires_grad_(False)
         self.load_comparisons()
+        self.lay_out(model=policy, ref_model=self.ref_policy)
         self.total_steps = steps_in(len(self.groups), config.batch_size, config.epochs, config.max_steps)
         check_divisible(config.batch_size, self.ranks, "batch_size")
         optimizer = self.new_optimizer(policy.named_parameters(), self.total_steps)

@@ -19,6 +19,7 @@ class PretrainTrainer(EngineTrainer):
     """One step is one optimizer step on `batch_size` packed sequences."""
 
     config: PretrainConfig
+    roles = ("model",)
 
     def prepare(self) -> None:
         config = self.config
@@ -26,7 +27,8 @@ class PretrainTrainer(EngineTrainer):
         self.sequences = self.keep_skipped(
             load_documents(config.data, self.tokenizer, config.sequence_tokens, hooks=self.run), "documents"
         )
-        policy = load_policy(config.model, self.tokenizer, self.device)
+        policy = load_policy(config.model, self.tokenizer, self.loading_device)
+        self.lay_out(model=policy)
         self.total_steps = steps_in(len(self.sequences), config.batch_size, config.epochs, config.max_steps)
         check_divisible(config.batch_size, self.ranks, "batch_size")
         optimizer = self.new_optimizer(policy.named_parameters(), self.total_steps)

@@ -36,6 +36,7 @@ class RewardModelTrainer(ComparisonTrainer):
     """One step is one optimizer step on `batch_size` comparison groups."""
 
     config: RMConfig
+    roles = ("model",)
 
     def prepare(self) -> None:
         config = self.config
@@ -44,12 +45,13 @@ class RewardModelTrainer(ComparisonTrainer):
         self.load_comparisons()
         shape = HeadShape(config.head, config.pooling, config.heads)
         reward_model = load_scalar_model(
-            config.model, self.tokenizer, self.device, head_init=config.head_init, head_shape=shape
+            config.model, self.tokenizer, self.loading_device, head_init=config.head_init, head_shape=shape
         )
         # Comparisons are about raw scores: an earlier reward model goes on with those it had before it was normalised.
         reward_model.set_affine(1.0, 0.0)
         if config.lora:
             add_adapter(reward_model, config.lora)
+        self.lay_out(model=reward_model)
         self.total_steps = steps_in(len(self.groups), config.batch_size, config.epochs, config.max_steps)
         check_divisible(config.batch_size, self.ranks, "batch_size")
         optimizer = self.new_optimizer(reward_model.named_parameters(), self.total_steps)

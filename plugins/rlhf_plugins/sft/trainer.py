@@ -25,6 +25,7 @@ class SFTTrainer(PolicySampler):
     """One step is one optimizer step on `batch_size` demonstrations."""
 
     config: SFTConfig
+    roles = ("model",)
 
     def prepare(self) -> None:
         config = self.config
@@ -35,9 +36,10 @@ class SFTTrainer(PolicySampler):
         if config.eval_data.source:
             held_out = load_demonstrations(config.eval_data, self.tokenizer, hooks=self.run)
             self.held_out = self.keep_skipped(held_out, "held-out demonstrations")
-        policy = load_policy(config.model, self.tokenizer, self.device)
+        policy = load_policy(config.model, self.tokenizer, self.loading_device)
         if config.lora:
             add_adapter(policy, config.lora)
+        self.lay_out(model=policy)
         self.total_steps = steps_in(len(self.demonstrations), config.batch_size, config.epochs, config.max_steps)
         check_divisible(config.batch_size, self.ranks, "batch_size")
         optimizer = self.new_optimizer(policy.named_parameters(), self.total_steps)
