@@ -135,7 +135,7 @@ class _Links:
         """The shape of a model that a config names. Raises ConfigError where its sizes can't be known."""
         stage = self.config_of(path)
         if stage is None:
-            found = resolve(run_root(), {"path": self.run_of(path)})["path"]
+            found = resolve(run_root(), {"path": self.run_of(path)}, weights=False)["path"]
             return shape_of(ModelConfig(path=found), config.tokenizer, key="model")
         linked = self.with_linked_models(stage)
         return reward_model_shape(linked) if isinstance(linked, RMConfig) else shape_of(linked.model, linked.tokenizer)

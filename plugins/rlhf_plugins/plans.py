@@ -122,8 +122,10 @@ def with_run_directories(config: Any) -> Any:
             stage = path.removeprefix(STAGE_PREFIX)
             raise UserError(f"{name} = {path!r} is a link within a pipeline: --from {stage}=RUN names the run")
     if isinstance(config, EvalConfig):
-        return _with_evaluated(config, resolve(run_root(), paths))
-    found = resolve(run_root(), {key: path for key, path in paths.items() if path.startswith(RUN_PREFIX)})
+        return _with_evaluated(config, resolve(run_root(), paths, weights=False))
+    found = resolve(
+        run_root(), {key: path for key, path in paths.items() if path.startswith(RUN_PREFIX)}, weights=False
+    )
     if PROBE_MODEL in found:
         config = with_probe_model(config, found.pop(PROBE_MODEL))
     return with_paths(config, {key.partition(".")[0]: path for key, path in found.items()})

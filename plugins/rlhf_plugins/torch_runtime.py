@@ -32,6 +32,7 @@ class TorchRuntime:
         self._cuda: CudaMemory | None = None
         self._release_cache: ReleaseCache = "auto"
         self.ranks: Ranks = ALONE
+        self.sharding = "ddp"
 
     def start(self, seed: int) -> None:
         os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
@@ -112,6 +113,8 @@ class TorchRuntime:
             "device": torch.cuda.get_device_name(self._device) if on_gpu else str(self._device),
             "processor": f"{platform.machine()} {torch.backends.cpu.get_cpu_capability()}",
             "threads": str(torch.get_num_threads()),
+            "ranks": str(self.ranks.size),
+            "sharding": self.sharding,
             "deterministic": str(torch.are_deterministic_algorithms_enabled()),
             "torch": str(torch.__version__),
             "transformers": transformers.__version__,

@@ -82,18 +82,44 @@ def list_checkpoints(directory: Path) -> list[Path]:
     return sorted(named, key=lambda path: checkpoint_step(path.name))
 
 
-def write_checkpoint(directory: Path, step: int, fill: Callable[[Path], object]) -> Path:
+Entries = Mapping[str, FileEntry]
+
+
+def seal(folder: Path, sealed: Entries | None = None) -> None:
+    """Hashes and fsyncs every file that isn't `sealed` already, then writes the manifest."""
+    entries = dict(sealed or {})
+    for path in _files(folder):
+        name = path.relative_to(folder).as_posix()
+        if name not in entries:
+            entries[name] = seal_file(path)
+    manifest = folder / MANIFEST
+    manifest.write_bytes(msgspec.json.format(msgspec.json.encode(Manifest(entries)), indent=1))
+    manifest.chmod(PRIVATE_FILE)
+    _sha256(manifest, sync=True)
+    for parent in {path.parent for path in _files(folder)}:
+        sync_directory(parent)
+
+
+def write_checkpoint(
+    directory: Path,
+    step: int,
+    fill: Callable[[Path], object],
+    *,
+    seal: Callable[[Path], None] = seal,
+    writer: str = "",
+) -> Path:
     """A new checkpoint below `directory` with what `fill` writes into the folder that it is given.
 
-    It appears under its name only when complete; one of the same step is replaced. Raises what `fill` raises.
+    It appears under its name only when complete; one of the same step is replaced. `writer` is part of the folder's
+    name until then. Raises what `fill` and `seal` raise.
     """
     make_private_directory(directory)
-    final, aside = directory / checkpoint_name(step), directory / (_ASIDE + checkpoint_name(step))
+    final, aside = directory / checkpoint_name(step), directory / f"{_ASIDE}{checkpoint_name(step)}{writer}"
     shutil.rmtree(aside, ignore_errors=True)
     try:
         make_private_directory(aside)
         fill(aside)
-        _seal(aside)
+        seal(aside)
     except BaseException:
         shutil.rmtree(aside, ignore_errors=True)
         raise
@@ -101,18 +127,10 @@ def write_checkpoint(directory: Path, step: int, fill: Callable[[Path], object])
     return final
 
 
-def _seal(folder: Path) -> None:
-    """Hashes and fsyncs every file, then writes the manifest."""
-    entries = {}
-    for path in _files(folder):
-        path.chmod(PRIVATE_FILE)
-        entries[path.relative_to(folder).as_posix()] = FileEntry(path.stat().st_size, _sha256(path, sync=True))
-    manifest = folder / MANIFEST
-    manifest.write_bytes(msgspec.json.format(msgspec.json.encode(Manifest(entries)), indent=1))
-    manifest.chmod(PRIVATE_FILE)
-    _sha256(manifest, sync=True)
-    for parent in {path.parent for path in _files(folder)}:
-        sync_directory(parent)
+def seal_file(path: Path) -> FileEntry:
+    """Makes a file private, and sure to survive a loss of power."""
+    path.chmod(PRIVATE_FILE)
+    return FileEntry(path.stat().st_size, _sha256(path, sync=True))
 
 
 def _files(folder: Path) -> Iterator[Path]:

@@ -9,11 +9,13 @@ references are left as they are until the stage's own run is made.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from rlhf_sdk.checkpoints import checkpoint_step, damage, latest_good, list_checkpoints
 from rlhf_sdk.run_root import find_run
+from rlhf_sdk.shards.assembling import assembled
 from rlhf_sdk.spelling import nearest
 from rlhf_sdk.trainer import UserError
 from rlhf_sdk.vote_sources import VoteFiles, votes_at
@@ -119,34 +121,48 @@ def _check_pinned(directory: Path, step: str, what: str) -> None:
         raise UserError(f"{what}: no such checkpoint; there is {', '.join(names) or 'none'}.{nearest(step, names)}")
 
 
-def resolve(root: Path, config: dict[str, Any], votes: VoteFiles | None = None) -> dict[str, Any]:
+def resolve(
+    root: Path, config: dict[str, Any], votes: VoteFiles | None = None, *, weights: bool = True
+) -> dict[str, Any]:
     """`config` with each pinned reference replaced by the directory of its model, or of its comparisons where it has no
     model, after a check of its contents, and votes by a file of comparisons that `votes` makes.
 
+    A model whose weights lie in pieces is assembled first; with `weights` False its directory may be without them.
     Raises `UserError` if a checkpoint is gone, damaged, or has neither, or if votes can't be read.
     """
-    files = votes or VoteFiles()
-    return {key: _resolved_value(root, value, key, files) for key, value in config.items()}
+    resolving = _Resolving(root, votes or VoteFiles(), weights)
+    return {key: resolving.of_value(value, key) for key, value in config.items()}
 
 
-def _resolved_value(root: Path, value: Any, key: str, votes: VoteFiles) -> Any:
-    if is_stage(value):
-        return value
-    if isinstance(value, dict):
-        return {name: _resolved_value(root, item, f"{key}.{name}", votes) for name, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_resolved_value(root, item, f"{key}.{index}", votes) for index, item in enumerate(value)]
-    return _resolved(root, value, key, votes) if isinstance(value, str) else value
+@dataclass(frozen=True)
+class _Resolving:
+    root: Path
+    votes: VoteFiles
+    weights: bool
 
+    def of_value(self, value: Any, key: str) -> Any:
+        if is_stage(value):
+            return value
+        if isinstance(value, dict):
+            return {name: self.of_value(item, f"{key}.{name}") for name, item in value.items()}
+        if isinstance(value, list | tuple):
+            return [self.of_value(item, f"{key}.{index}") for index, item in enumerate(value)]
+        return self._of_text(value, key) if isinstance(value, str) else value
 
-def _resolved(root: Path, value: str, key: str, votes: VoteFiles) -> str:
-    if not value.startswith(RUN_PREFIX):
+    def _of_text(self, value: str, key: str) -> str:
+        if value.startswith(RUN_PREFIX):
+            return _directory_of(self.root, value, weights=self.weights)
         source = votes_at(key, value)
-        return value if source is None else votes.file_of(root, source)
+        return value if source is None else self.votes.file_of(self.root, source)
+
+
+def _directory_of(root: Path, value: str, *, weights: bool) -> str:
     run, _, step = pin_reference(root, value).removeprefix(RUN_PREFIX).partition("@")
     checkpoint = root / run / "checkpoints" / step
     if problem := damage(checkpoint):
         raise UserError(f"{value!r}: {checkpoint} is damaged: {problem}")
+    if weights:
+        checkpoint = assembled(checkpoint)
     for name in (MODEL, COMPARISONS):
         if (checkpoint / name).is_dir():
             return str(checkpoint / name)

@@ -9,6 +9,7 @@ from typing import Any, Literal
 import msgspec
 
 from rlhf_sdk.checkpoints import checkpoint_step, damage, list_checkpoints, read_state, remove_checkpoint
+from rlhf_sdk.shards.assembling import remove_assembled
 
 
 class Retention(msgspec.Struct, frozen=True, kw_only=True):
@@ -47,6 +48,7 @@ def prune(written: Path, retention: Retention) -> list[str]:
     removed = [path for path in good if path not in kept]
     for checkpoint in removed:
         remove_checkpoint(checkpoint)
+        remove_assembled(checkpoint)
     return [checkpoint.name for checkpoint in removed]
 
 

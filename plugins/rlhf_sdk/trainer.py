@@ -142,6 +142,17 @@ class Trainer(Protocol):
     def load(self, directory: Path) -> None: ...
 
 
+@runtime_checkable
+class ShardSaver(Protocol):
+    """A trainer whose weights or moments are dealt to several ranks."""
+
+    def save_shards(self, directory: Path) -> None:
+        """Writes this rank's share into the folder that all ranks write to; called by all, before `save`.
+
+        Files below `directory / "shards"`, named after the rank (`rlhf_sdk.shards.index`).
+        """
+
+
 class SampledResponse(msgspec.Struct, frozen=True, kw_only=True):
     """What a policy wrote when somebody asked, as `Run.sample` takes it."""
 

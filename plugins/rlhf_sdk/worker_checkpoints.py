@@ -17,7 +17,7 @@ from rlhf_sdk.live_values import with_value
 from rlhf_sdk.pace import Pace
 from rlhf_sdk.retention import prune, retention_of
 from rlhf_sdk.spelling import nearest
-from rlhf_sdk.trainer import Trainer
+from rlhf_sdk.trainer import ShardSaver, Trainer
 from rlhf_sdk.worker_run import WorkerRun
 
 RNG = "rng"
@@ -65,11 +65,15 @@ class WorkerCheckpoints:
         """Puts the trainer and every random state back to where they were."""
         self._trainer.load(checkpoint)
         if self._trainer.runtime is not None:
-            self._trainer.runtime.load_rng(checkpoint / RNG)
+            self._trainer.runtime.load_rng(self.rng_folder(checkpoint))
         differing = differences(environment_of(self._trainer.runtime), self._environment_then)
         if differing:
             message = f"goes on from {checkpoint.name} with {', '.join(differing)}: not to the same bits"
             self._run.alert("warning", "resume_not_exact", message, "the result is as good; only it can't be repeated")
+
+    def rng_folder(self, checkpoint: Path) -> Path:
+        """Where the random states of this process are."""
+        return checkpoint / RNG
 
     def move(self, directory: Path) -> None:
         """Where checkpoints are written from now on."""
@@ -107,7 +111,7 @@ class WorkerCheckpoints:
         if not self._run.inside_step:
             self.begin_step()
         self._journal.sync()
-        saved = write_checkpoint(self._directory, self._run.step, lambda folder: self._fill(folder, finished=finished))
+        saved = self.write_files(finished=finished)
         self._newest_step = self._run.step
         self._pace.checkpointed()
         size = sum(path.stat().st_size for path in saved.rglob("*") if path.is_file())
@@ -118,6 +122,9 @@ class WorkerCheckpoints:
         self._tell_of_missing_figure(saved.name, retention.metric)
         prune(saved, retention)
 
+    def write_files(self, *, finished: bool) -> Path:
+        return write_checkpoint(self._directory, self._run.step, lambda folder: self.fill(folder, finished=finished))
+
     def _tell_of_missing_figure(self, name: str, metric: str) -> None:
         """Once an attempt: a metric that is misspelt would never keep anything."""
         if metric and self.metrics and metric not in {*self.metrics, self._told_missing}:
@@ -127,8 +134,14 @@ class WorkerCheckpoints:
             )
             self._run.alert("info", "keep_best_without_figure", message)
 
-    def _fill(self, folder: Path, *, finished: bool) -> None:
+    def save_shards(self, folder: Path) -> None:
+        if isinstance(self._trainer, ShardSaver):
+            self._trainer.save_shards(folder)
+
+    def fill(self, folder: Path, *, finished: bool) -> None:
+        """All of a checkpoint but its manifest."""
         with self._run.phase("checkpoint"):
+            self.save_shards(folder)
             self._trainer.save(folder)
             if self._trainer.runtime is not None:
                 make_private_directory(folder / RNG)

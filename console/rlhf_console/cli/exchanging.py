@@ -10,8 +10,9 @@ import typer
 from rlhf_console.cli.options import JsonOption, RunArgument, RunsOption, print_json
 from rlhf_console.runs.store import find
 from rlhf_sdk.run_root import run_root
+from rlhf_sdk.trainer import UserError
 
-Target = Literal["csv", "parquet", "tensorboard", "wandb", "trackio"]
+Target = Literal["csv", "parquet", "tensorboard", "wandb", "trackio", "model"]
 Source = Literal["trl", "verl", "tensorboard"]
 
 
@@ -19,14 +20,22 @@ def export_run(
     run: RunArgument = "latest",
     target: Annotated[Target, typer.Option("--to", help="What to write.")] = "csv",
     out: Annotated[Path, typer.Option("--out", help="Folder for the files.")] = Path(),
+    at: Annotated[
+        str, typer.Option("--at", help="With model: checkpoint, such as step-00000120; else the newest.")
+    ] = "",
     runs: RunsOption = "",
     as_json: JsonOption = False,
 ) -> None:
-    """Write a run's metrics and samples for another tool: tables, TensorBoard, W&B, trackio."""
-    from rlhf_console.exchange.exporting import export
+    """Write a run's metrics and samples, or the model of a checkpoint, for another tool."""
+    from rlhf_console.exchange.exporting import export, export_model
 
-    shown = find(run_root(runs), run).catch_up()
-    files = [str(file) for file in export(shown, target, out)]
+    shown = find(run_root(runs), run)
+    if target == "model":
+        files = [str(export_model(shown.directory, at, out))]
+    elif at:
+        raise UserError("--at names a checkpoint, and goes with --to model")
+    else:
+        files = [str(file) for file in export(shown.catch_up(), target, out)]
     if as_json:
         print_json({"run": shown.record.id, "files": files})
         return

@@ -1,8 +1,10 @@
-"""What a run logged, for other tools: metrics by step, and samples."""
+"""What a run logged, for other tools: metrics by step, and samples; and the models that it left."""
 
 from __future__ import annotations
 
 import csv
+import secrets
+import shutil
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, redirect_stdout
@@ -14,6 +16,10 @@ import msgspec
 from rlhf_console.exchange.optional import optional_module
 from rlhf_console.runs.store import LiveRun
 from rlhf_sdk.events import Sample
+from rlhf_sdk.forking import find_checkpoint
+from rlhf_sdk.references import MODEL
+from rlhf_sdk.run_dir import RunDir
+from rlhf_sdk.shards.assembling import copy_model
 from rlhf_sdk.trainer import UserError
 
 Row = dict[str, Any]
@@ -143,3 +149,25 @@ def export(run: LiveRun, form: str, folder: Path) -> list[Path]:
         return FORMATS[form](run, folder)
     except OSError as error:
         raise UserError(f"{error.filename or folder} can't be written: {error.strerror}") from error
+
+
+def export_model(run: RunDir, checkpoint: str, folder: Path) -> Path:
+    """`RUN.STEP` below `folder`: the model as `save_pretrained` leaves it, also of a checkpoint in pieces.
+
+    Raises `UserError` where the checkpoint is damaged or has no model, and where it can't be written.
+    """
+    found = find_checkpoint(run, checkpoint)
+    target = folder / f"{run.id}.{found.name}"
+    aside = folder / f".{target.name}.{secrets.token_hex(4)}.tmp"
+    if not (found / MODEL).is_dir():
+        raise UserError(f"run {run.id} trains no model: {found.name} has no {MODEL}/")
+    if target.exists():
+        raise UserError(f"{target} is there already; move it, or choose another folder with --out")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        copy_model(found, MODEL, aside)
+        return aside.rename(target)
+    except OSError as error:
+        raise UserError(f"{error.filename or folder} can't be written: {error.strerror}") from error
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
