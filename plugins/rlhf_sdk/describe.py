@@ -129,13 +129,13 @@ def main() -> None:
     print_apart(lambda: answer(None))
 
 
-def print_apart(work: Callable[[], tuple[dict[str, Any], int]]) -> None:
+def print_apart(work: Callable[[], tuple[dict[str, Any], int]], *, longest_seconds: int = LONGEST_SECONDS) -> None:
     """Prints what `work` finds and ends with its exit code.
 
     What a plugin prints while it is imported is no part of the answer; what it leaves to do at exit is not done.
     One that hangs is ended, although whoever asked may be gone.
     """
-    signal.alarm(LONGEST_SECONDS)
+    signal.alarm(longest_seconds)
     output = os.dup(1)
     os.dup2(2, 1)
     found, code = work()

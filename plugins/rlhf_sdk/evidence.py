@@ -17,7 +17,8 @@ class Evidence:
     """`status.json`, `exit.json` and the newest events, as they are; times in Unix seconds.
 
     `process` says whether worker or shim is alive; None for a run of another host, whose processes can't be seen from
-    here. `heartbeat` is None where the worker never touched it.
+    here. `heartbeat` is None where the worker never touched it. `queued`: a launcher has placed an attempt that has not
+    begun.
     """
 
     status: RunStatus | None
@@ -26,6 +27,7 @@ class Evidence:
     heartbeat: float | None
     process: bool | None
     now: float
+    queued: bool = False
 
     @property
     def silent_seconds(self) -> float | None:
@@ -41,13 +43,15 @@ class Evidence:
 
 
 def state_of(seen: Evidence) -> State:
-    """In this order: no attempt yet; the shim's verdict on the newest one; without a process, the worker's last words,
-    else lost; with one, what the worker says, unless it has been silent for too long."""
+    """In this order: an attempt that waits its turn; the verdict on the newest one; none yet; without a process, the
+    worker's last words, else lost; with one, what the worker says, unless it has been silent for too long."""
     status = seen.status
+    if seen.queued:
+        return State.QUEUED
+    if seen.verdict is not None and seen.verdict.attempt >= (status.attempt if status else 1):
+        return seen.verdict.state
     if status is None:
         return State.CREATED
-    if seen.verdict is not None and seen.verdict.attempt >= status.attempt:
-        return seen.verdict.state
     if status.state in ENDED:
         return status.state
     if not seen.alive:

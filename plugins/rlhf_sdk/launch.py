@@ -5,19 +5,17 @@ from __future__ import annotations
 import os
 import secrets
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import msgspec
-
 from rlhf_sdk.commands import AnyCommand, Resume, send_command
 from rlhf_sdk.discovery import distribution_of, find_plugin
-from rlhf_sdk.files import PRIVATE_FILE, make_private_directory, write_atomically
-from rlhf_sdk.foreign import check_tree
+from rlhf_sdk.files import make_private_directory, write_atomically
+from rlhf_sdk.launching import placing
+from rlhf_sdk.launching.contract import LOCAL, Choice
+from rlhf_sdk.launching.shim_process import begin_attempt
 from rlhf_sdk.liveness import is_alive, runs_here
 from rlhf_sdk.pace import AttemptOptions
 from rlhf_sdk.provenance import code_revision, installed_versions
@@ -29,7 +27,6 @@ from rlhf_sdk.scrubbing import secret_places
 from rlhf_sdk.states import ENDED, LIVE, RESUMABLE, State
 from rlhf_sdk.trainer import UserError
 
-START_TIMEOUT_SECONDS = 30.0
 NO_OPTIONS = AttemptOptions()
 
 
@@ -109,22 +106,26 @@ def _write_new(root: Path, record: RunRecord) -> RunDir:
 def start(run: RunDir, options: AttemptOptions = NO_OPTIONS, variables: Mapping[str, str] | None = None) -> RunStatus:
     """Starts a run that was created, with these environment variables beside ours; returns once its shim has reported.
 
-    The shim leads a session of its own and inherits no open files, so nothing that happens to the caller or its
-    terminal reaches it. Raises `UserError` if the run was started before, or can't be started.
+    Raises `UserError` if the run was started before, or can't be started.
     """
     state = run.state()
     if state is not State.CREATED:
         raise UserError(f"run {run.id} is {state}, so it can't be started; resume goes on with a run that ended early")
-    return _spawn(run, options, variables)
+    _, status = begin_attempt(run, options, variables or {})
+    return status
 
 
 def resume(
-    run: RunDir, options: AttemptOptions = NO_OPTIONS, variables: Mapping[str, str] | None = None
+    run: RunDir,
+    options: AttemptOptions = NO_OPTIONS,
+    variables: Mapping[str, str] | None = None,
+    choice: Choice | None = None,
 ) -> RunStatus | None:
     """Goes on with a run: a held one is told to (returns None), an ended one gets a new attempt from its newest good
-    checkpoint.
+    checkpoint, here or (returns None) by `choice` of a launcher; without one, as the attempt before was.
 
-    Raises `UserError` for a run that is finished, was never started, or is at work, and for `options` to a held one.
+    Raises `UserError` for a run that is finished, was never started, waits for its turn, or is at work, and for
+    `options` to a held one.
     """
     state = run.state()
     if state is State.PAUSED:
@@ -136,55 +137,25 @@ def resume(
         return None
     if state not in RESUMABLE:
         raise UserError(f"run {run.id} is {state}: there is nothing to resume")
-    return _spawn(run, options, variables)
+    placing.refuse_second_job(run)
+    wanted = choice or placing.choice_of(run) or LOCAL
+    if wanted != LOCAL:
+        placing.place([run], wanted, options)
+        return None
+    placing.forget(run)
+    _, status = begin_attempt(run, options, variables or {})
+    return status
 
 
-def _spawn(run: RunDir, options: AttemptOptions, variables: Mapping[str, str] | None) -> RunStatus:
-    check_tree(run.path)
-    before = run.status()
-    attempt = before.attempt if before else 0
-    options = options.as_before(before.options) if before else options
-    encoded = msgspec.json.encode(options).decode()
-    log = _open_log(run)
-    try:
-        shim = subprocess.Popen(
-            [sys.executable, "-P", "-m", "rlhf_sdk.shim", str(run.path.absolute()), str(attempt), encoded],
-            cwd=_working_directory(run),
-            env=os.environ | dict(variables or {}),
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-            start_new_session=True,
-            close_fds=True,
-        )
-    finally:
-        os.close(log)
-    return _wait_for_report(run, shim, after_attempt=attempt)
+def begin(run: RunDir, options: AttemptOptions = NO_OPTIONS, choice: Choice = LOCAL) -> str:
+    """Starts a run that was created, or has a launcher place it; returns what the launcher calls it, "" here.
 
-
-def _open_log(run: RunDir) -> int:
-    try:
-        return os.open(run.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, PRIVATE_FILE)
-    except OSError as error:
-        raise UserError(f"run {run.id} can't be written: {error.strerror}") from error
-
-
-def _working_directory(run: RunDir) -> str | None:
-    recorded = run.record().cwd
-    return recorded if recorded and Path(recorded).is_dir() else None
-
-
-def _wait_for_report(run: RunDir, shim: subprocess.Popen[bytes], *, after_attempt: int) -> RunStatus:
-    deadline = time.monotonic() + START_TIMEOUT_SECONDS
-    while time.monotonic() < deadline:
-        ended = shim.poll() is not None
-        status = run.status()
-        if status is not None and status.attempt > after_attempt and (status.worker or status.state in ENDED):
-            return status
-        if ended:
-            break
-        time.sleep(0.01)
-    raise UserError(f"run {run.id} could not be started; see {run.log}")
+    Raises `UserError` if that can't be.
+    """
+    if choice == LOCAL:
+        start(run, options)
+        return ""
+    return placing.place([run], choice, options)[0]
 
 
 def request(run: RunDir, command: AnyCommand) -> str:

@@ -13,7 +13,7 @@ from rlhf_sdk.events import Alert, Event, Finished, Sample, decode_event, decode
 from rlhf_sdk.evidence import Evidence, final_words, state_of
 from rlhf_sdk.foreign import check_entries
 from rlhf_sdk.liveness import has_process
-from rlhf_sdk.run_record import ExitRecord, Record, RunRecord, RunStatus, decode_record
+from rlhf_sdk.run_record import ExitRecord, Placement, Record, RunRecord, RunStatus, decode_record
 from rlhf_sdk.states import State
 from rlhf_sdk.tail import Tail, decoded, last_lines
 from rlhf_sdk.trainer import UserError
@@ -46,6 +46,10 @@ class RunDir:
     @property
     def exit_file(self) -> Path:
         return self.path / "exit.json"
+
+    @property
+    def job_file(self) -> Path:
+        return self.path / "job.json"
 
     @property
     def events_file(self) -> Path:
@@ -105,11 +109,17 @@ class RunDir:
         """`status.json`; None for a run that was never started."""
         return _read(self.status_file, RunStatus)
 
-    def exit(self) -> ExitRecord | None:
-        """The verdict on the newest attempt; None while it goes on."""
-        return self._verdict(self.status())
+    def placement(self) -> Placement | None:
+        """`job.json`; None for a run that was started here."""
+        return _read(self.job_file, Placement)
 
-    def _verdict(self, status: RunStatus | None) -> ExitRecord | None:
+    def exit(self) -> ExitRecord | None:
+        """The verdict on the newest attempt; None while it goes on, or waits to begin."""
+        return self._verdict(self.status(), self.placement())
+
+    def _verdict(self, status: RunStatus | None, placed: Placement | None) -> ExitRecord | None:
+        if placed is not None and placed.is_ahead_of(status):
+            return placed.verdict
         verdict = _read(self.exit_file, ExitRecord)
         if verdict is None or (status is not None and verdict.attempt < status.attempt):
             return None
@@ -137,11 +147,12 @@ class RunDir:
 
     def evidence(self) -> Evidence:
         """What can be seen of the run now; the events only where nobody has judged the attempt."""
-        status = self.status()
-        verdict = self._verdict(status)
+        status, placed = self.status(), self.placement()
+        verdict = self._verdict(status, placed)
         return Evidence(
             status=status,
             verdict=verdict,
+            queued=placed is not None and placed.ended is None and placed.is_ahead_of(status),
             events=[] if verdict else self.last_events(FINAL_WORDS),
             heartbeat=self.heartbeat.stat().st_mtime if self.heartbeat.exists() else None,
             process=has_process(status, self.path) if status else False,

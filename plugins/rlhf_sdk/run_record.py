@@ -1,12 +1,14 @@
-"""The records of a run directory that are replaced whole: `run.json`, `status.json`, `exit.json`."""
+"""The records of a run directory that are replaced whole: `run.json`, `status.json`, `exit.json`, `job.json`."""
 
 from __future__ import annotations
 
+import signal
 from typing import Any, TypeVar
 
 import msgspec
 
 from rlhf_sdk.bounds import check_depth
+from rlhf_sdk.exit_codes import ExitCode
 from rlhf_sdk.pace import AttemptOptions
 from rlhf_sdk.scrubbing import scrub
 from rlhf_sdk.states import State
@@ -97,10 +99,42 @@ class ExitRecord(msgspec.Struct, frozen=True, kw_only=True):
     time: float
 
 
-Record = TypeVar("Record", RunRecord, RunStatus, ExitRecord)
+class Placement(msgspec.Struct, frozen=True, kw_only=True):
+    """`job.json`: where a launcher has placed the run, as whoever asked for it wrote it; none for a run started here.
+
+    `job` is what the scheduler calls it, `attempt` the first that it makes, `submitted` Unix seconds. `ended` says how
+    it ended before that attempt began, and `reason` why; None while it still may begin.
+    """
+
+    schema: int = SCHEMA
+    launcher: str
+    options: dict[str, Any] = {}
+    job: str
+    attempt: int
+    attempt_options: AttemptOptions = AttemptOptions()
+    submitted: float
+    ended: State | None = None
+    reason: str = ""
+
+    def is_ahead_of(self, status: RunStatus | None) -> bool:
+        """Whether the attempt that it is for has not begun."""
+        return self.attempt > (status.attempt if status else 0)
+
+    @property
+    def verdict(self) -> ExitRecord | None:
+        """On the attempt that never began; None while it may."""
+        if self.ended is None:
+            return None
+        code = ExitCode.PLUGIN_FAILED if self.ended is State.FAILED else 128 + signal.SIGTERM
+        return ExitRecord(
+            state=self.ended, attempt=self.attempt, exit_code=code, reason=self.reason, time=self.submitted
+        )
 
 
-def encode_record(record: RunRecord | RunStatus | ExitRecord) -> bytes:
+Record = TypeVar("Record", RunRecord, RunStatus, ExitRecord, Placement)
+
+
+def encode_record(record: RunRecord | RunStatus | ExitRecord | Placement) -> bytes:
     """Indented JSON, so that people can read it too, without keys and passwords."""
     return msgspec.json.format(msgspec.json.encode(scrub(msgspec.to_builtins(record))), indent=2) + b"\n"
 

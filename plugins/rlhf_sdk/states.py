@@ -6,9 +6,11 @@ from enum import StrEnum
 
 
 class State(StrEnum):
-    """`STALLED` (alive, heartbeat old) and `LOST` (no process, no verdict) are derived by readers, never written."""
+    """Derived by readers, never written: `QUEUED` (placed by a launcher, not begun), `STALLED` (alive, heartbeat old)
+    and `LOST` (no process, no verdict)."""
 
     CREATED = "created"
+    QUEUED = "queued"
     STARTING = "starting"
     RUNNING = "running"
     PAUSED = "paused"
@@ -35,13 +37,14 @@ LIVE = frozenset({State.STARTING, State.RUNNING, State.PAUSED})
 """What a worker that is alive says about itself."""
 
 TRANSITIONS: dict[State, frozenset[State]] = {
-    State.CREATED: frozenset({State.STARTING}),
+    State.CREATED: frozenset({State.STARTING, State.QUEUED}),
+    State.QUEUED: frozenset({State.STARTING, State.STOPPED, State.FAILED}),
     State.STARTING: _INTERRUPTED | {State.RUNNING, State.PAUSED, State.LOST},
     State.RUNNING: ENDED | {State.PAUSED, State.LOST, State.STALLED},
     State.PAUSED: _INTERRUPTED | {State.STARTING, State.RUNNING, State.LOST, State.STALLED},
     State.STALLED: ENDED | {State.RUNNING, State.PAUSED, State.LOST},
     State.FINISHED: frozenset(),
-    **{state: frozenset({State.STARTING}) for state in RESUMABLE},
+    **{state: frozenset({State.STARTING, State.QUEUED}) for state in RESUMABLE},
 }
 
 
