@@ -10,8 +10,9 @@ from typing import Any
 from rlhf_console.runs.store import LiveRun
 from rlhf_sdk import launch
 from rlhf_sdk.asking import Asking
-from rlhf_sdk.commands import AnyCommand
+from rlhf_sdk.commands import AnyCommand, Stop
 from rlhf_sdk.events import Sample
+from rlhf_sdk.launching import placing
 from rlhf_sdk.states import ENDED, LIVE, State
 from rlhf_sdk.trainer import UserError
 
@@ -29,7 +30,11 @@ class Asked:
         self.outcome, self.message = "", ""
 
     def send(self) -> None:
+        """A stop of a run that waits for its turn takes its job back."""
         try:
+            if isinstance(self.command, Stop) and (said := placing.take_back(self.run.directory)):
+                self.outcome, self.message = "done", said
+                return
             self.asking = Asking(self.run.directory, self.command)
         except UserError as error:
             self.outcome, self.message = "refused", str(error)

@@ -49,6 +49,7 @@ class Plugin:
     state: Literal["ok", "broken", "missing"] = "ok"
     summary: str = ""
     problem: str = ""
+    kind: Literal["trainer", "launcher"] = "trainer"
 
 
 def describe(name: str, among: EntryPoints | None = None) -> dict[str, Any]:

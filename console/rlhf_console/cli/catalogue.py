@@ -11,11 +11,14 @@ import typer
 
 from rlhf_console import plugins as plugin_list
 from rlhf_console.cli.options import JsonOption, RunsOption, print_json
+from rlhf_console.launchers import describe as describe_launcher
+from rlhf_console.launchers import list_launchers
 from rlhf_console.profiles import list_profiles, load_profile
 from rlhf_console.render import table
 from rlhf_console.runs.store import headings
 from rlhf_sdk.discovery import installed_plugins
 from rlhf_sdk.exit_codes import ExitCode
+from rlhf_sdk.launching.finding import installed_launchers
 from rlhf_sdk.run_dir import RunDir
 from rlhf_sdk.run_record import Distribution
 from rlhf_sdk.run_root import run_root
@@ -23,16 +26,19 @@ from rlhf_sdk.trainer import UserError
 
 
 def plugins(runs: RunsOption = "", as_json: JsonOption = False) -> None:
-    """List installed plugins, and those that runs were made with and that are gone; a broken one with its cause."""
-    found = [*plugin_list.list_plugins(), *_missing_plugins(run_root(runs))]
+    """List installed plugins and launchers, and plugins that runs were made with and that are gone; a broken one with
+    its cause."""
+    found = [*plugin_list.list_plugins(), *_missing_plugins(run_root(runs)), *list_launchers()]
     if as_json:
         print_json([asdict(plugin) for plugin in found])
         return
-    rows = [
-        [p.name, f"{p.distribution} {p.version}", p.summary if p.state == "ok" else f"{p.state}: {p.problem}"]
-        for p in found
-    ]
-    typer.echo(table(["plugin", "from", "what it does"], rows))
+    for heading, kind in (("plugin", "trainer"), ("launcher", "launcher")):
+        rows = [
+            [p.name, f"{p.distribution} {p.version}", p.summary if p.state == "ok" else f"{p.state}: {p.problem}"]
+            for p in found
+            if p.kind == kind
+        ]
+        typer.echo(("\n" if kind == "launcher" else "") + table([heading, "from", "what it does"], rows))
 
 
 def _missing_plugins(root: Path) -> list[plugin_list.Plugin]:
@@ -67,11 +73,12 @@ def _profile_summary(name: str) -> tuple[str, list[str]]:
 
 
 def config(
-    plugin: Annotated[str, typer.Argument(help="A plugin's name.")],
+    plugin: Annotated[str, typer.Argument(help="A plugin's name, or a launcher's.")],
     as_json: JsonOption = False,
 ) -> None:
     """Every option of a plugin: type, default, constraint, help, and the paper that it comes from."""
-    described = plugin_list.describe(plugin)
+    launcher = plugin not in installed_plugins() and plugin in installed_launchers()
+    described = describe_launcher(plugin) if launcher else plugin_list.describe(plugin)
     options: list[dict[str, Any]] = described["options"]
     if as_json:
         print_json(options)

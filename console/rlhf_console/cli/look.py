@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import msgspec
 import typer
 
+from rlhf_console.cli.launcher_options import placed_in_words
 from rlhf_console.cli.options import JsonOption, RunArgument, RunsOption, print_json
 from rlhf_console.cli.watching import PlainLines, display, exit_code_of, follow
 from rlhf_console.headlines import headline
@@ -18,9 +19,11 @@ from rlhf_console.runs.listing import ListedRun, listed_runs
 from rlhf_console.runs.ranks import COLUMNS, rank_lines
 from rlhf_console.runs.store import LiveRun, children_of, find
 from rlhf_console.runs.tags import MARK, read_tags
+from rlhf_sdk.launching import placing
 from rlhf_sdk.ranked.reports import read_reports
+from rlhf_sdk.run_dir import RunDir
 from rlhf_sdk.run_root import run_root
-from rlhf_sdk.states import ENDED
+from rlhf_sdk.states import ENDED, State
 
 FOLLOW_SECONDS = 0.3
 SHOWN_ALERTS = 10
@@ -32,6 +35,10 @@ def list_runs(runs: RunsOption = "", as_json: JsonOption = False) -> None:
     """List runs, the newest last."""
     root = run_root(runs)
     found, problems = listed_runs(root)
+    waiting = [run.directory for run in found if run.state is State.QUEUED]
+    if waiting:
+        placing.look_after(waiting)
+        found, problems = listed_runs(root)
     for problem in problems:
         typer.echo(f"rlhf: left out: {printable(problem)}", err=True)
     if as_json:
@@ -68,13 +75,20 @@ def _overview(run: LiveRun | ListedRun) -> dict[str, Any]:
         "tags": read_tags(run.directory),
         "pipeline": run.record.pipeline,
         "created": run.record.created,
+        **_placement(run.directory),
         "metrics": {name: series.last for name, series in summary.metrics.items()},
     }
+
+
+def _placement(run: RunDir) -> dict[str, str]:
+    placed = run.placement()
+    return {"launcher": placed.launcher, "job": placed.job} if placed else {}
 
 
 def show(run: RunArgument, runs: RunsOption = "", as_json: JsonOption = False) -> None:
     """Show one run: state, lineage, metrics, phases, checks, checkpoints, results, config."""
     shown = find(run_root(runs), run).catch_up()
+    placing.look_after([shown.directory])
     children = [child.catch_up() for child in children_of(run_root(runs), shown.record.id)]
     if as_json:
         data = _overview(shown) | {
@@ -104,6 +118,7 @@ def _identity(run: LiveRun) -> str:
         "run": record.id,
         "plugin": f"{record.plugin} (profile {record.profile})" if record.profile else record.plugin,
         "state": f"{run.state}" + (f": {summary.reason}" if summary.reason else ""),
+        "placed": placed_in_words(run.directory),
         "steps": f"{_steps(run)}, attempt {summary.attempt}",
         "created": f"{_age(record.created)} ago",
         "parents": ", ".join(f"{role} = {parent}" for role, parent in record.parents.items()),

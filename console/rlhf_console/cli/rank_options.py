@@ -25,14 +25,16 @@ RendezvousOption = Annotated[
 ]
 
 
-def with_ranks(options: AttemptOptions, plugin: str, processes: int, nodes: int, rendezvous: str) -> AttemptOptions:
-    """`options` for so many processes.
+def with_ranks(
+    options: AttemptOptions, plugin: str, processes: int, nodes: int, rendezvous: str, *, meet: bool = True
+) -> AttemptOptions:
+    """`options` for so many processes; without `meet` somebody else brings the machines together.
 
     Raises `UserError` for a plugin that trains in one process, and for machines that have no place to meet.
     """
     if max(processes, 1) * max(nodes, 1) == 1:
         return msgspec.structs.replace(options, processes=processes, nodes=nodes, rendezvous=rendezvous)
-    if nodes > 1 and not rendezvous:
+    if meet and nodes > 1 and not rendezvous:
         raise UserError(f"--nnodes {nodes}: say where the machines meet, such as --rdzv 10.0.0.1:29400")
     if plugin == PIPELINE:
         if nodes > 1:
@@ -40,6 +42,6 @@ def with_ranks(options: AttemptOptions, plugin: str, processes: int, nodes: int,
         return msgspec.structs.replace(options, stage_processes=processes)
     if "ranks" not in plugins.describe(plugin)["capabilities"]:
         raise UserError(f"--nproc {processes}: plugin {plugin!r} trains in one process")
-    if nodes > 1:
+    if meet and nodes > 1:
         check_meeting(rendezvous)
     return msgspec.structs.replace(options, processes=processes, nodes=nodes, rendezvous=rendezvous)

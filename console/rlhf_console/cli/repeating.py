@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from rlhf_console.again import Again
+from rlhf_console.cli.launcher_options import LauncherOption, LauncherSettings, chosen_launcher
 from rlhf_console.cli.options import (
     CheckpointEveryOption,
     JsonOption,
@@ -18,11 +19,12 @@ from rlhf_console.cli.options import (
     RunsOption,
     notify_at,
 )
-from rlhf_console.cli.start import watch_or_announce
+from rlhf_console.cli.start import begin, watch_or_announce
 from rlhf_console.durations import attempt_options
 from rlhf_console.requests import reused_runs
 from rlhf_console.runs.store import LiveRun, find
-from rlhf_sdk import launch
+from rlhf_sdk.launching import placing
+from rlhf_sdk.launching.contract import Choice
 from rlhf_sdk.pace import AttemptOptions
 from rlhf_sdk.run_root import run_root
 
@@ -40,6 +42,8 @@ def relaunch(
     notify: NotifyOption = "",
     max_time: MaxTimeOption = "",
     checkpoint_every: CheckpointEveryOption = "",
+    launcher: LauncherOption = "",
+    launcher_options: LauncherSettings = None,
     detach: Detach = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -47,7 +51,8 @@ def relaunch(
     root = run_root(runs)
     again = Again(find(root, run).directory, reuse=reused_runs(from_runs or [], root))
     notify_at(notify)
-    started = _start(again, root, settings, attempt_options(max_time, checkpoint_every))
+    choice = chosen_launcher(launcher, launcher_options or [], placing.choice_of(again.run))
+    started = _start(again, root, settings, attempt_options(max_time, checkpoint_every), choice)
     watch_or_announce(runs, started, detach=detach, as_json=as_json)
 
 
@@ -63,6 +68,8 @@ def fork(
     notify: NotifyOption = "",
     max_time: MaxTimeOption = "",
     checkpoint_every: CheckpointEveryOption = "",
+    launcher: LauncherOption = "",
+    launcher_options: LauncherSettings = None,
     detach: Detach = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -70,12 +77,10 @@ def fork(
     root = run_root(runs)
     again = Again(find(root, run).directory, "model" if model_only else "fork", at)
     notify_at(notify)
-    started = _start(again, root, settings, attempt_options(max_time, checkpoint_every))
+    choice = chosen_launcher(launcher, launcher_options or [], placing.choice_of(again.run))
+    started = _start(again, root, settings, attempt_options(max_time, checkpoint_every), choice)
     watch_or_announce(runs, started, detach=detach, as_json=as_json)
 
 
-def _start(again: Again, root: Path, settings: list[str] | None, options: AttemptOptions) -> LiveRun:
-    directory = again.create(again.request(settings or []), root, sys.argv[1:])
-    launch.start(directory, options)
-    print(f"run {directory.id}", file=sys.stderr, flush=True)
-    return LiveRun.open(directory)
+def _start(again: Again, root: Path, settings: list[str] | None, options: AttemptOptions, choice: Choice) -> LiveRun:
+    return begin(again.create(again.request(settings or []), root, sys.argv[1:]), options, choice)

@@ -1,10 +1,10 @@
-"""Verbs that start something: run, demo, resume."""
+"""Verbs that start something: run, demo."""
 
 from __future__ import annotations
 
 import signal
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
@@ -13,10 +13,10 @@ from typing import Annotated, Any
 import typer
 
 from rlhf_console import plugins
+from rlhf_console.cli.launcher_options import LauncherOption, LauncherSettings, brings_together, chosen_launcher
 from rlhf_console.cli.options import (
     CheckpointEveryOption,
     JsonOption,
-    ManyRuns,
     MaxTimeOption,
     NotifyOption,
     RunsOption,
@@ -30,9 +30,9 @@ from rlhf_console.printable import printable
 from rlhf_console.profiles import PIPELINE, SWEEP, flatten
 from rlhf_console.render import in_short, number, result, size, table
 from rlhf_console.requests import RunRequest, data_setting, resolve_request
-from rlhf_console.runs.store import LiveRun, children_of, find
+from rlhf_console.runs.store import LiveRun, children_of
 from rlhf_sdk import launch
-from rlhf_sdk.exit_codes import ExitCode
+from rlhf_sdk.launching.contract import LOCAL, Choice
 from rlhf_sdk.pace import AttemptOptions
 from rlhf_sdk.run_dir import RunDir
 from rlhf_sdk.run_root import run_root
@@ -78,28 +78,36 @@ def run(
     nproc: ProcessesOption = 0,
     nnodes: NodesOption = 0,
     rdzv: RendezvousOption = "",
+    launcher: LauncherOption = "",
+    launcher_options: LauncherSettings = None,
     detach: Annotated[bool, typer.Option("--detach", help="Return at once; the run goes on.")] = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print the resolved config, its origins, memory and cost expected.")
     ] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Start a run and watch it. Ctrl-C stops it with a checkpoint; twice, at once. A closed terminal stops nothing."""
+    """Start a run and watch it. Ctrl-C stops it with a checkpoint; twice, at once. A closed terminal stops nothing.
+
+    One that a launcher places elsewhere is not watched: `rlhf attach` does.
+    """
     root = run_root(runs)
     notify_at(notify)
-    options = with_ranks(attempt_options(max_time, checkpoint_every), plugin, nproc, nnodes, rdzv)
+    choice = chosen_launcher(launcher, launcher_options or [])
+    options = attempt_options(max_time, checkpoint_every)
+    options = with_ranks(options, plugin, nproc, nnodes, rdzv, meet=not brings_together(choice))
     wanted = [*data_setting(plugin, data or []), *(settings or [])]
     request = resolve_request(plugin, profile, wanted, from_runs or [], seed, root)
     if dry_run:
         print_dry_run(request, root, as_json=as_json)
         return
-    started = start_request(request, runs, name, strict=strict, options=options)
+    started = start_request(request, runs, name, strict=strict, options=options, choice=choice)
     watch_or_announce(runs, started, detach=detach, as_json=as_json)
 
 
 def watch_or_announce(runs: str, started: LiveRun, *, detach: bool, as_json: bool) -> None:
-    """Watches the run to its end, prints its results and exits with its code; with `detach` says which it is."""
-    if detach:
+    """Watches the run to its end, prints its results and exits with its code; with `detach`, and of a run that a
+    launcher has placed, says which it is."""
+    if detach or started.directory.placement() is not None:
         _announce(started, as_json=as_json)
         return
     state = _attend(runs, started)
@@ -108,18 +116,31 @@ def watch_or_announce(runs: str, started: LiveRun, *, detach: bool, as_json: boo
 
 
 def start_request(
-    request: RunRequest, runs: str, name: str, *, strict: bool = False, options: AttemptOptions = launch.NO_OPTIONS
+    request: RunRequest,
+    runs: str,
+    name: str,
+    *,
+    strict: bool = False,
+    options: AttemptOptions = launch.NO_OPTIONS,
+    choice: Choice = LOCAL,
 ) -> LiveRun:
     """The run, made and started, and its id told."""
-    directory = request.create(run_root(runs), name=name, argv=sys.argv[1:], strict=strict)
-    launch.start(directory, options)
-    print(f"run {directory.id}", file=sys.stderr, flush=True)
+    return begin(request.create(run_root(runs), name=name, argv=sys.argv[1:], strict=strict), options, choice)
+
+
+def begin(directory: RunDir, options: AttemptOptions, choice: Choice) -> LiveRun:
+    """Starts it, and tells its id and, where a launcher has placed it, its job."""
+    job = launch.begin(directory, options, choice)
+    told = f", {choice.launcher} job {printable(job)}" if job else ""
+    print(f"run {directory.id}{told}", file=sys.stderr, flush=True)
     return LiveRun.open(directory)
 
 
 def _announce(started: LiveRun, *, as_json: bool) -> None:
     if as_json:
-        print_json({"run": started.record.id, "directory": str(started.directory.path)})
+        placed = started.directory.placement()
+        job = {"launcher": placed.launcher, "job": placed.job} if placed else {}
+        print_json({"run": started.record.id, "directory": str(started.directory.path), **job})
     else:
         typer.echo(started.record.id)
 
@@ -238,50 +259,3 @@ def _first_update(runs: str, finished: LiveRun) -> str:
             figures = f"{number(check.figure)} (tolerance {number(check.tolerance)})"
             lines.append(f"  {check.status:<5} {printable(check.name)}: {figures}")
     return "\n".join(["Checks", *lines, ""])
-
-
-def resume(
-    run: ManyRuns,
-    runs: RunsOption = "",
-    notify: NotifyOption = "",
-    max_time: MaxTimeOption = "",
-    checkpoint_every: CheckpointEveryOption = "",
-    nproc: ProcessesOption = 0,
-    nnodes: NodesOption = 0,
-    rdzv: RendezvousOption = "",
-    detach: Annotated[bool, typer.Option("--detach", help="Return at once; the run goes on.")] = False,
-    as_json: JsonOption = False,
-) -> None:
-    """Go on with a run that is paused, was stopped or died, from its newest good checkpoint, and watch it.
-
-    Several runs are told to go on, and not watched.
-    """
-    notify_at(notify)
-    options = attempt_options(max_time, checkpoint_every)
-    found = [find(run_root(runs), name) for name in run]
-    if len(found) > 1:
-        _resume_all(found, options, as_json=as_json)
-        return
-    (resumed,) = found
-    options = with_ranks(options, resumed.record.plugin, nproc, nnodes, rdzv)
-    launch.resume(resumed.directory, options)
-    watch_or_announce(runs, resumed, detach=detach, as_json=as_json)
-
-
-def _resume_all(found: Sequence[LiveRun], options: AttemptOptions, *, as_json: bool) -> None:
-    """Exit code 2 where one can't go on; the others do."""
-    resumed, problems = [], []
-    for run in found:
-        try:
-            launch.resume(run.directory, options)
-            resumed.append(run.record.id)
-        except UserError as error:
-            problems.append(str(error))
-    for problem in problems:
-        print(f"rlhf: {printable(problem)}", file=sys.stderr)
-    if as_json:
-        print_json([{"run": run_id} for run_id in resumed])
-    else:
-        typer.echo("\n".join(resumed))
-    if problems:
-        raise typer.Exit(ExitCode.USER_ERROR)

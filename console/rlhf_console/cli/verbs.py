@@ -28,7 +28,7 @@ VERBS = {
         "Train SFT, reward model and PPO on the built-in task in a few minutes, and show whether PPO is better.",
     ),
     "resume": Verb(
-        "start:resume",
+        "resuming:resume",
         "Go on with a run that is paused, was stopped or died, from its newest good checkpoint, and watch it.",
     ),
     "join": Verb(

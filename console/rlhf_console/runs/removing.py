@@ -42,7 +42,7 @@ def _with_stages(run: RunDir) -> list[RunDir]:
 def _move(runs: list[RunDir], folder: Path) -> None:
     for run in runs:
         state = run.state()
-        if state in LIVE or state in (State.STALLED, State.STARTING):
+        if state in LIVE or state in (State.STALLED, State.QUEUED):
             raise UserError(f"run {run.id} is {state}: stop it first")
         if run.path.is_symlink():
             raise UserError(f"run {run.id} is a link: remove it by hand")

@@ -7,8 +7,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from rlhf_sdk import launch
-from rlhf_sdk.commands import AnyCommand, Pause
+from rlhf_sdk.commands import AnyCommand, Pause, Stop
 from rlhf_sdk.events import CommandAcknowledged
+from rlhf_sdk.launching import placing
 from rlhf_sdk.run_dir import RunDir
 from rlhf_sdk.states import RESUMABLE, State
 from rlhf_sdk.trainer import UserError
@@ -42,9 +43,15 @@ class SentCommands:
         self._sent: list[SentCommand] = []
 
     def send(self, run: RunDir, command: AnyCommand, what: str) -> SentCommand:
-        """Leaves a command for a run; where no process could obey, that is the answer."""
+        """Leaves a command for a run; where no process could obey, that is the answer.
+
+        A stop of a run that waits for its turn takes its job back.
+        """
         sent = self._new(run, what)
         try:
+            if isinstance(command, Stop) and (said := placing.take_back(run)):
+                self._say(sent, "done", said)
+                return sent
             sent.command_id = launch.request(run, command)
         except UserError as error:
             self._say(sent, "refused", str(error))

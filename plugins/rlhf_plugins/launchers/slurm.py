@@ -29,9 +29,8 @@ class SlurmLauncher:
 
     def submit(self, jobs: Sequence[Job], options: SlurmOptions, at_most: int) -> list[str]:
         """Several jobs are one array, and ask for the same."""
-        executor = self.executor(folder_of(jobs[0]))
+        executor = self.executor(folder_of(jobs[0]), options.requeues)
         executor.update_parameters(**parameters(jobs, options, at_most))
-        executor.max_num_timeout = options.requeues
         from rlhf_plugins.launchers.slurm_job import SlurmJob
 
         try:
@@ -43,7 +42,7 @@ class SlurmLauncher:
             raise UserError(f"slurm refused the job: {error}") from error
         return [str(job.job_id) for job in placed]
 
-    def executor(self, folder: Path) -> Any:
+    def executor(self, folder: Path, requeues: int) -> Any:
         """Raises `UserError` where there is no submitit, or no Slurm."""
         # Read once, when submitit is imported; the batch script and the job's own handler must name the same signal.
         os.environ["SUBMITIT_PREEMPT_SIGNAL"] = SIGNAL
@@ -52,7 +51,7 @@ class SlurmLauncher:
         except ImportError:
             raise UserError("launcher slurm needs submitit: pip install 'rlhf-console[slurm]'") from None
         try:
-            return submitit.SlurmExecutor(folder)
+            return submitit.SlurmExecutor(folder, max_num_timeout=requeues)
         except RuntimeError:
             raise UserError("launcher slurm: no srun on this machine's PATH: say it on a login node") from None
 

@@ -16,7 +16,7 @@ import msgspec
 
 from rlhf_sdk.config_errors import convert_config
 from rlhf_sdk.config_types import options
-from rlhf_sdk.describe import print_apart
+from rlhf_sdk.describe import print_apart, sources
 from rlhf_sdk.discovery import load_attribute
 from rlhf_sdk.exit_codes import ExitCode
 from rlhf_sdk.launching.contract import SUBMIT_SECONDS, Job, JobState, Launcher, LauncherSpec
@@ -26,7 +26,13 @@ from rlhf_sdk.trainer import UserError
 
 def _describe(spec: LauncherSpec, asked: dict[str, Any]) -> dict[str, Any]:
     listed = msgspec.to_builtins(list(options(spec.options)))
-    return {"summary": spec.summary, "options": listed, "arrays": spec.arrays, "meets": spec.meets}
+    return {
+        "summary": spec.summary,
+        "options": listed,
+        "arrays": spec.arrays,
+        "meets": spec.meets,
+        "sources": sources(),
+    }
 
 
 def _validate(spec: LauncherSpec, asked: dict[str, Any]) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from rlhf_sdk.states import State
 
 STATE_LOOKS: dict[State, tuple[str, str]] = {
     State.CREATED: ("○", "dim"),
+    State.QUEUED: ("◷", "accent"),
     State.STARTING: ("◌", "accent"),
     State.RUNNING: ("▶", "good"),
     State.PAUSED: ("‖", "warn"),
