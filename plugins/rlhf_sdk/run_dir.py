@@ -17,6 +17,7 @@ from rlhf_sdk.run_record import ExitRecord, Placement, Record, RunRecord, RunSta
 from rlhf_sdk.states import State
 from rlhf_sdk.tail import Tail, decoded, last_lines
 from rlhf_sdk.trainer import UserError
+from rlhf_sdk.whereabouts import directory_identity
 
 FINAL_WORDS = 50
 
@@ -110,8 +111,9 @@ class RunDir:
         return _read(self.status_file, RunStatus)
 
     def placement(self) -> Placement | None:
-        """`job.json`; None for a run that was started here."""
-        return _read(self.job_file, Placement)
+        """`job.json`; None for a run that was started here, and for a copy of one that was placed."""
+        placed = _read(self.job_file, Placement)
+        return placed if placed is not None and placed.directory == directory_identity(self.path) else None
 
     def exit(self) -> ExitRecord | None:
         """The verdict on the newest attempt; None while it goes on, or waits to begin."""

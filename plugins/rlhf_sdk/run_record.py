@@ -103,10 +103,12 @@ class Placement(msgspec.Struct, frozen=True, kw_only=True):
     """`job.json`: where a launcher has placed the run, as whoever asked for it wrote it; none for a run started here.
 
     `job` is what the scheduler calls it, `attempt` the first that it makes, `submitted` Unix seconds. `ended` says how
-    it ended before that attempt began, and `reason` why; None while it still may begin.
+    it ended before that attempt began, and `reason` why; None while it still may begin. `directory` identifies the
+    run's directory itself: of a copy nothing is placed, and nobody's job is asked for or cancelled on its account.
     """
 
     schema: int = SCHEMA
+    directory: str
     launcher: str
     options: dict[str, Any] = {}
     job: str

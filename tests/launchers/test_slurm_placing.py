@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from conftest import Stub
 from rlhf_sdk import launch
 from rlhf_sdk.launching import placing
 from rlhf_sdk.launching.asking import chosen, describe_launcher
@@ -16,6 +15,7 @@ from rlhf_sdk.pace import AttemptOptions
 from rlhf_sdk.run_dir import RunDir
 from rlhf_sdk.states import State
 from rlhf_sdk.trainer import UserError
+from stub_programs import Stub
 
 
 def test_the_batch_script_asks_for_what_was_said(stub: Stub, echo: RunDir) -> None:

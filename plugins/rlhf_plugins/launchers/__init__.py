@@ -49,7 +49,6 @@ class SkyOptions(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     setup: Annotated[str, Meta(description="shell line that installs rlhf-console there")] = "pip install rlhf-console"
     mounts: Annotated[dict[str, str], Meta(description="path on the machines -> a folder here or in a bucket")] = {}
     secrets: Annotated[list[str], Meta(description="environment variables to pass on; no file keeps their values")] = []
-    command: Annotated[str, Meta(min_length=1, description="SkyPilot's command")] = "sky"
 
 
 slurm = LauncherSpec(

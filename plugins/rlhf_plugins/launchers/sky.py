@@ -25,6 +25,7 @@ from rlhf_sdk.trainer import UserError
 RUNS, BUCKET = "rlhf-runs", "rlhf-bucket"
 """Folders in the home of a machine there: the run root, and the bucket that runs are copied to."""
 FOLDER = ".jobs"
+COMMAND = "sky"
 QUEUED = {"PENDING", "SUBMITTED", "STARTING", "DEPRECATED_SUBMITTED"}
 RUNNING = {"RUNNING", "RECOVERING", "CANCELLING"}
 ASK_SECONDS = 25.0
@@ -37,7 +38,7 @@ class SkyLauncher:
         return [_submit(job, options) for job in jobs]
 
     def states(self, names: Sequence[str], options: SkyOptions) -> list[JobState]:
-        said = _called([options.command, "jobs", "queue", "--all", "-o", "json"], ASK_SECONDS)
+        said = _called([COMMAND, "jobs", "queue", "--all", "-o", "json"], ASK_SECONDS)
         try:
             rows = json.loads(said[said.index("[") :])
             found = {str(row["job_name"]): str(row["status"]) for row in rows}
@@ -46,13 +47,13 @@ class SkyLauncher:
         return [_state(found.get(name, "")) for name in names]
 
     def cancel(self, name: str, options: SkyOptions) -> None:
-        _called([options.command, "jobs", "cancel", "--yes", "--name", name], ASK_SECONDS)
+        _called([COMMAND, "jobs", "cancel", "--yes", f"--name={name}"], ASK_SECONDS)
 
 
 def _submit(job: Job, options: SkyOptions) -> str:
     name = f"{job.name}-{job.attempt + 1}"
     file = _written(job, name, task(job, name, options))
-    command = [options.command, "jobs", "launch", "--yes", "--detach-run", "--name", name]
+    command = [COMMAND, "jobs", "launch", "--yes", "--detach-run", "--name", name]
     for secret in options.secrets:
         command += ["--secret", secret]
     _called([*command, str(file)], SUBMIT_SECONDS)

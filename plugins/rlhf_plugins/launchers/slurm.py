@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import getpass
 import os
+import re
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
@@ -22,6 +23,7 @@ FOLDER = ".jobs"
 QUEUED = {"PENDING", "CONFIGURING", "REQUEUED", "REQUEUE_FED", "REQUEUE_HOLD", "RESV_DEL_HOLD", "SPECIAL_EXIT"}
 RUNNING = {"RUNNING", "COMPLETING", "STAGE_OUT", "SUSPENDED", "STOPPED", "SIGNALING", "RESIZING"}
 COMMAND_SECONDS = 25.0
+JOB_ID = re.compile(r"\d+(_\d+)?")
 
 
 class SlurmLauncher:
@@ -62,6 +64,8 @@ class SlurmLauncher:
         return [found.get(name, JobState(state="ended", detail="no longer in the queue")) for name in names]
 
     def cancel(self, name: str, options: SlurmOptions) -> None:
+        if not JOB_ID.fullmatch(name):
+            raise UserError(f"launcher slurm: {name!r} is no job id")
         _called(["scancel", name])
 
 

@@ -18,8 +18,8 @@ from rlhf_sdk.checkpoints import MANIFEST
 from rlhf_sdk.run_dir import RunDir
 
 EVERY_SECONDS = 30.0
-LEFT_OUT = {"commands", "ranks"}
-"""Of use on this machine alone."""
+LEFT_OUT = {"commands", "ranks", "job.json"}
+"""Of use here alone."""
 
 
 class Mirror:

@@ -20,6 +20,7 @@ from rlhf_sdk.run_dir import RunDir
 from rlhf_sdk.run_record import Placement, encode_record
 from rlhf_sdk.states import LIVE, RESUMABLE, State
 from rlhf_sdk.trainer import UserError
+from rlhf_sdk.whereabouts import directory_identity
 
 JOB_MODULE = "rlhf_sdk.launching.job"
 MAY_BEGIN = ("queued", "running")
@@ -36,6 +37,7 @@ def place(runs: Sequence[RunDir], choice: Choice, options: AttemptOptions, at_mo
         _write(
             run,
             Placement(
+                directory=directory_identity(run.path),
                 launcher=choice.launcher,
                 options=choice.options,
                 job=name,
