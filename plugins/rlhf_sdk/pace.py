@@ -14,7 +14,7 @@ class AttemptOptions(msgspec.Struct, frozen=True, kw_only=True):
     After `max_seconds` the attempt checkpoints and ends as requeued, exit code 75. `processes` on each of `nodes`
     machines train together, which meet at `rendezvous` (host:port) if there are several (0: as in the attempt before,
     else one); `restarts`: how often they may begin anew after one was lost, which is after `rank_timeout_seconds` if it
-    does not answer. `stage_processes`: of a pipeline's stages.
+    does not answer. `stage_processes`: of a pipeline's stages, of a sweep's cells.
     """
 
     max_seconds: float = 0.0

@@ -6,8 +6,9 @@ import math
 
 import pytest
 
-from rlhf_plugins.sweep.statistics import dominated_by, estimate, t_below, t_quantile
+from rlhf_plugins.sweep.pareto import dominated_by
 from rlhf_plugins.sweep.tables import axes_of, findings
+from rlhf_sdk.statistics import estimate, t_below, t_quantile
 
 PRINTED = [(1, 12.706), (2, 4.303), (3, 3.182), (4, 2.776), (5, 2.571), (9, 2.262), (30, 2.042), (120, 1.980)]
 """Degrees of freedom and the two-sided 95 % point, from any statistics book."""

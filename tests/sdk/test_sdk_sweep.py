@@ -10,13 +10,16 @@ from typing import Any
 
 import pytest
 
-from rlhf_plugins.sweep.cells import VISIBLE, slot_variables
+from rlhf_plugins.sweep.cells import processes_of
 from rlhf_sdk import launch
 from rlhf_sdk.commands import Pause, Stop
 from rlhf_sdk.events import MetricsLogged, Result
+from rlhf_sdk.pace import AttemptOptions
 from rlhf_sdk.run_dir import RunDir
 from rlhf_sdk.run_record import ExitRecord
+from rlhf_sdk.slots import AUTO, VISIBLE, slot_count, slot_variables
 from rlhf_sdk.states import State
+from rlhf_sdk.trainer import UserError
 
 Begin = Callable[..., RunDir]
 NAMES = ("a", "b", "c")
@@ -122,12 +125,30 @@ def test_a_cell_that_fails_twice_is_reported_and_the_others_go_on(begin: Begin) 
     assert found_by(run)["tables"][0]["rows"][0][1] == "1/2"
 
 
-def test_each_slot_has_a_gpu_where_there_are_several(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_each_slot_has_its_gpus_where_there_are_several(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(VISIBLE, "4,6")
-    assert [slot[VISIBLE] for slot in slot_variables(3)] == ["4", "6", "4"]
-    assert slot_variables(1) == [{}]
+    assert [slot[VISIBLE] for slot in slot_variables(3, 1)] == ["4", "6", "4"]
+    assert slot_variables(1, 1) == slot_variables(1, 2) == [{}]
+    monkeypatch.setenv(VISIBLE, "0,1,2,3,4")
+    assert [slot[VISIBLE] for slot in slot_variables(3, 2)] == ["0,1", "2,3", "4,0"]
     monkeypatch.setenv(VISIBLE, "4")
-    assert slot_variables(2) == [{}, {}]
+    assert slot_variables(2, 1) == [{}, {}]
+
+
+def test_as_many_slots_as_the_gpus_have_room_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(VISIBLE, "0,1,2,3,4")
+    assert [slot_count(AUTO, processes) for processes in (0, 1, 2, 8)] == [5, 5, 2, 1]
+    assert slot_count(3, 2) == 3
+    monkeypatch.setenv(VISIBLE, "")
+    assert slot_count(AUTO, 1) == 1
+
+
+def test_a_sweeps_processes_are_those_of_its_cells_or_of_their_stages() -> None:
+    asked = AttemptOptions(stage_processes=2, checkpoint_steps=5)
+    assert processes_of("ppo", asked) == AttemptOptions(processes=2, checkpoint_steps=5)
+    assert processes_of("pipeline", asked) == asked
+    with pytest.raises(UserError, match="'echo' trains in one process"):
+        processes_of("echo", asked)
 
 
 def test_a_cell_sees_its_slots_variables(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,6 +13,7 @@ import msgspec
 import typer
 
 from rlhf_console.checking import check_rows
+from rlhf_console.cli.config_options import FromOption, PluginArgument, ProfileOption, SettingsOption
 from rlhf_console.cli.options import JsonOption, RunsOption, print_json
 from rlhf_console.printable import printable
 from rlhf_console.render import number
@@ -27,16 +28,12 @@ COLUMNS = 80
 
 
 def check(
-    plugin: Annotated[str, typer.Argument(help="A plugin's name, or pipeline; see `rlhf plugins`.")],
-    profile: Annotated[str, typer.Option("--profile", "-p", help="Profile name or TOML file.")] = "",
+    plugin: PluginArgument,
+    profile: ProfileOption = "",
     model: Annotated[str, typer.Option("--model", help="Directory or hub id: as --set PLUGIN.model.path=...")] = "",
     data: Annotated[str, typer.Option("--data", help="File, hub id or world: as --set PLUGIN.data.source=[...]")] = "",
-    settings: Annotated[
-        list[str] | None, typer.Option("--set", help="STAGE.KEY=VALUE, such as ppo.kl_coef=0.02; repeatable.")
-    ] = None,
-    from_runs: Annotated[
-        list[str] | None, typer.Option("--from", help="STAGE=RUN: use a finished run for a stage; repeatable.")
-    ] = None,
+    settings: SettingsOption = None,
+    from_runs: FromOption = None,
     runs: RunsOption = "",
     as_json: JsonOption = False,
 ) -> None:

@@ -6,6 +6,14 @@ from typing import Annotated, Any
 
 import typer
 
+from rlhf_console.cli.config_options import (
+    DetachOption,
+    DryRunOption,
+    FromOption,
+    NameOption,
+    ProfileOption,
+    StrictOption,
+)
 from rlhf_console.cli.options import (
     CheckpointEveryOption,
     JsonOption,
@@ -22,7 +30,7 @@ from rlhf_sdk.run_root import run_root
 
 
 def iterate(
-    profile: Annotated[str, typer.Option("--profile", "-p", help="Profile name or TOML file.")],
+    profile: ProfileOption,
     rounds: Annotated[int, typer.Option("--rounds", min=1, help="Rounds of sample, label, refit, train.")] = 2,
     pairs: Annotated[int | None, typer.Option("--pairs", min=1, help="Pairs to label in a round.")] = None,
     labeller: Annotated[
@@ -34,26 +42,20 @@ def iterate(
             "--set", help="STAGE.KEY=VALUE: ppo.kl_coef=0.02 for all rounds, ppo_2.kl_coef for one; repeatable."
         ),
     ] = None,
-    from_runs: Annotated[
-        list[str] | None, typer.Option("--from", help="STAGE=RUN: use a finished run for a stage; repeatable.")
-    ] = None,
+    from_runs: FromOption = None,
     after: Annotated[
         str,
         typer.Option("--after", help="An earlier `rlhf iterate`, whose finished stages are used."),
     ] = "",
-    name: Annotated[str, typer.Option("--name", help="Name of the run; part of its id.")] = "iterate",
+    name: NameOption = "iterate",
     seed: Annotated[int | None, typer.Option("--seed", help="Seed of every stage; 1 more a round.")] = None,
     runs: RunsOption = "",
-    strict: Annotated[
-        bool, typer.Option("--strict", help="A sanity light that fails ends the run: checkpoint, exit code 4.")
-    ] = False,
+    strict: StrictOption = False,
     notify: NotifyOption = "",
     max_time: MaxTimeOption = "",
     checkpoint_every: CheckpointEveryOption = "",
-    detach: Annotated[bool, typer.Option("--detach", help="Return at once; the run goes on.")] = False,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Print the resolved config, its origins, memory and cost expected.")
-    ] = False,
+    detach: DetachOption = False,
+    dry_run: DryRunOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Label the policy's own responses, refit the reward model, train on; round after round, as one pipeline."""

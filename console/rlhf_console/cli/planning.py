@@ -10,6 +10,7 @@ import msgspec
 import typer
 
 from rlhf_console import plugins
+from rlhf_console.cli.config_options import FromOption, PluginArgument, ProfileOption
 from rlhf_console.cli.options import JsonOption, RunsOption, print_json
 from rlhf_console.gpus import Target, target_of
 from rlhf_console.plan_text import peak_of, plan_text, side_by_side
@@ -23,14 +24,12 @@ LAYOUT = "layout"
 
 
 def plan(
-    plugin: Annotated[str, typer.Argument(help="A plugin's name, or pipeline; see `rlhf plugins`.")],
-    profile: Annotated[str, typer.Option("--profile", "-p", help="Profile name or TOML file.")] = "",
+    plugin: PluginArgument,
+    profile: ProfileOption = "",
     settings: Annotated[
         list[str] | None, typer.Option("--set", help="STAGE.KEY=VALUE, such as ppo.layout=adapters; repeatable.")
     ] = None,
-    from_runs: Annotated[
-        list[str] | None, typer.Option("--from", help="STAGE=RUN: use a finished run for a stage; repeatable.")
-    ] = None,
+    from_runs: FromOption = None,
     gpu: Annotated[
         str,
         typer.Option("--gpu", help="A size such as 80GB, or a GPU's name; else the GPU here, or this machine."),

@@ -8,7 +8,7 @@ import msgspec
 import typer
 
 from rlhf_console import plugins
-from rlhf_console.profiles import PIPELINE
+from rlhf_console.profiles import PIPELINE, SWEEP
 from rlhf_sdk.pace import AttemptOptions
 from rlhf_sdk.ranked.meeting import check_meeting
 from rlhf_sdk.trainer import UserError
@@ -36,12 +36,17 @@ def with_ranks(
         return msgspec.structs.replace(options, processes=processes, nodes=nodes, rendezvous=rendezvous)
     if meet and nodes > 1 and not rendezvous:
         raise UserError(f"--nnodes {nodes}: say where the machines meet, such as --rdzv 10.0.0.1:29400")
-    if plugin == PIPELINE:
+    if plugin in (PIPELINE, SWEEP):
         if nodes > 1:
-            raise UserError("--nnodes: a pipeline's stages train on one machine; start a stage by itself")
+            raise UserError(f"--nnodes: what a {plugin} starts trains on one machine; start a stage by itself")
         return msgspec.structs.replace(options, stage_processes=processes)
-    if "ranks" not in plugins.describe(plugin)["capabilities"]:
-        raise UserError(f"--nproc {processes}: plugin {plugin!r} trains in one process")
+    check_ranked(plugin, processes)
     if meet and nodes > 1:
         check_meeting(rendezvous)
     return msgspec.structs.replace(options, processes=processes, nodes=nodes, rendezvous=rendezvous)
+
+
+def check_ranked(plugin: str, processes: int) -> None:
+    """Raises `UserError` for a plugin that trains in one process."""
+    if plugin != PIPELINE and "ranks" not in plugins.describe(plugin)["capabilities"]:
+        raise UserError(f"--nproc {processes}: plugin {plugin!r} trains in one process")

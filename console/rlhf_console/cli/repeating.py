@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from rlhf_console.again import Again
+from rlhf_console.cli.config_options import DetachOption
 from rlhf_console.cli.launcher_options import LauncherOption, LauncherSettings, chosen_launcher
 from rlhf_console.cli.options import (
     CheckpointEveryOption,
@@ -29,7 +30,6 @@ from rlhf_sdk.pace import AttemptOptions
 from rlhf_sdk.run_root import run_root
 
 Settings = Annotated[list[str] | None, typer.Option("--set", help="STAGE.KEY=VALUE: what shall differ; repeatable.")]
-Detach = Annotated[bool, typer.Option("--detach", help="Return at once; the run goes on.")]
 
 
 def relaunch(
@@ -44,7 +44,7 @@ def relaunch(
     checkpoint_every: CheckpointEveryOption = "",
     launcher: LauncherOption = "",
     launcher_options: LauncherSettings = None,
-    detach: Detach = False,
+    detach: DetachOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Start a new run with the config of one that was, from the beginning."""
@@ -70,7 +70,7 @@ def fork(
     checkpoint_every: CheckpointEveryOption = "",
     launcher: LauncherOption = "",
     launcher_options: LauncherSettings = None,
-    detach: Detach = False,
+    detach: DetachOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Start a new run that goes on from a checkpoint of another one; the other stays as it is."""

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from typing import Annotated
 
 import typer
 
+from rlhf_console.cli.config_options import DetachOption
 from rlhf_console.cli.launcher_options import LauncherOption, LauncherSettings, brings_together, chosen_launcher
 from rlhf_console.cli.options import (
     CheckpointEveryOption,
@@ -43,7 +43,7 @@ def resume(
     rdzv: RendezvousOption = "",
     launcher: LauncherOption = "",
     launcher_options: LauncherSettings = None,
-    detach: Annotated[bool, typer.Option("--detach", help="Return at once; the run goes on.")] = False,
+    detach: DetachOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Go on with a run that is paused, was stopped or died, from its newest good checkpoint, and watch it.

@@ -13,6 +13,16 @@ from typing import Annotated, Any
 import typer
 
 from rlhf_console import plugins
+from rlhf_console.cli.config_options import (
+    DetachOption,
+    DryRunOption,
+    FromOption,
+    NameOption,
+    PluginArgument,
+    ProfileOption,
+    SettingsOption,
+    StrictOption,
+)
 from rlhf_console.cli.launcher_options import LauncherOption, LauncherSettings, brings_together, chosen_launcher
 from rlhf_console.cli.options import (
     CheckpointEveryOption,
@@ -54,24 +64,18 @@ NEXT_STEPS = """What next
 
 
 def run(
-    plugin: Annotated[str, typer.Argument(help="A plugin's name, or pipeline; see `rlhf plugins`.")],
-    profile: Annotated[str, typer.Option("--profile", "-p", help="Profile name or TOML file.")] = "",
-    settings: Annotated[
-        list[str] | None, typer.Option("--set", help="STAGE.KEY=VALUE, such as ppo.kl_coef=0.02; repeatable.")
-    ] = None,
+    plugin: PluginArgument,
+    profile: ProfileOption = "",
+    settings: SettingsOption = None,
     data: Annotated[
         list[str] | None,
         typer.Option("--data", help="Source to train on: preferences (votes), world, a file, a hub id; repeatable."),
     ] = None,
-    from_runs: Annotated[
-        list[str] | None, typer.Option("--from", help="STAGE=RUN: use a finished run for a stage; repeatable.")
-    ] = None,
-    name: Annotated[str, typer.Option("--name", help="Name of the run; part of its id.")] = "",
+    from_runs: FromOption = None,
+    name: NameOption = "",
     seed: Annotated[int | None, typer.Option("--seed", help="Seed of every stage that has one.")] = None,
     runs: RunsOption = "",
-    strict: Annotated[
-        bool, typer.Option("--strict", help="A sanity light that fails ends the run: checkpoint, exit code 4.")
-    ] = False,
+    strict: StrictOption = False,
     notify: NotifyOption = "",
     max_time: MaxTimeOption = "",
     checkpoint_every: CheckpointEveryOption = "",
@@ -80,10 +84,8 @@ def run(
     rdzv: RendezvousOption = "",
     launcher: LauncherOption = "",
     launcher_options: LauncherSettings = None,
-    detach: Annotated[bool, typer.Option("--detach", help="Return at once; the run goes on.")] = False,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Print the resolved config, its origins, memory and cost expected.")
-    ] = False,
+    detach: DetachOption = False,
+    dry_run: DryRunOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Start a run and watch it. Ctrl-C stops it with a checkpoint; twice, at once. A closed terminal stops nothing.

@@ -6,8 +6,10 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from msgspec import structs
 
 from rlhf_console import plugins
+from rlhf_console.cli.config_options import DetachOption, FromOption, NameOption, PluginArgument, ProfileOption
 from rlhf_console.cli.options import (
     CheckpointEveryOption,
     JsonOption,
@@ -17,6 +19,7 @@ from rlhf_console.cli.options import (
     notify_at,
     print_json,
 )
+from rlhf_console.cli.rank_options import ProcessesOption, check_ranked
 from rlhf_console.cli.start import start_request, watch_or_announce
 from rlhf_console.durations import attempt_options
 from rlhf_console.plan_text import peak_of
@@ -25,12 +28,13 @@ from rlhf_console.profiles import PIPELINE
 from rlhf_console.render import size, table
 from rlhf_console.sweeping import Sweep, resolve_sweep
 from rlhf_sdk.run_root import run_root
+from rlhf_sdk.slots import AUTO, slot_count
 from rlhf_sdk.trainer import UserError
 
 
 def sweep(
-    plugin: Annotated[str, typer.Argument(help="A plugin's name, or pipeline; see `rlhf plugins`.")],
-    profile: Annotated[str, typer.Option("--profile", "-p", help="Profile name or TOML file.")] = "",
+    plugin: PluginArgument,
+    profile: ProfileOption = "",
     grid: Annotated[
         list[str] | None,
         typer.Option(
@@ -38,14 +42,15 @@ def sweep(
         ),
     ] = None,
     seeds: Annotated[int, typer.Option("--seeds", min=1, help="Runs of each point: the seeds plus 0, 1, 2...")] = 1,
-    slots: Annotated[int, typer.Option("--slots", min=1, help="Runs at a time; with several GPUs each has one.")] = 1,
+    slots: Annotated[
+        str, typer.Option("--slots", metavar="N|auto", help="Runs at a time; auto: as many as the GPUs have room for.")
+    ] = "auto",
+    nproc: ProcessesOption = 0,
     settings: Annotated[
         list[str] | None, typer.Option("--set", help="STAGE.KEY=VALUE, such as ppo.gamma=0.95, for all; repeatable.")
     ] = None,
-    from_runs: Annotated[
-        list[str] | None, typer.Option("--from", help="STAGE=RUN: use a finished run for a stage; repeatable.")
-    ] = None,
-    name: Annotated[str, typer.Option("--name", help="Name of the sweep; part of its id.")] = "sweep",
+    from_runs: FromOption = None,
+    name: NameOption = "sweep",
     runs: RunsOption = "",
     strict: Annotated[
         bool, typer.Option("--strict", help="A sanity light that fails ends the cell: checkpoint, exit code 4.")
@@ -53,7 +58,7 @@ def sweep(
     notify: NotifyOption = "",
     max_time: MaxTimeOption = "",
     checkpoint_every: CheckpointEveryOption = "",
-    detach: Annotated[bool, typer.Option("--detach", help="Return at once; the sweep goes on.")] = False,
+    detach: DetachOption = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="List the cells, and the memory and cost expected.")
     ] = False,
@@ -65,29 +70,41 @@ def sweep(
     """
     root = run_root(runs)
     notify_at(notify)
-    options = attempt_options(max_time, checkpoint_every)
-    asked = resolve_sweep(plugin, profile, grid or [], seeds, slots, settings or [], from_runs or [], root)
+    options = structs.replace(attempt_options(max_time, checkpoint_every), stage_processes=nproc)
+    if nproc > 1:
+        check_ranked(plugin, nproc)
+    wanted = parse_slots(slots)
+    asked = resolve_sweep(plugin, profile, grid or [], seeds, wanted, settings or [], from_runs or [], root)
     request = asked.request()
     if dry_run:
-        _print_cells(asked, root, as_json=as_json)
+        _print_cells(asked, slot_count(wanted, nproc), root, as_json=as_json)
         return
     started = start_request(request, runs, name, strict=strict, options=options)
     watch_or_announce(runs, started, detach=detach, as_json=as_json)
 
 
-def _print_cells(sweep: Sweep, root: Path, *, as_json: bool) -> None:
+def parse_slots(text: str) -> int:
+    """How many runs at a time. Raises `UserError`."""
+    if text == "auto":
+        return AUTO
+    if not text.isascii() or not text.isdigit() or int(text) == 0:
+        raise UserError(f"--slots {text!r}: a number from 1 on, or auto")
+    return int(text)
+
+
+def _print_cells(sweep: Sweep, slots: int, root: Path, *, as_json: bool) -> None:
     """Which cells there would be, how many runs, and what one of each point needs."""
     points = {cell.row: cell for cell in reversed(sweep.cells)}
     cost = {row: plugins.cost(sweep.plugin, cell.config) for row, cell in points.items()}
     memory, problem = _memory(sweep, root)
     if as_json:
         listed = {cell.name: {"row": cell.row, "config": cell.config} for cell in sweep.cells}
-        print_json({"cells": listed, "slots": sweep.slots, "peak_bytes": memory, "problem": problem, "cost": cost})
+        print_json({"cells": listed, "slots": slots, "peak_bytes": memory, "problem": problem, "cost": cost})
         return
     typer.echo(table(["run", "cell"], [[cell.name, cell.row] for cell in sweep.cells]))
     stages = len(sweep.cells[0].config["stages"]) if sweep.plugin == PIPELINE else 1
     each = f" of {stages} stages each" if stages > 1 else ""
-    typer.echo(f"\n{len(sweep.cells)} runs{each}, {sweep.slots} at a time")
+    typer.echo(f"\n{len(sweep.cells)} runs{each}, {slots} at a time")
     if memory:
         typer.echo(f"Memory expected: {size(memory)} for each of those at a time, at most")
     for row, sentences in cost.items():

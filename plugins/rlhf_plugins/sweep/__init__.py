@@ -21,7 +21,13 @@ class SweepConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     rows: Annotated[
         dict[str, list[str]], Meta(description="point of the grid -> its cells, which differ in their seeds alone")
     ]
-    slots: Annotated[int, Meta(ge=1, description="how many cells train at a time; with several GPUs each has one")] = 1
+    slots: Annotated[
+        int,
+        Meta(
+            ge=0,
+            description="how many cells train at a time, each on GPUs of its own if there are several; 0: by the GPUs",
+        ),
+    ] = 0
 
 
 plugin = PluginSpec(

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from msgspec import structs
+
 from rlhf_plugins.sweep import SweepConfig
 from rlhf_sdk.config_errors import ConfigError, convert_config
-from rlhf_sdk.devices import open_devices
 from rlhf_sdk.discovery import load_spec
 from rlhf_sdk.events import ChildRun, MetricsLogged, Result
+from rlhf_sdk.pace import AttemptOptions
 from rlhf_sdk.run_dir import RunDir
 from rlhf_sdk.run_root import check_name
 from rlhf_sdk.trainer import UserError
 
-VISIBLE = "CUDA_VISIBLE_DEVICES"
+PIPELINE = "pipeline"
 WIN_RATE = re.compile(r"(?!reference/).+/win_rate_vs_.+(?<!_low)(?<!_high)")
 """Of an evaluation's many figures; what a reference wins says the same again."""
 
@@ -60,13 +61,17 @@ def cell_provenance(provenance: Mapping[str, str], name: str) -> dict[str, str]:
     return found
 
 
-def slot_variables(slots: int) -> list[dict[str, str]]:
-    """The environment of each slot's cells: with several GPUs one of them, in turn; else nothing of its own."""
-    named = os.environ.get(VISIBLE)
-    devices = [str(index) for index in range(len(open_devices()))] if named is None else named.split(",")
-    if slots == 1 or len(devices) < 2:
-        return [{} for _ in range(slots)]
-    return [{VISIBLE: devices[slot % len(devices)]} for slot in range(slots)]
+def processes_of(plugin: str, options: AttemptOptions) -> AttemptOptions:
+    """What a sweep was started with, for a cell: its `stage_processes` are the cell's, or those of the cell's stages.
+
+    Raises `UserError` for a plugin that trains in one process.
+    """
+    processes = options.stage_processes
+    if processes < 2 or plugin == PIPELINE:
+        return options
+    if "ranks" not in load_spec(plugin).capabilities:
+        raise UserError(f"--nproc {processes}: plugin {plugin!r} trains in one process")
+    return structs.replace(options, processes=processes, stage_processes=0)
 
 
 def figures_of(run: RunDir) -> dict[str, float]:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from rlhf_plugins.sweep.statistics import Estimate, dominated_by, estimate
+from rlhf_plugins.sweep.pareto import dominated_by
+from rlhf_sdk.statistics import Estimate, estimate
 
 GAINS = ("gold", "win_rate", "score")
 """What a figure is called that one wants much of: gold before win rates before scores."""

@@ -11,13 +11,14 @@ from pathlib import Path
 import msgspec
 
 from rlhf_plugins.sweep import SweepConfig
-from rlhf_plugins.sweep.cells import cell_config, cell_provenance, check_cells, figures_of, slot_variables
+from rlhf_plugins.sweep.cells import cell_config, cell_provenance, check_cells, figures_of, processes_of
 from rlhf_plugins.sweep.tables import findings
 from rlhf_sdk import launch
 from rlhf_sdk.commands import AnyCommand, Pause, Resume, Stop
 from rlhf_sdk.exit_codes import ExitCode
 from rlhf_sdk.pace import AttemptOptions
 from rlhf_sdk.run_dir import RunDir
+from rlhf_sdk.slots import slot_count, slot_variables
 from rlhf_sdk.states import RESUMABLE, State
 from rlhf_sdk.trainer import Metrics, Run, RunFailure, UserError
 
@@ -61,7 +62,9 @@ class SweepTrainer:
         self.run, self.config, self.total_steps = run, config, len(config.cells)
         self.directory = RunDir(run.directory)
         check_cells(config)
-        self.variables = slot_variables(config.slots)
+        processes = self._options().processes or self._options().stage_processes
+        self.slots = slot_count(config.slots, processes)
+        self.variables = slot_variables(self.slots, processes)
 
     def step(self) -> Metrics | None:
         """Returns when one more cell has finished."""
@@ -120,10 +123,10 @@ class SweepTrainer:
         return run.record_file.exists() and run.state() is not State.CREATED and not _is_over(run)
 
     def _fill(self, waiting: deque[str]) -> None:
-        while waiting and len(self.at_work) < self.config.slots:
+        while waiting and len(self.at_work) < self.slots:
             name = waiting.popleft()
             taken = {cell.slot for cell in self.at_work.values()}
-            slot = next(slot for slot in range(self.config.slots) if slot not in taken)
+            slot = next(slot for slot in range(self.slots) if slot not in taken)
             try:
                 self.at_work[name] = Cell(self._begun(name, slot), slot)
             except UserError as error:
@@ -142,10 +145,10 @@ class SweepTrainer:
         return run
 
     def _options(self) -> AttemptOptions:
-        """Cells checkpoint as often as their sweep was told to; its end, in time, is theirs."""
+        """Cells checkpoint as often as their sweep was told, with as many processes; its end, in time, is theirs."""
         status = self.directory.status()
         options = status.options if status else AttemptOptions()
-        return msgspec.structs.replace(options, max_seconds=0.0)
+        return processes_of(self.config.base.plugin, msgspec.structs.replace(options, max_seconds=0.0))
 
     def _run_of(self, name: str) -> RunDir:
         return RunDir(self.directory.root / f"{self.directory.id}.{name}")

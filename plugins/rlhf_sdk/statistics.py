@@ -1,10 +1,11 @@
-"""Mean and interval over a few seeds, and what no other point beats in both of two figures. Plain numbers, no torch."""
+"""Mean and interval over a few seeds: Student's t, in plain numbers."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 LEVEL = 0.95
 HALVINGS = 200
@@ -29,6 +30,7 @@ def estimate(values: Sequence[float]) -> Estimate:
     return Estimate(mean, t_quantile((1 + LEVEL) / 2, count - 1) * math.sqrt(variance / count), count)
 
 
+@lru_cache(maxsize=256)
 def t_quantile(probability: float, freedom: int) -> float:
     """The t that Student's distribution with `freedom` degrees stays below with `probability` (0.5 to 1)."""
     low, high = 0.0, 1.0
@@ -51,23 +53,3 @@ def t_below(t: float, freedom: int) -> float:
         term *= math.cos(angle) ** 2 * (index - 1) / index
     within = 2 / math.pi * (angle + math.sin(angle) * total) if odd else math.sin(angle) * total
     return (1 + within) / 2
-
-
-def dominated_by(points: Mapping[str, tuple[float, float]]) -> dict[str, str]:
-    """For each point (gain, cost) that is not on the Pareto front, one of the front that beats it.
-
-    A point is beaten by one with no less gain at no more cost, and better in one of the two.
-    """
-    by_gain = sorted(points, key=lambda name: (-points[name][0], points[name][1]))
-    beaten, front = dict[str, str](), list[str]()
-    for name in by_gain:
-        better = next((other for other in front if _beats(points[other], points[name])), None)
-        if better is None:
-            front.append(name)
-        else:
-            beaten[name] = better
-    return beaten
-
-
-def _beats(one: tuple[float, float], other: tuple[float, float]) -> bool:
-    return one[0] >= other[0] and one[1] <= other[1] and one != other
