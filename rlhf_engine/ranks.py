@@ -74,14 +74,20 @@ ALONE = Ranks()
 class ProcessGroupRanks(Ranks):
     """The ranks of torch.distributed's default process group, which must be there.
 
-    `waiting_for`: what a call under way waits for; `waited_seconds`: time spent in such calls, the wire's share too.
+    `waiting_for`: what a call under way waits for; `waited_seconds`: time spent in such calls, the wire's share too;
+    `rows_dealt`: how many rows were this rank's, counted each time.
     """
 
     def __init__(self, timeout_seconds: float = 600.0) -> None:
         self.rank, self.size = dist.get_rank(), dist.get_world_size()
-        self.waiting_for, self.waited_seconds = "", 0.0
+        self.waiting_for, self.waited_seconds, self.rows_dealt = "", 0.0, 0
         self._words = dist.new_group(backend="gloo", timeout=timedelta(seconds=timeout_seconds))
         self._signs_of_life = dist.new_group(backend="gloo", timeout=timedelta(seconds=timeout_seconds))
+
+    def dealt(self, lengths: Sequence[int]) -> Dealt:
+        hands = super().dealt(lengths)
+        self.rows_dealt += len(hands[self.rank])
+        return hands
 
     @contextmanager
     def _waiting(self, what: str) -> Iterator[None]:

@@ -4,20 +4,23 @@ from __future__ import annotations
 
 from msgspec import structs
 
-from rlhf_console.runs.ranks import rank_lines, slowest
+from rlhf_console.runs.ranks import short_hosts, slowest
 from rlhf_console.tui.drawing.cells import plain_text
-from rlhf_console.tui.drawing.ranks import SHOWN, rank_rows
+from rlhf_console.tui.drawing.ranks import SHOWN_RANKS, rank_rows
 from rlhf_sdk.ranked.reports import RankReport, blame_in_words, to_blame
 from rlhf_sdk.run_record import ProcessIdentity
 
 NOW = 1_000_000.0
+ROOM = 24 - 3 - 1 - 1
+"""Rows of a screen of 80 x 24 below the head and the views, above the keys."""
+
 GONE = ProcessIdentity(pid=2**22 - 1, start="1")
 
 
 def report(rank: int, **changes: object) -> RankReport:
     whole = RankReport(
         rank=rank, size=4, host="node-a", process=GONE, attempt=1, time=NOW - 1, step=7, at="update/forward",
-        since=NOW - 2, waited_share=0.4, memory={"rss": 3 << 30},
+        since=NOW - 2, waited_share=0.4, rows_per_second=25.6, memory={"rss": 3 << 30},
     )  # fmt: skip
     return structs.replace(whole, **changes)
 
@@ -35,20 +38,54 @@ def test_each_rank_has_its_line_with_the_same_columns_at_80() -> None:
         report(2, time=NOW - 200),
         report(3, ended="oom"),
     ]
-    rows = [plain_text(row) for row in rank_rows(rank_lines(reports, NOW), 80)]
-    assert rows[0].split() == ["rank", "host", "step", "in", "waits", "for", "waited", "memory", "seen"]
-    assert rows[1].split() == ["0", "node-a", "7", "update/forward", "gradients", "40%", "3.00", "GiB", "1", "s"]
-    assert rows[2].startswith("> slowest  1 ") and rows[3].startswith("! silent   2 ") and rows[4].startswith("oom ")
+    rows = [plain_text(row) for row in rank_rows(reports, 79, NOW)]
+    assert rows[0].split() == ["rank", "host", "step", "in", "waits", "for", "rows/s", "memory", "seen"]
+    assert rows[1].split() == [
+        "0",
+        "node-a",
+        "7",
+        "update/forward",
+        "40%",
+        "gradients",
+        "25.60",
+        "3.00",
+        "GiB",
+        "1",
+        "s",
+    ]
+    assert rows[2].startswith("> slowest 1 ") and rows[3].startswith("! silent  2 ") and rows[4].startswith("oom ")
     assert len({row.index("node-a") for row in rows[1:5]}) == 1
 
 
-def test_of_many_ranks_those_that_need_a_look_are_shown() -> None:
-    reports = [report(rank, time=NOW - 300 if rank == 60 else NOW - 1) for rank in range(64)]
-    rows = [plain_text(row) for row in rank_rows(rank_lines(reports, NOW), 120)]
-    assert len(rows) == SHOWN + 3
-    assert any(row.startswith("! silent  60 ") for row in rows)
-    assert rows[SHOWN + 1] == f"and {64 - SHOWN} more"
-    assert rank_rows([], 80) == []
+def test_sixty_four_ranks_on_eight_hosts_fit_one_screen_and_the_worst_are_named() -> None:
+    reports = [
+        report(rank, host=f"node-{rank // 8}.cluster.example", time=NOW - (300 if rank == 60 else 1), size=64)
+        for rank in range(64)
+    ]
+    reports[17] = structs.replace(reports[17], waited_share=0.01)
+    rows = [plain_text(row) for row in rank_rows(reports, 79, NOW)]
+    assert len(rows) <= ROOM
+    assert rows[0].split() == ["host", "ranks", "step", "in", "waits", "rows/s", "memory", "seen"]
+    assert rows[1].split() == ["node-0", "0-7", "7", "update/forward", "40%", "204.8", "3.00", "GiB", "1", "s"]
+    assert rows[3].split()[:6] == [">", "slowest", "node-2", "16-23", "7", "update/forward"] and "1%-40%" in rows[3]
+    assert rows[8].startswith("! silent   node-7  56-63 ") and rows[8].endswith("5 min")
+    assert rows[10].split()[:2] == ["rank", "host"] and rows[11].startswith("> slowest 17 ")
+    assert rows[12].startswith("! silent  60 ") and rows[13] == "" and len(rows) == 14
+
+
+def test_of_very_many_hosts_and_bad_ranks_the_worst_are_shown() -> None:
+    reports = [report(rank, host=f"node-{rank // 8}", ended="oom" if rank > 470 else "") for rank in range(512)]
+    rows = [plain_text(row) for row in rank_rows(reports, 79, NOW)]
+    assert len(rows) <= ROOM
+    assert "and 55 more hosts" in rows and "and 37 more ranks that need a look" in rows
+    assert sum(row.startswith("oom ") for row in rows) == 6 + SHOWN_RANKS
+    assert rank_rows([], 80, NOW) == []
+
+
+def test_hosts_go_by_their_first_names_where_these_differ() -> None:
+    assert short_hosts(["a.one", "b.one"]) == {"a.one": "a", "b.one": "b"}
+    assert short_hosts(["a.one", "a.two"]) == {"a.one": "a.one", "a.two": "a.two"}
+    assert short_hosts(["x" * 30])["x" * 30] == "…" + "x" * 19
 
 
 def test_the_rank_to_blame_says_so_or_is_gone_or_got_on_least_recently() -> None:

@@ -18,9 +18,10 @@ from rlhf_console.runs.store import find
 from rlhf_console.svg import INK, Label, Picture, Stroke, svg_of
 from rlhf_console.tui.drawing.axes import Mark
 from rlhf_console.tui.drawing.chart_options import ChartOptions
+from rlhf_console.tui.drawing.lines import MARKERS, Line
 from rlhf_console.tui.drawing.picture import ALARM, FONT_SIZE, HEIGHT, SERIES, WIDTH, picture_of
 from rlhf_console.tui.drawing.pixel_font import GLYPHS, SIGNS, pixels, width_of
-from rlhf_console.tui.drawing.plot import MARKERS, Frame, Line, Target
+from rlhf_console.tui.drawing.plot import Frame, Target
 from rlhf_console.tui.drawing.png import png_of
 from rlhf_console.tui.drawing.run_panels import RunLines
 from rlhf_console.tui.drawing.table_file import csv_of

@@ -11,8 +11,9 @@ from rlhf_console.scale import View
 from rlhf_console.tui.drawing.axes import AXIS, Mark, place_text, x_axis
 from rlhf_console.tui.drawing.chart_options import CLOSEST, SMOOTHINGS, ChartOptions
 from rlhf_console.tui.drawing.derived import Derived, by_step
+from rlhf_console.tui.drawing.lines import Line
 from rlhf_console.tui.drawing.overlaid import short_ids
-from rlhf_console.tui.drawing.plot import Frame, Line, Plot, Target
+from rlhf_console.tui.drawing.plot import Frame, Plot, Target
 
 WHOLE = View(0.0, 100.0)
 finite = st.floats(-1e6, 1e6)

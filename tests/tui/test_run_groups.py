@@ -19,11 +19,12 @@ from rlhf_console.runs.arranging import Arrangement, came_from
 from rlhf_console.runs.glance import Glance, MemoryUse, memory_use, read_heading
 from rlhf_console.runs.index import RunIndex
 from rlhf_console.runs.removing import ARCHIVE, archive, restore
+from rlhf_console.runs.sweep_tree import listed_id
 from rlhf_console.runs.tags import read_tags, write_tags
 from rlhf_console.runs.trend import PIECE, PLACES, Trend
 from rlhf_console.tui.drawing.cells import Row
 from rlhf_console.tui.drawing.gauges import memory_bar, sparkline
-from rlhf_console.tui.drawing.run_rows import TOP, about_row, run_row
+from rlhf_console.tui.drawing.run_rows import about_row, run_row
 from rlhf_sdk.events import Alert, Event, Started, StateChanged, encode_line
 from rlhf_sdk.machine import DeviceSample, MachineSample
 from rlhf_sdk.run_dir import RunDir
@@ -56,7 +57,7 @@ def test_stages_and_descendants_stand_below_what_they_came_from(tmp_path: Path) 
 
     def listed(arrangement: Arrangement) -> list[str]:
         listing = arrangement.arranged(runs)
-        return ["." * listing.places.get(run.record.id, TOP).depth + run.record.id for run in listing.runs]
+        return ["." * listing.place(run).depth + listed_id(run) for run in listing.runs]
 
     assert listed(Arrangement()) == ["y", "x", "pipe", ".pipe.sft", "again", "ppo", "rm", "sft"]
     lineage = Arrangement(order="lineage")

@@ -11,6 +11,7 @@ from rlhf_console.runs.arranging import Arrangement
 from rlhf_console.runs.glance import Glance, read_heading
 from rlhf_console.runs.marks import MOST, Marks
 from rlhf_console.runs.removing import ARCHIVE, archive, delete
+from rlhf_console.runs.sweep_tree import listed_id
 from rlhf_sdk import launch
 from rlhf_sdk.run_dir import RunDir
 from rlhf_sdk.run_root import list_runs
@@ -31,13 +32,13 @@ def test_a_filter_has_words_that_must_and_must_not_be_there(tmp_path: Path) -> N
     ]
 
     def found(words: str) -> list[str]:
-        return [run.record.id for run in Arrangement(words=words).arranged(runs).runs]
+        return [listed_id(run) for run in Arrangement(words=words).arranged(runs).runs]
 
     assert sorted(found("ppo")) == ["a-1", "b-2"]
     assert found("ppo running") == ["a-1"]
     assert found("PPO !tldr") == ["b-2"]
     assert found("nothing like it") == []
-    assert [run.record.id for run in Arrangement(order="state").arranged(runs).runs] == ["b-2", "a-1", "c-3"]
+    assert [listed_id(run) for run in Arrangement(order="state").arranged(runs).runs] == ["b-2", "a-1", "c-3"]
 
 
 def test_marks_keep_their_places_and_there_are_three(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from rlhf_console.runs.marks import MOST
 from rlhf_console.runs.sent_commands import SentCommand
 from rlhf_console.tui.drawing.cells import Row
 from rlhf_console.tui.drawing.checks import LOOKS as CHECK_LOOKS
-from rlhf_console.tui.drawing.plot import MARKERS, OVERLAY_LOOK, marker, series_style
+from rlhf_console.tui.drawing.lines import MARKERS, OVERLAY_LOOK, marker, series_style
 from rlhf_console.tui.drawing.sent import sent_row
 from rlhf_console.tui.drawing.states import SEVERITY_LOOKS, state_cells
 from rlhf_console.tui.widgets.cells import STYLES

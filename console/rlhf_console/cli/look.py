@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from typing import Annotated, Any
 
 import msgspec
@@ -16,7 +17,7 @@ from rlhf_console.printable import printable
 from rlhf_console.profiles import flatten
 from rlhf_console.render import duration, examples_of_alert, lights, number, result, size, table
 from rlhf_console.runs.listing import ListedRun, listed_runs
-from rlhf_console.runs.ranks import COLUMNS, rank_lines
+from rlhf_console.runs.ranks import COLUMNS, HOST_COLUMNS, RankLine, host_lines, rank_lines
 from rlhf_console.runs.store import LiveRun, children_of, find
 from rlhf_console.runs.tags import MARK, read_tags
 from rlhf_sdk.launching import placing
@@ -27,6 +28,7 @@ from rlhf_sdk.states import ENDED, State
 
 FOLLOW_SECONDS = 0.3
 SHOWN_ALERTS = 10
+SHOWN_RANKS = 12
 LOG_BYTES = 4 << 20
 """As much of a log is looked through for its last lines."""
 
@@ -138,9 +140,17 @@ def _alerts(run: LiveRun) -> str:
 
 
 def _ranks(run: LiveRun) -> str:
-    """What each of several processes does."""
-    lines = rank_lines(read_reports(run.directory.path), time.time())
-    return table([*COLUMNS, ""], [[*line.cells, line.state] for line in lines]) if lines else ""
+    """What each of several processes does; of many what each host does, and which of them need a look."""
+    reports, now = read_reports(run.directory.path), time.time()
+    ranks = rank_lines(reports, now)
+    if len(ranks) <= SHOWN_RANKS:
+        return _rank_table(COLUMNS, ranks)
+    hosts = _rank_table(HOST_COLUMNS, host_lines(reports, now))
+    return "\n\n".join(filter(None, [hosts, _rank_table(COLUMNS, [line for line in ranks if line.state])]))
+
+
+def _rank_table(columns: Sequence[str], lines: Sequence[RankLine]) -> str:
+    return table([*columns, ""], [[*line.cells, line.state] for line in lines]) if lines else ""
 
 
 def _stages(children: list[LiveRun]) -> str:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from rlhf_console.runs.glance import Glance, RunHeading
+from rlhf_console.runs.sweep_tree import Listing, Place, with_points
 
 NEWEST, LINEAGE = "newest", "lineage"
 ORDERS: dict[str, Callable[[Glance], Any]] = {
@@ -25,26 +26,10 @@ MODEL_KEYS = (FORK, "model.path")
 
 
 @dataclass(frozen=True)
-class Place:
-    """Where a run stands in a tree: below so many others, with so many below it; `folded` hides those."""
-
-    depth: int = 0
-    below: int = 0
-    folded: bool = False
-
-
-@dataclass(frozen=True)
-class Listing:
-    """Runs in their order; by id the places of those that are below another, or have others below them."""
-
-    runs: list[Glance] = field(default_factory=list)
-    places: dict[str, Place] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
 class Arrangement:
-    """`words`: all of them are somewhere in what is known of a run. "newest" keeps stages below their pipeline,
-    "lineage" also runs below the one that their model came from; the runs in `folded` hide what is below them.
+    """`words`: all of them are somewhere in what is known of a run. "newest" keeps stages below their pipeline, and a
+    sweep's cells below their points, "lineage" also runs below the one that their model came from; those in `folded`
+    hide what is below them.
     """
 
     words: str = ""
@@ -61,7 +46,7 @@ class Arrangement:
         kept.sort(key=ORDERS[self.order], reverse=self.backwards)
         if self.order in (NEWEST, LINEAGE):
             return _tree(kept, self._parent, frozenset() if self.words else self.folded)
-        return Listing(kept)
+        return Listing([*kept])
 
     def _parent(self, record: RunHeading) -> str:
         return record.pipeline or (origin(record) if self.order == LINEAGE else "")
@@ -107,25 +92,27 @@ def _tree(runs: Sequence[Glance], parent_of: Callable[[RunHeading], str], folded
         else:
             top.append(run)
     if not below:
-        return Listing(top)
-    listing = Listing()
+        return Listing([*top])
+    tree, places = list[Glance](), dict[str, Place]()
     for run in [*top, *_in_circles(runs, below, top)]:
-        _grow(listing, run, below, folded)
-    return listing
+        _grow(tree, places, run, below, folded)
+    return with_points(tree, places, folded)
 
 
-def _grow(listing: Listing, root: Glance, below: dict[str, list[Glance]], folded: frozenset[str]) -> None:
+def _grow(
+    tree: list[Glance], places: dict[str, Place], root: Glance, below: dict[str, list[Glance]], folded: frozenset[str]
+) -> None:
     """Adds a run with all below it; nothing twice."""
     waiting = [(root, 0)]
     while waiting:
         run, depth = waiting.pop()
         run_id = run.record.id
-        if run_id in listing.places:
+        if run_id in places:
             continue
         children = sorted(below.get(run_id, ()), key=lambda child: -child.record.created)
-        listing.runs.append(run)
+        tree.append(run)
         if children or depth:
-            listing.places[run_id] = Place(depth, len(children), run_id in folded)
+            places[run_id] = Place(depth, len(children), run_id in folded)
         if run_id not in folded:
             waiting += [(child, depth + 1) for child in children]
 

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 import msgspec
 
 from rlhf_console.runs.log_file import LogFile
-from rlhf_console.runs.marks import Marks
 from rlhf_console.runs.ranks import RankWatch
 from rlhf_console.runs.samples_file import SamplesFile
 from rlhf_console.runs.series import Series
@@ -134,6 +133,16 @@ class Focus:
         if started:
             self.choose_stage(started[min(max(started.index(self.stage) + by, 0), len(started) - 1)])
 
+    @property
+    def lead(self) -> OpenRun:
+        """The run by which charts are chosen and kept."""
+        return self.shown
+
+    @property
+    def drawn_plugin(self) -> str:
+        """The plugin whose charts are drawn."""
+        return self.shown.live.record.plugin
+
     def read(self) -> bool:
         """Reads a piece of what is new in the opened run, and in the stage that is shown."""
         more = self.opened.read()
@@ -148,36 +157,3 @@ class Focus:
             self.shown = OpenRun(LiveRun.open(find_run(self.opened.live.directory.root, wanted)))
         except UserError:
             return
-
-
-class Overlays:
-    """The marked runs, read as far as charts need them."""
-
-    def __init__(self, marks: Marks) -> None:
-        self._marks = marks
-        self._open: dict[str, OpenRun] = {}
-
-    @property
-    def by_place(self) -> dict[int, OpenRun]:
-        """Those that are open, by the place that their mark has."""
-        found = {}
-        for run in self._marks.runs:
-            place = self._marks.place_of(run.id)
-            if place is not None and run.id in self._open:
-                found[place] = self._open[run.id]
-        return found
-
-    @property
-    def runs(self) -> list[OpenRun]:
-        return list(self.by_place.values())
-
-    def read(self) -> bool:
-        """Reads a piece of each; True if there may be more."""
-        for run in self._marks.runs:
-            if run.id not in self._open:
-                try:
-                    self._open[run.id] = OpenRun(LiveRun.open(run))
-                except UserError:
-                    self._marks.forget(run.id)
-        unfinished = [run for run in self.runs if run.live.refresh(PIECE)]
-        return bool(unfinished)

@@ -11,6 +11,7 @@ from pathlib import Path
 import msgspec
 
 from rlhf_console.runs.fold import RunSummary, fold
+from rlhf_console.runs.sweeps import SWEEP, Point, points_of
 from rlhf_console.runs.tags import FILE as TAGS_FILE
 from rlhf_console.runs.tags import MARK, read_tags
 from rlhf_console.runs.trend import Trend
@@ -105,6 +106,11 @@ class Glance:
     @cached_property
     def trend(self) -> Trend:
         return Trend(self.directory.events_file)
+
+    @cached_property
+    def points(self) -> list[Point]:
+        """Of a sweep's grid; none of any other run."""
+        return points_of(self.directory) if self.record.plugin == SWEEP else []
 
     @property
     def is_over(self) -> bool:

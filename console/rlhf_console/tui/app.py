@@ -21,6 +21,7 @@ from rlhf_console.runs.glance import Glance
 from rlhf_console.runs.marks import Marks
 from rlhf_console.runs.sent_commands import SentCommands
 from rlhf_console.runs.store import LiveRun
+from rlhf_console.runs.sweep_tree import ListedPoint
 from rlhf_console.settings import Settings
 from rlhf_console.tui.declarations import Declarations
 from rlhf_console.tui.keymap import keymap_of, shown_key
@@ -170,16 +171,20 @@ class ConsoleApp(LinkedApp[None]):
                 run = partial(self.run_action, active.binding.action, active.node)
                 yield SystemCommand(active.binding.description, f"key {shown_key(active.binding.key)}", run)
 
-    def _open(self, run: LiveRun) -> None:
-        self.push_screen(RunScreen(run, self._declarations, self._sent, self._marks, readonly=self._readonly))
+    def _open(self, run: LiveRun, point: str = "") -> None:
+        screen = RunScreen(run, self._declarations, self._sent, self._marks, readonly=self._readonly, point=point)
+        self.push_screen(screen)
 
     @on(PickList.Opened, "#runs")
     def _run_opened(self, message: PickList.Opened) -> None:
-        if isinstance(message.source.item, Glance):
-            self.open_run(message.source.item.directory)
+        item = message.source.item
+        if isinstance(item, ListedPoint):
+            self.open_run(item.sweep.directory, item.point.name)
+        elif isinstance(item, Glance):
+            self.open_run(item.directory)
 
-    def open_run(self, directory: RunDir) -> None:
+    def open_run(self, directory: RunDir, point: str = "") -> None:
         try:
-            self._open(LiveRun.open(directory))
+            self._open(LiveRun.open(directory), point)
         except UserError as error:
             self._refuse(error)

@@ -7,8 +7,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from rlhf_console.svg import svg_of
+from rlhf_console.tui.drawing.lines import Line
 from rlhf_console.tui.drawing.picture import picture_of
-from rlhf_console.tui.drawing.plot import Frame, Line
+from rlhf_console.tui.drawing.plot import Frame
 from rlhf_console.tui.drawing.png import png_of
 from rlhf_console.tui.drawing.run_panels import RunLines
 from rlhf_console.tui.drawing.table_file import csv_of

@@ -12,13 +12,15 @@ from typing import Protocol, runtime_checkable
 class RankLink(Protocol):
     """What joins the processes of a run. Every call is made by all ranks, in the same order.
 
-    `waiting_for`: what a call under way waits for, "" outside; `waited_seconds`: spent in such calls so far.
+    `waiting_for`: what a call under way waits for, "" outside; `waited_seconds`: spent in such calls so far;
+    `rows_dealt`: how many rows this rank was given to work on so far.
     """
 
     rank: int
     size: int
     waiting_for: str
     waited_seconds: float
+    rows_dealt: int
 
     def meet(self, said: int) -> list[int]:
         """What each rank says, by rank."""

@@ -19,14 +19,16 @@ from rlhf_sdk.scrubbing import scrub
 FOLDER = "ranks"
 REPORT_SECONDS = 1.0
 SILENT_SECONDS = 10.0
+SHORTEST_STEP_SECONDS = 1e-6
 
 
 class RankReport(msgspec.Struct, frozen=True, kw_only=True):
     """`ranks/0003.json`: one rank as of `time` (Unix seconds).
 
     `at`: the phase it is in; `since`: when it last got on (a phase, a safe point); `waiting_for`: what it waits for of
-    the others; `waited_share`: of its time since the step before; memory in bytes. `ended` says how it ended: a state,
-    and `reason` why; empty while it lives.
+    the others; `waited_share`: of its time since the step before; `rows_per_second`: what it was dealt in that time
+    (prompts to answer, rows to score or train on, each time), by the time in which it did not wait; memory in bytes.
+    `ended` says how it ended: a state, and `reason` why; empty while it lives.
     """
 
     rank: int
@@ -40,6 +42,7 @@ class RankReport(msgspec.Struct, frozen=True, kw_only=True):
     since: float = 0.0
     waiting_for: str = ""
     waited_share: float = 0.0
+    rows_per_second: float = 0.0
     memory: dict[str, int] = {}
     ended: str = ""
     code: str = ""
@@ -86,7 +89,7 @@ class RankReporter:
             at="starting",
         )
         self._link: RankLink | None = None
-        self._step_began, self._waited_before = now, 0.0
+        self._step_began, self._waited_before, self._rows_before = now, 0.0, 0
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._go_on, daemon=True)
 
@@ -105,10 +108,15 @@ class RankReporter:
 
     def stepped(self, memory: dict[str, int]) -> None:
         """A step has ended."""
-        now, waited = time.time(), self._link.waited_seconds if self._link else 0.0
-        share = (waited - self._waited_before) / max(now - self._step_began, 1e-9)
-        self._step_began, self._waited_before = now, waited
-        self._report = msgspec.structs.replace(self._report, waited_share=share, memory=memory)
+        now = time.time()
+        waited, rows = (self._link.waited_seconds, self._link.rows_dealt) if self._link else (0.0, 0)
+        seconds = max(now - self._step_began, SHORTEST_STEP_SECONDS)
+        share = min((waited - self._waited_before) / seconds, 1.0)
+        worked = max(seconds * (1.0 - share), SHORTEST_STEP_SECONDS)
+        self._report = msgspec.structs.replace(
+            self._report, waited_share=share, rows_per_second=(rows - self._rows_before) / worked, memory=memory
+        )
+        self._step_began, self._waited_before, self._rows_before = now, waited, rows
 
     def end(self, state: str, reason: str, code: str = "") -> None:
         """The last report."""

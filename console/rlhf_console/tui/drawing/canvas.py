@@ -1,4 +1,5 @@
-"""Braille dots: a cell is 2 dots wide and 4 high. A later line covers an earlier one where they share a cell."""
+"""Braille dots: a cell is 2 dots wide and 4 high. A later line covers an earlier one where they share a cell, and every
+line what is shaded."""
 
 from __future__ import annotations
 
@@ -17,6 +18,7 @@ class Canvas:
         self.width, self.height = width, height
         self._bits = [[0] * width for _ in range(height)]
         self._styles = [[""] * width for _ in range(height)]
+        self._shades: dict[tuple[int, int], tuple[int, str]] = {}
         self._characters: dict[tuple[int, int], tuple[str, str]] = {}
 
     def dot(self, x: int, y: int, style: str) -> None:
@@ -24,6 +26,11 @@ class Canvas:
         if self._styles[row][column] != style:
             self._styles[row][column], self._bits[row][column] = style, 0
         self._bits[row][column] |= DOTS[y & 3][x & 1]
+
+    def shade(self, x: int, y: int, style: str) -> None:
+        """A dot of a field below all lines; fields share a cell, in the later one's style."""
+        bits, _ = self._shades.get((y >> 2, x >> 1), (0, ""))
+        self._shades[y >> 2, x >> 1] = bits | DOTS[y & 3][x & 1], style
 
     def line(self, start: tuple[int, int], end: tuple[int, int], style: str) -> None:
         """The dots of a straight line, both ends included."""
@@ -43,8 +50,10 @@ class Canvas:
         return [[self._cell(row, column) for column in range(self.width)] for row in range(self.height)]
 
     def _cell(self, row: int, column: int) -> tuple[str, str]:
-        bits = self._bits[row][column]
-        drawn = (chr(BRAILLE + bits), self._styles[row][column]) if bits else (" ", "")
+        bits, style = self._bits[row][column], self._styles[row][column]
+        if not bits:
+            bits, style = self._shades.get((row, column), (0, ""))
+        drawn = (chr(BRAILLE + bits), style) if bits else (" ", "")
         return self._characters.get((row, column), drawn)
 
 

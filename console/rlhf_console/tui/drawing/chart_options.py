@@ -16,13 +16,17 @@ CLOSEST = 4.0
 
 @dataclass(frozen=True)
 class ChartOptions:
-    """`view` None follows what comes; `cursor` is a place on the x axis, None: no crosshair."""
+    """`view` None follows what comes; `cursor` is a place on the x axis, None: no crosshair.
+
+    `turned`: points of sweeps each run by itself, and runs that differ in their seeds alone as a mean.
+    """
 
     log: bool = False
     smoothing: float = 0.0
     axis: Axis = "step"
     view: View | None = None
     cursor: float | None = None
+    turned: bool = False
 
     def with_next_smoothing(self) -> ChartOptions:
         place = SMOOTHINGS.index(self.smoothing)

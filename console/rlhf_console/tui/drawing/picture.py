@@ -19,8 +19,11 @@ from rlhf_console.scale import (
 )
 from rlhf_console.svg import INK, Label, Picture, Point, Stroke
 from rlhf_console.tui.drawing.axes import NON_FINITE_MARK, WORDS, place_text
+from rlhf_console.tui.drawing.bands import BandColumns, with_bands
 from rlhf_console.tui.drawing.columns import Columns
-from rlhf_console.tui.drawing.plot import MARKERS, Frame, Line, marker
+from rlhf_console.tui.drawing.legend import value_text
+from rlhf_console.tui.drawing.lines import MARKERS, Line, marker
+from rlhf_console.tui.drawing.plot import Frame
 
 WIDTH, HEIGHT = 1200, 675
 LEFT, RIGHT, TOP, BOTTOM = 110, 30, 120, 60
@@ -45,9 +48,13 @@ def picture_of(title: str, unit: str, lines: Sequence[Line], frame: Frame) -> Pi
     newest = max((line.xs[-1] for line in lines if line.xs), default=0.0)
     view = frame.options.view or live_view(newest, frame.total)
     columns = [_gathered(line, view, log=frame.options.log) for line in lines]
+    bands = [_gathered_band(line, view, log=frame.options.log) for line in lines]
     ranges = [found for each in columns if (found := each.range) is not None] or [(0.0, 1.0)]
-    scale = value_scale(min(low for low, _ in ranges), max(high for _, high in ranges), TICKS_DOWN)
+    ends = with_bands(min(low for low, _ in ranges), max(high for _, high in ranges), bands)
+    scale = value_scale(*ends, TICKS_DOWN)
     strokes = [*_grid(scale), *_target(frame, scale)]
+    for line, band in zip(lines, bands, strict=True):
+        strokes += [*_edge(band.low, scale, line.look), *_edge(band.high, scale, line.look)]
     for line, each in zip(lines, columns, strict=True):
         strokes += _strokes(each, scale, FAINT if line.faint else _colour(line.look))
     labels = [*_heading(title, unit, frame), *_legend(lines), *_ticks(scale, view, frame)]
@@ -59,6 +66,18 @@ def _gathered(line: Line, view: View, *, log: bool) -> Columns:
     columns = Columns(view, ACROSS + 1, log=log)
     columns.follow(line.xs, line.values)
     return columns
+
+
+def _gathered_band(line: Line, view: View, *, log: bool) -> BandColumns:
+    band = BandColumns(view, ACROSS + 1, log=log)
+    band.follow(line)
+    return band
+
+
+def _edge(columns: Columns, scale: Scale, look: int) -> Iterator[Stroke]:
+    """Of a band, dotted."""
+    for stroke in _strokes(columns, scale, _colour(look)):
+        yield Stroke(stroke.points, stroke.colour, 1, TARGET_DASHES)
 
 
 def _colour(look: int) -> str:
@@ -106,12 +125,11 @@ def _heading(title: str, unit: str, frame: Frame) -> list[Label]:
 
 def _legend(lines: Sequence[Line]) -> list[Label]:
     """Side by side, in as many rows as there is room for; the last lines of very many are left out."""
-    shown = [line for line in lines if not line.faint]
+    shown = [line for line in lines if line.in_legend]
     names = shortest_names([line.name for line in shown])
     labels, x, row = [], float(LEFT), 1
     for line, name in zip(shown, names, strict=True):
-        value = figure(line.newest) if line.newest is not None else "-"
-        text = printable(f"{marker(line.look)} {name} {value}")
+        text = printable(f"{marker(line.look)} {name} {value_text(line)}")
         if x > LEFT and x + len(text) * LETTER > WIDTH:
             x, row = float(LEFT), row + 1
         labels.append(Label((x, FIRST_LINE + row * LINE_HEIGHT), text, _colour(line.look)))
@@ -149,7 +167,7 @@ def _heads(lines: Sequence[Line], columns: Sequence[Columns], scale: Scale) -> l
     """Each line's sign at its newest value."""
     found = []
     for line, each in zip(lines, columns, strict=True):
-        if each.extents and not line.faint:
+        if each.extents and line.in_legend:
             x = max(each.extents)
             at = (float(LEFT + x), _down(each.extents[x].last, scale) + 5)
             found.append(Label(at, marker(line.look), _colour(line.look), "middle"))

@@ -3,42 +3,21 @@
 from __future__ import annotations
 
 import math
-from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from rlhf_console.headlines import shortest_names
 from rlhf_console.scale import Scale, View, figure, live_view, tick_texts, value_scale
 from rlhf_console.tui.drawing.axes import AXIS, Mark, value_axis, x_axis
+from rlhf_console.tui.drawing.bands import BandColumns, draw_band, with_bands
 from rlhf_console.tui.drawing.canvas import Canvas, dot_row, draw_columns
 from rlhf_console.tui.drawing.cells import GAP, Row, fit, join, spread, text_cells
 from rlhf_console.tui.drawing.chart_options import ChartOptions
 from rlhf_console.tui.drawing.columns import Columns
+from rlhf_console.tui.drawing.legend import legend
+from rlhf_console.tui.drawing.lines import Line, marker, series_style
 
 SMALLEST = (AXIS + 8, 5)
-MARKERS = "●▲■◆✚★"
-VALUE_WIDTH = 7
-OVERLAY_LOOK = 3
-"""The look of the first run that is drawn over another; the following ones have the next."""
-
 CROSSHAIR, TARGET, TARGET_EDGE = "┊", "┄", "┈"
-
-
-@dataclass(frozen=True)
-class Line:
-    """One metric of one run: its values at increasing places, and which of the chart's looks it has.
-
-    Both may grow while it is kept, `xs` first; `revision` is another number where they have changed otherwise. A
-    `faint` line is the raw trace behind a smoothed one, and not in the legend; `newest` is the raw newest value.
-    """
-
-    name: str
-    xs: Sequence[float]
-    values: Sequence[float]
-    look: int = 0
-    faint: bool = False
-    newest: float | None = None
-    revision: int = 0
 
 
 @dataclass(frozen=True)
@@ -61,20 +40,13 @@ class Frame:
     target: Target | None = None
 
 
-def series_style(look: int) -> str:
-    return f"series-{look % len(MARKERS)}"
-
-
-def marker(look: int) -> str:
-    return MARKERS[look % len(MARKERS)]
-
-
 class Plot:
     """Some metrics in one chart. Keeps what it gathered from one drawing to the next."""
 
     def __init__(self, title: str, unit: str = "") -> None:
         self.title, self.unit = title, unit
         self._columns: list[Columns] = []
+        self._bands: list[BandColumns] = []
         self._gathered: tuple[object, ...] = ()
         self._view: View | None = None
 
@@ -88,7 +60,7 @@ class Plot:
         body = height - len(head) - 1
         if not ranges:
             return [fit(row, width) for row in [*head, *self._nothing(lines, body), []]]
-        low, high = min(low for low, _ in ranges), max(high for _, high in ranges)
+        low, high = with_bands(min(low for low, _ in ranges), max(high for _, high in ranges), self._bands)
         scale = value_scale(low, high, max(2, min(6, body // 2)))
         broken = {column // 2 for columns in self._columns for column in columns.non_finite}
         axis = x_axis(view, width, frame.options, frame.marks, broken)
@@ -105,12 +77,15 @@ class Plot:
         """Sorts the points that are in sight into the canvas's dot columns."""
         newest = max((line.xs[-1] for line in lines if line.xs), default=0.0)
         view = frame.options.view or live_view(newest, frame.total)
-        wanted = (view, cells, frame.options.log, [(line.name, line.faint) for line in lines])
+        log = frame.options.log
+        wanted = (view, cells, log, [(line.name, line.faint, line.band is None) for line in lines])
         if wanted != self._gathered:
             self._gathered = wanted
-            self._columns = [Columns(view, cells * 2, log=frame.options.log) for _ in lines]
-        for columns, line in zip(self._columns, lines, strict=True):
+            self._columns = [Columns(view, cells * 2, log=log) for _ in lines]
+            self._bands = [BandColumns(view, cells * 2, log=log) for _ in lines]
+        for columns, band, line in zip(self._columns, self._bands, lines, strict=True):
             columns.follow(line.xs, line.values, line.revision)
+            band.follow(line)
         return view
 
     def _heading(self, lines: Sequence[Line], frame: Frame, width: int) -> list[Row]:
@@ -121,14 +96,10 @@ class Plot:
             text_cells(f"({self.unit})" if self.unit else "", "dim"),
             text_cells("log" if frame.options.log else "", "dim"),
         ], gap=1)  # fmt: skip
-        legend = self._legend([line for line in lines if not line.faint], frame.options.cursor)
-        if len(title) + GAP + len(legend) <= width:
-            return [spread(title, legend, width)]
-        return [fit(title, width), fit(text_cells("  ") + legend, width)]
-
-    def _legend(self, lines: Sequence[Line], cursor: float | None) -> Row:
-        names = shortest_names([line.name for line in lines]) if len(lines) > 1 else [""] * len(lines)
-        return join([_legend_entry(line, name, cursor) for line, name in zip(lines, names, strict=True)])
+        values = legend([line for line in lines if line.in_legend], frame.options.cursor)
+        if len(title) + GAP + len(values) <= width:
+            return [spread(title, values, width)]
+        return [fit(title, width), fit(text_cells("  ") + values, width)]
 
     def _nothing(self, lines: Sequence[Line], height: int) -> list[Row]:
         said = any(line.values for line in lines)
@@ -139,12 +110,14 @@ class Plot:
         self, lines: Sequence[Line], frame: Frame, scale: Scale, view: View, width: int, height: int
     ) -> list[Row]:
         canvas = Canvas(width, height)
+        for line, band in zip(lines, self._bands, strict=True):
+            draw_band(canvas, band, scale, line.look)
         heads = []
         for line, columns in zip(lines, self._columns, strict=True):
             style = "faint" if line.faint else series_style(line.look)
             heads.append((line, draw_columns(canvas, columns, scale, style)))
         for line, head in heads:
-            if head is not None and not line.faint:
+            if head is not None and line.in_legend:
                 canvas.put(*head, marker(line.look), series_style(line.look))
         _draw_target(canvas, frame, scale)
         _draw_crosshair(canvas, frame.options.cursor, view)
@@ -181,17 +154,3 @@ def _draw_crosshair(canvas: Canvas, cursor: float | None, view: View) -> None:
     for row in range(canvas.height):
         if canvas.is_blank(row, column):
             canvas.put(column * 2, row * 4, CROSSHAIR, "accent")
-
-
-def _legend_entry(line: Line, name: str, cursor: float | None) -> Row:
-    """The newest value, or the one at the crosshair."""
-    value = _value_at(line, cursor) if cursor is not None else line.newest
-    text = "-" if value is None else figure(value)
-    style = "alarm" if text in ("NaN", "∞", "-∞") else "bold"
-    head = text_cells(marker(line.look), series_style(line.look))
-    return join([head, text_cells(name), text_cells(text.ljust(VALUE_WIDTH), style)], gap=1)
-
-
-def _value_at(line: Line, place: float) -> float | None:
-    index = bisect_right(line.xs, place, 0, min(len(line.xs), len(line.values))) - 1
-    return line.values[index] if index >= 0 else None

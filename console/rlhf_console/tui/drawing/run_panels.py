@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from rlhf_console.headlines import Declared, grouped_panels
+from rlhf_console.headlines import Declared, grouped_panels, shortest_names
 from rlhf_console.runs.focus import OpenRun
 from rlhf_console.runs.fold import RunSummary
+from rlhf_console.runs.seed_mean import Track
 from rlhf_console.runs.series import Series
-from rlhf_console.scale import figure
 from rlhf_console.tui.drawing.axes import Mark
 from rlhf_console.tui.drawing.cells import Row, fit, spread, text_cells
 from rlhf_console.tui.drawing.chart_options import Axis, ChartOptions
 from rlhf_console.tui.drawing.derived import Derived
+from rlhf_console.tui.drawing.legend import value_text
+from rlhf_console.tui.drawing.lines import Line, marker, series_style
 from rlhf_console.tui.drawing.places import place_on
-from rlhf_console.tui.drawing.plot import Line, Target, marker, series_style
+from rlhf_console.tui.drawing.plot import Target
 from rlhf_sdk.spec import Panel
 
 MEMORY = "memory"
@@ -49,7 +51,7 @@ class RunLines:
     def of(self, panel: Panel, options: ChartOptions, *, name: str = "", look: int | None = None) -> list[Line]:
         """A panel's metrics that were logged; each keeps its look, whichever others there are.
 
-        With a `look` of its own the run is an overlay, and its lines are called `name`.
+        With a `look` of its own the run is one of several, and its lines are called `name`.
         """
         lines = []
         for place, metric in enumerate(panel.metrics):
@@ -57,6 +59,14 @@ class RunLines:
             if series is not None:
                 lines += self._lines(metric, series, options, name or metric, place if look is None else look)
         return lines
+
+    def track(self, metric: str, options: ChartOptions) -> Track | None:
+        """One metric as it is drawn, step by step; None where there is no value yet."""
+        series = self.series(metric)
+        if series is None or not series.steps:
+            return None
+        derived = self._derive(metric, series, options.axis, options.smoothing)
+        return Track(series.steps, derived.xs, derived.values, derived.revision)
 
     def series(self, metric: str) -> Series | None:
         """What was logged; None for a metric that was not."""
@@ -88,13 +98,12 @@ class RunLines:
 def panel_row(panel: Panel, lines: Sequence[Line], width: int) -> Row:
     """The title with the newest value of each line."""
     unit = text_cells(f" ({panel.unit})" if panel.unit else "", "dim")
-    newest = [cell for line in lines if not line.faint for cell in _newest(line)]
+    newest = [cell for line in lines if line.in_legend for cell in _newest(line)]
     return fit(spread(text_cells(f" {panel.title}") + unit, newest, width), width)
 
 
 def _newest(line: Line) -> Row:
-    value = figure(line.newest) if line.newest is not None else "-"
-    return text_cells(f" {marker(line.look)} ", series_style(line.look)) + text_cells(value, "bold")
+    return text_cells(f" {marker(line.look)} ", series_style(line.look)) + text_cells(value_text(line), "bold")
 
 
 def marks_of(summary: RunSummary, axis: Axis) -> list[Mark]:
@@ -129,3 +138,12 @@ def memory_series(run: OpenRun) -> Series:
 def _memory_title(run: OpenRun) -> str:
     on_device = any("peak" in phase.memory for phase in run.live.summary.phases.values())
     return "Device memory, peak" if on_device else "Memory, RSS"
+
+
+def one_by_one(panels: Sequence[Panel]) -> list[Panel]:
+    """A panel for each metric, so that lines of one chart differ in what they are of alone."""
+    return [
+        panel if len(panel.metrics) == 1 else Panel(f"{panel.title}: {name}", [metric], panel.unit)
+        for panel in panels
+        for metric, name in zip(panel.metrics, shortest_names(panel.metrics), strict=True)
+    ]

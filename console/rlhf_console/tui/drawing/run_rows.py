@@ -5,21 +5,20 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from rlhf_console.headlines import Declared, shortest_names
-from rlhf_console.runs.arranging import Place
 from rlhf_console.runs.fold import RunSummary
 from rlhf_console.runs.glance import Glance
+from rlhf_console.runs.sweep_tree import TOP, Place
 from rlhf_console.runs.tags import MARK
 from rlhf_console.scale import figure
 from rlhf_console.tui.drawing.cells import Row, fit, join, text_cells
 from rlhf_console.tui.drawing.gauges import memory_bar, progress_bar, sparkline
-from rlhf_console.tui.drawing.plot import OVERLAY_LOOK, marker, series_style
+from rlhf_console.tui.drawing.lines import OVERLAY_LOOK, marker, series_style
 from rlhf_console.tui.drawing.states import SEVERITY_LOOKS, state_cells
 from rlhf_sdk.states import State
 
 WIDE, WIDER, WIDEST = 100, 120, 160
 BAR, MEMORY, TREND = 10, 10, 10
 BRIEF_UNITS = ((86400, "d"), (3600, "h"), (60, "min"), (1, "s"))
-TOP = Place()
 NARROW_COLUMNS = {"run": 27, "!": 2, "state": 11, "step": 10, "when": 11}
 WIDE_COLUMNS = {"run": 29, "!": 2, "plugin": 10, "state": 11, "step": 11, "left": 9, "age": 8}
 WIDER_COLUMNS = WIDE_COLUMNS | {"memory": MEMORY + 1, "trend": TREND + 1}
@@ -55,7 +54,7 @@ def run_row(
     """One run in `width` cells; `now` is Unix time, `mark` the place of a run that is marked."""
     summary, age = run.summary, brief(now - run.record.created)
     parts = {
-        "run": _mark(mark) + _name(run, place),
+        "run": mark_cells(mark) + _name(run, place),
         "!": _alert(run, whole=width >= WIDEST),
         "plugin": text_cells(run.record.plugin, "dim"),
         "state": state_cells(run.state),
@@ -127,21 +126,24 @@ def headline_parts(declared: Declared, summary: RunSummary, *, units: bool) -> l
     ]
 
 
-def _mark(mark: int | None) -> Row:
+def mark_cells(mark: int | None) -> Row:
     """In the colour and with the sign that the run's lines have in other charts."""
     return [] if mark is None else text_cells(f"{marker(OVERLAY_LOOK + mark)} ", series_style(OVERLAY_LOOK + mark))
 
 
 def _name(run: Glance, place: Place) -> Row:
-    """A stage by its own name; in front of a run with others below it whether these are shown."""
+    """A stage by its own name."""
+    if place.depth and run.record.stage and run.record.pipeline:
+        return branch_cells(place) + text_cells(run.record.stage)
+    return branch_cells(place) + text_cells(run.record.id, "bold")
+
+
+def branch_cells(place: Place) -> Row:
+    """How deep an item stands; of one with others below it whether these are shown."""
     branch = text_cells("  " * (place.depth - 1) + "└ " if place.depth else "", "dim")
     if place.below:
-        folds = text_cells(f"▸ {place.below} " if place.folded else "▾ ", "dim")
-    else:
-        folds = text_cells("  " if place.depth else "")
-    if place.depth and run.record.stage and run.record.pipeline:
-        return folds + branch + text_cells(run.record.stage)
-    return folds + branch + text_cells(run.record.id, "bold")
+        return text_cells(f"▸ {place.below} " if place.folded else "▾ ", "dim") + branch
+    return text_cells("  " if place.depth else "") + branch
 
 
 def _alert(run: Glance, *, whole: bool) -> Row:

@@ -9,6 +9,8 @@ from textual import on
 from textual.binding import Binding, BindingType
 
 from rlhf_console.runs.focus import OpenRun
+from rlhf_console.runs.fold import RunSummary
+from rlhf_console.runs.glance import NOTHING_KNOWN
 from rlhf_console.scale import View as Stretch
 from rlhf_console.scale import live_view
 from rlhf_console.tui.drawing.chart_options import ChartOptions
@@ -24,6 +26,7 @@ class ChartKeys(View, can_focus=True):
         Binding("s", "smooth", "Smooth", id="smooth"),
         Binding("l", "log", "Log", show=False, id="log"),
         Binding("w", "axis", "X axis", show=False, id="x-axis"),
+        Binding("m", "seeds", "Mean over seeds, or each", show=False, id="seeds"),
         Binding("plus,equals_sign", "zoom(0.5)", "Zoom in", show=False, id="zoom-in"),
         Binding("minus", "zoom(2.0)", "Zoom out", show=False, id="zoom-out"),
         Binding("comma", "pan(-0.25)", "Pan left", show=False, id="pan-left"),
@@ -41,6 +44,11 @@ class ChartKeys(View, can_focus=True):
     def draw(self) -> None:
         raise NotImplementedError
 
+    @property
+    def summary(self) -> RunSummary:
+        """What the x axis and the steps are told by."""
+        return self.run.live.summary if self.run is not None else NOTHING_KNOWN
+
     def draw_with(self, options: ChartOptions) -> None:
         self.options = options
         self.draw()
@@ -50,24 +58,23 @@ class ChartKeys(View, can_focus=True):
         """The step at the crosshair; None without one."""
         if self.run is None or self.options.cursor is None:
             return None
-        return step_at(self.options.cursor, self.options.axis, self.run.live.summary)
+        return step_at(self.options.cursor, self.options.axis, self.summary)
 
     def go_to(self, step: int) -> None:
         """Moves the crosshair to a step, and what is in sight with it."""
         if self.run is None:
             return
-        options = replace(self.options, cursor=place_of(step, self.options.axis, self.run.live.summary))
+        options = replace(self.options, cursor=place_of(step, self.options.axis, self.summary))
         self.draw_with(options.around_cursor(self._extent()[0]))
 
     @property
     def total(self) -> int:
         """Length of the x axis; 0 where it is not known."""
-        return self.run.live.summary.total_steps if self.run and self.options.axis == "step" else 0
+        return self.summary.total_steps if self.options.axis == "step" else 0
 
     def _extent(self) -> tuple[Stretch, float]:
         """The whole of what there is to see, and its newest place."""
-        assert self.run is not None
-        newest = newest_place(self.options.axis, self.run.live.summary)
+        newest = newest_place(self.options.axis, self.summary)
         return live_view(newest, self.total), newest
 
     def action_smooth(self) -> None:
@@ -78,13 +85,16 @@ class ChartKeys(View, can_focus=True):
 
     def action_axis(self) -> None:
         if self.run is not None:
-            self.draw_with(self.options.with_next_axis(axes_of(self.run.live.summary)))
+            self.draw_with(self.options.with_next_axis(axes_of(self.summary)))
 
     def action_zoom(self, factor: float) -> None:
         self.draw_with(self.options.zoomed(*self._extent(), factor))
 
     def action_pan(self, share: float) -> None:
         self.draw_with(self.options.panned(self._extent()[0], share))
+
+    def action_seeds(self) -> None:
+        self.draw_with(replace(self.options, turned=not self.options.turned))
 
     def action_follow(self) -> None:
         self.draw_with(replace(self.options, view=None, cursor=None))

@@ -14,11 +14,14 @@ from textual.containers import Grid
 from rlhf_console.headlines import Declared
 from rlhf_console.printable import printable
 from rlhf_console.runs.focus import OpenRun
+from rlhf_console.runs.fold import RunSummary
+from rlhf_console.runs.seed_groups import SeedGroup
 from rlhf_console.tui.drawing.cells import Row
-from rlhf_console.tui.drawing.overlaid import Overlaid
+from rlhf_console.tui.drawing.lines import Line
+from rlhf_console.tui.drawing.overlaid import Drawn, Overlaid
 from rlhf_console.tui.drawing.places import axes_of
-from rlhf_console.tui.drawing.plot import Frame, Line
-from rlhf_console.tui.drawing.run_panels import RunLines, marks_of, panel_row, run_panels, target_of
+from rlhf_console.tui.drawing.plot import Frame, Target
+from rlhf_console.tui.drawing.run_panels import RunLines, marks_of, one_by_one, panel_row, run_panels, target_of
 from rlhf_console.tui.exporting import export_chart
 from rlhf_console.tui.screens.chart_choice import ChartChoice
 from rlhf_console.tui.widgets.chart import MetricChart
@@ -28,6 +31,7 @@ from rlhf_sdk.trainer import UserError
 
 CHART_WIDTH, CHART_HEIGHT = 52, 8
 LISTED = 8
+NONE: Mapping[int, SeedGroup] = {}
 
 
 def grid_shape(width: int, height: int, count: int) -> tuple[int, int]:
@@ -58,8 +62,9 @@ class ChartsView(ChartChoice):
 
     def __init__(self, *, id: str | None = None) -> None:
         super().__init__(id=id)
-        self._lines: Overlaid | None = None
-        self._others: Mapping[int, OpenRun] = {}
+        self._lines = Overlaid()
+        self._marked: Mapping[int, SeedGroup] = {}
+        self._points: Mapping[int, SeedGroup] = {}
 
     def compose(self) -> ComposeResult:
         yield Grid()
@@ -72,17 +77,23 @@ class ChartsView(ChartChoice):
         """Draws the charts that are in sight."""
         if run is not self.run:
             self.begin(run)
-            self._lines = Overlaid(run)
-        if self._lines is not None:
-            self._lines.overlay(self._others)
-        self.choose_from(run_panels(run, declared))
-        if run.live.summary.metrics and self.options.axis not in axes_of(run.live.summary):
+            self._lines = Overlaid()
+        self._lines.draw(Drawn(run, self._points, self._marked, self.options.turned))
+        panels = run_panels(run, declared)
+        self.choose_from(one_by_one(panels) if self._points else panels)
+        if self.summary.metrics and self.options.axis not in axes_of(self.summary):
             self.options = replace(self.options, axis="step")
         self.draw()
 
-    def overlay(self, runs: Mapping[int, OpenRun]) -> None:
-        """These runs are drawn into the same charts from now on."""
-        self._others = runs
+    def overlay(self, marked: Mapping[int, SeedGroup], points: Mapping[int, SeedGroup] = NONE) -> None:
+        """What was marked is drawn over the charts from now on; `points` in place of the run that is shown."""
+        self._marked, self._points = marked, points
+
+    @property
+    def summary(self) -> RunSummary:
+        """Of the points' runs the one that got farthest."""
+        runs = [run for group in self._points.values() for run in group.runs]
+        return max((run.live.summary for run in runs), key=lambda each: each.step, default=super().summary)
 
     @property
     def where(self) -> str:
@@ -120,22 +131,27 @@ class ChartsView(ChartChoice):
         for place, chart in enumerate(self._arrange(len(in_sight))):
             panel = in_sight[place]
             selected = first + place == self.chosen and self._shape() != (1, 1)
-            own = replace(frame, selected=selected, target=target_of(self.run, panel))
+            own = replace(frame, selected=selected, target=self._target(panel))
             chart.follow(panel, self._panel_lines(panel), own)
         self._draw_list()
 
     def _frame(self, run: OpenRun) -> Frame:
-        return Frame(self.total, options=self.options, marks=marks_of(run.live.summary, self.options.axis))
+        marks = [] if self._points else marks_of(run.live.summary, self.options.axis)
+        return Frame(self.total, options=self.options, marks=marks)
+
+    def _target(self, panel: Panel) -> Target | None:
+        """Points may steer to several."""
+        return None if self._points or self.run is None else target_of(self.run, panel)
 
     def _panel_lines(self, panel: Panel) -> list[Line]:
-        return self._lines.of(panel, self.options) if self._lines is not None else []
+        return self._lines.of(panel, self.options)
 
     def action_export(self) -> None:
         """Aside: a long run has many figures."""
-        if self.run is None or self._lines is None or self.panel is None:
+        if self.run is None or self.panel is None:
             return
         panel, runs, lines = self.panel, self._lines.runs, self._panel_lines(self.panel)
-        frame = replace(self._frame(self.run), target=target_of(self.run, panel))
+        frame = replace(self._frame(self.run), target=self._target(panel))
         self.run_worker(lambda: self._export(panel, lines, runs, frame), thread=True)
 
     def _export(self, panel: Panel, lines: list[Line], runs: list[RunLines], frame: Frame) -> None:

@@ -10,7 +10,6 @@ from textual.widget import Widget
 from rlhf_console.headlines import Declared
 from rlhf_console.render import result
 from rlhf_console.runs.focus import OpenRun
-from rlhf_console.runs.ranks import rank_lines
 from rlhf_console.tui.drawing.cells import Row, text_cells
 from rlhf_console.tui.drawing.checks import check_rows
 from rlhf_console.tui.drawing.ranks import rank_rows
@@ -40,8 +39,7 @@ class ChecksView(PageView):
     TITLE = "Checks"
 
     def rows(self, run: OpenRun, width: int) -> list[Row]:
-        lines = rank_lines(run.ranks.reports, time.time())
-        return [*rank_rows(lines, width), *check_rows(run.live.summary, width)]
+        return [*rank_rows(run.ranks.reports, width, time.time()), *check_rows(run.live.summary, width)]
 
 
 class ResultView(PageView):

@@ -11,13 +11,19 @@ from textual.binding import Binding, BindingType
 from textual.message import Message
 from textual.widgets import ContentSwitcher
 
+from rlhf_console.headlines import Declared
 from rlhf_console.printable import printable
-from rlhf_console.runs.focus import Focus, Overlays
+from rlhf_console.runs.focus import Focus
 from rlhf_console.runs.marks import Marks
+from rlhf_console.runs.seed_groups import Overlays
 from rlhf_console.runs.sent_commands import SentCommands
 from rlhf_console.runs.store import LiveRun
+from rlhf_console.runs.sweep_focus import SweepFocus
+from rlhf_console.runs.sweeps import SWEEP
 from rlhf_console.tui.declarations import Declarations
 from rlhf_console.tui.drawing.cells import fit, text_cells
+from rlhf_console.tui.drawing.lines import OVERLAY_LOOK
+from rlhf_console.tui.drawing.point_rows import points_row
 from rlhf_console.tui.drawing.run_head import head_of, head_rows, stage_cells
 from rlhf_console.tui.drawing.samples import sample_page
 from rlhf_console.tui.screens.alerts import AlertsView
@@ -81,15 +87,26 @@ class RunScreen(RepeatingScreen):
     ]
     CSS = f"""
     #head {{ height: 3; }}
+    #points {{ height: 1; }}
     #newest {{ height: {NEWEST_ROWS}; }}
     ContentSwitcher {{ height: 1fr; }}
     """
 
     def __init__(
-        self, opened: LiveRun, declarations: Declarations, sent: SentCommands, marks: Marks, *, readonly: bool
+        self,
+        opened: LiveRun,
+        declarations: Declarations,
+        sent: SentCommands,
+        marks: Marks,
+        *,
+        readonly: bool,
+        point: str = "",
     ) -> None:
+        """Of a sweep, `point` is the one whose charts are wanted alone."""
         super().__init__(sent, readonly=readonly)
-        self._watched = Focus(opened)
+        is_sweep = opened.record.plugin == SWEEP
+        self._sweep = SweepFocus(opened, marks, OVERLAY_LOOK, point) if is_sweep else None
+        self._watched: Focus = self._sweep or Focus(opened)
         self._overlays = Overlays(marks)
         self._alerts_seen: tuple[str, int] | None = None
         self._problem = ""
@@ -99,6 +116,7 @@ class RunScreen(RepeatingScreen):
     def compose(self) -> ComposeResult:
         yield Cells(id="head")
         yield Bar(id="stages")
+        yield Cells(id="points")
         yield Bar(id="views")
         with ContentSwitcher(initial="charts"):
             for name, view in VIEWS.items():
@@ -123,7 +141,8 @@ class RunScreen(RepeatingScreen):
     def _read_piece(self) -> bool:
         """True if there may be more; what can't be read is said once."""
         try:
-            more = self._watched.read() | self._overlays.read()
+            own = {point.id for point in self._sweep.points} if self._sweep else ()
+            more = self._watched.read() | self._overlays.read(self._watched.drawn_plugin, own)
         except (OSError, UserError) as error:
             if str(error) != self._problem:
                 self._problem = str(error)
@@ -169,11 +188,19 @@ class RunScreen(RepeatingScreen):
         declared = self._declarations.get(run.live.record.plugin)
         if declared is not None:
             self.query_one("#head", Cells).show(head_rows(head_of(self._watched, declared), width))
-            self.query_one(ChartsView).overlay(self._overlays.by_place)
-            self._view.show(run, declared)
+            self._draw_view(declared)
         self._draw_bars(width)
         self._draw_newest(width)
         self.query_one(SentLine).follow(self.sent, width)
+
+    def _draw_view(self, declared: Declared) -> None:
+        """Charts of a sweep are those of its cells' plugin."""
+        charts, drawn = self.query_one(ChartsView), self._declarations.get(self._watched.drawn_plugin)
+        if self._view is not charts:
+            self._view.show(self._watched.shown, declared)
+        elif drawn is not None:
+            charts.overlay(self._overlays.by_place, self._sweep.by_look if self._sweep else {})
+            charts.show(self._watched.lead, drawn)
 
     def _call_attention(self) -> None:
         """Of a serious alert that came since the screen last looked at this run."""
@@ -192,12 +219,20 @@ class RunScreen(RepeatingScreen):
         bar.display = bool(stages)
         parts = [stage_cells(stage, chosen=stage.name == self._watched.stage) for stage in stages]
         bar.show_parts(parts, [], width)
+        self._draw_points(width)
         current = self._view.id
         edge = " " if width >= WIDE else ""
         names = [
             text_cells(f"{edge}{view.TITLE}{edge}", "chosen" if name == current else "") for name, view in VIEWS.items()
         ]
         self.query_one("#views", Bar).show_parts(names, text_cells(self._view.where, "dim"), width, gap=len(edge) + 1)
+
+    def _draw_points(self, width: int) -> None:
+        """What the signs in the charts of a sweep stand for."""
+        cells = self.query_one("#points", Cells)
+        cells.display = self._sweep is not None and self._view.id == "charts"
+        if self._sweep is not None:
+            cells.show([points_row(self._sweep.by_look, len(self._sweep.points), width)])
 
     def _draw_newest(self, width: int) -> None:
         """The newest sample below the charts, where there is room."""
@@ -251,8 +286,10 @@ class RunScreen(RepeatingScreen):
         return super().check_action(action, parameters)
 
     def action_compare(self) -> None:
-        """This run's samples against each other, and against those of marked runs."""
-        runs = [self._watched.shown, *(run for run in self._overlays.runs if run.live != self._watched.shown.live)]
+        """This run's samples, of a sweep those of each point's first seed, beside those of marked runs."""
+        own = [group.runs[0] for group in self._sweep.by_look.values() if group.runs] if self._sweep else []
+        shown = own or [self._watched.shown]
+        runs = [*shown, *(run for run in self._overlays.runs if run.live != self._watched.shown.live)]
         root = self._watched.opened.live.directory.root
         self.app.push_screen(CompareScreen(runs, root, self.sent, readonly=self.readonly))
 

@@ -17,22 +17,25 @@ from textual.css.query import NoMatches
 from textual.widgets import Input
 
 from rlhf_console.headlines import Declared
-from rlhf_console.runs.arranging import Arrangement, Listing, Place, came_from
+from rlhf_console.runs.arranging import Arrangement, came_from
 from rlhf_console.runs.focus import OpenRun
 from rlhf_console.runs.glance import Glance
 from rlhf_console.runs.index import RunIndex
-from rlhf_console.runs.marks import Marks
+from rlhf_console.runs.marks import MOST, Marks
 from rlhf_console.runs.removing import ARCHIVE
 from rlhf_console.runs.sent_commands import SentCommands
 from rlhf_console.runs.store import LiveRun
+from rlhf_console.runs.sweep_tree import Listed, ListedPoint, Listing, listed_id
+from rlhf_console.runs.sweeps import Point
 from rlhf_console.runs.tags import write_tags
 from rlhf_console.tui.declarations import Declarations
 from rlhf_console.tui.drawing.cells import Row
 from rlhf_console.tui.drawing.list_head import list_head
-from rlhf_console.tui.drawing.run_rows import TOP, about_row, heading_row, run_row
+from rlhf_console.tui.drawing.point_rows import about_point, declared_plugin, point_row
+from rlhf_console.tui.drawing.run_rows import about_row, heading_row, run_row
+from rlhf_console.tui.screens.arranged import ArrangedScreen, RunTree
 from rlhf_console.tui.screens.compare import CompareScreen
 from rlhf_console.tui.screens.controlled import SentLine
-from rlhf_console.tui.screens.keeping import KeepingScreen
 from rlhf_console.tui.screens.launch import LaunchScreen
 from rlhf_console.tui.widgets.cells import Cells
 from rlhf_console.tui.widgets.key_bar import KeyBar
@@ -45,28 +48,18 @@ UNKNOWN = Declared()
 WRITING = ("launch", "tags")
 
 
-def _path(run: Glance) -> str:
-    return str(run.directory.path.absolute())
+def _copied(item: Listed) -> str:
+    """Folders."""
+    runs = [cell.directory for cell in item.cells] if isinstance(item, ListedPoint) else [item.directory]
+    return "\n".join(str(run.path.absolute()) for run in runs)
 
 
-class RunTree(PickList[Glance]):
-    """Runs, some below others that can be folded."""
-
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("left", "screen.fold(True)", "Fold", show=False, id="fold"),
-        Binding("right", "screen.fold(False)", "Unfold", show=False, id="unfold"),
-    ]
-
-
-class RunsScreen(KeepingScreen):
+class RunsScreen(ArrangedScreen):
     """Every run of the root, newest first; or those that were archived."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("space", "mark", "Mark", id="mark"),
         Binding("slash", "filter", "Filter", id="filter"),
-        Binding("o", "order", "Order", show=False, id="order"),
-        Binding("O", "backwards", "Reverse the order", show=False, id="order-backwards"),
-        Binding("F", "fold_all", "Fold all, or none", show=False, id="fold-all"),
         Binding("t", "tags", "Tags", show=False, id="tags"),
         Binding("d", "compare", "Compare", show=False, id="compare"),
         Binding("l", "launch", "Launch", id="launch"),
@@ -86,16 +79,16 @@ class RunsScreen(KeepingScreen):
         self._root = root
         self._index = RunIndex(root)
         self._declarations = declarations
-        self._arrangement = Arrangement()
-        self._listing, self._listed = Listing(), (self._index, -1, self._arrangement)
+        self.arrangement = Arrangement()
+        self.listing, self._listed = Listing(), (self._index, -1, self.arrangement)
         self.marks = marks
         self._awaited = ""
 
     def compose(self) -> ComposeResult:
         yield Cells(id="about")
         yield Cells(id="columns")
-        self._runs = RunTree(self._row, lambda run: run.record.id, opens=True, text=_path, id="runs")
-        yield self._runs
+        self.run_tree = RunTree(self._row, listed_id, opens=True, text=_copied, id="runs")
+        yield self.run_tree
         yield Cells(id="one")
         yield Input(placeholder="words that are known of a run, or #tags; !word: has not", id="words")
         yield Input(placeholder="tags of this run, with blanks between", id="tags")
@@ -110,9 +103,16 @@ class RunsScreen(KeepingScreen):
         while True:
             more = False
             if self.in_sight:
-                more = await self._index.refresh(self._runs.in_sight)
+                more = await self._index.refresh(self._runs_in_sight())
                 self._tick()
             await asyncio.sleep(HURRIED_SECONDS if more else REFRESH_SECONDS)
+
+    def _runs_in_sight(self) -> list[Glance]:
+        """With those whose figures a point tells together."""
+        items = self.run_tree.in_sight
+        points = (item for item in items if isinstance(item, ListedPoint))
+        told = [run for point in points for run in (*point.cells, *point.told)]
+        return [*(item for item in items if isinstance(item, Glance)), *told]
 
     def _tick(self) -> None:
         # When the app ends, some widgets are gone before this reader is cancelled.
@@ -139,31 +139,32 @@ class RunsScreen(KeepingScreen):
             return
         width = self.size.width
         self._arrange()
-        index, arrangement = self._index, self._arrangement
+        index, arrangement = self._index, self.arrangement
         head = list_head(index, arrangement, width, archive=self.shows_archive, readonly=self.readonly)
         self.query_one("#about", Cells).show([head])
         self.query_one("#columns", Cells).show([heading_row(width)])
-        self._runs.show(self._listing.runs)
+        self.run_tree.show(self.listing.runs)
         self._go_to_awaited()
         self._draw_one()
         self.query_one(SentLine).follow(self.sent, width)
 
     def _go_to_awaited(self) -> None:
-        ids = [run.record.id for run in self._listing.runs] if self._awaited else []
+        ids = [listed_id(item) for item in self.listing.runs] if self._awaited else []
         if self._awaited in ids:
-            self._runs.go(ids.index(self._awaited))
+            self.run_tree.go(ids.index(self._awaited))
             self._awaited = ""
 
     def _arrange(self) -> None:
         """Anew where there are other runs, or others are wanted, or what they do may change it."""
-        wanted = (self._index, self._index.version, self._arrangement)
-        if wanted != self._listed or self._arrangement.depends_on_runs:
-            self._listing, self._listed = self._arrangement.arranged(self._index.runs), wanted
+        wanted = (self._index, self._index.version, self.arrangement)
+        if wanted != self._listed or self.arrangement.depends_on_runs:
+            self.listing, self._listed = self.arrangement.arranged(self._index.runs), wanted
 
     @on(PickList.Moved, "#runs")
     def _draw_one(self) -> None:
-        run = self._runs.item
-        self.query_one("#one", Cells).show([about_row(run, self.size.width) if run else []])
+        item, width = self.run_tree.item, self.size.width
+        about = about_point(item, width) if isinstance(item, ListedPoint) else about_row(item, width) if item else []
+        self.query_one("#one", Cells).show([about])
 
     @property
     def runs(self) -> Sequence[Glance]:
@@ -171,28 +172,45 @@ class RunsScreen(KeepingScreen):
         return self._index.runs
 
     def run_in_focus(self) -> RunDir | None:
-        run = self._runs.item
-        return run.directory if run is not None else None
+        return run.directory if (run := self._run) is not None else None
 
-    def _row(self, run: Glance, width: int) -> Row:
-        mark = self.marks.place_of(run.record.id)
-        declared = self._declarations.get(run.record.plugin) or UNKNOWN
-        return run_row(run, declared, width, time.time(), mark=mark, place=self._place(run))
+    @property
+    def _run(self) -> Glance | None:
+        """Under the cursor; None at a point of a sweep."""
+        item = self.run_tree.item
+        return item if isinstance(item, Glance) else None
 
-    def _place(self, run: Glance) -> Place:
-        return self._listing.places.get(run.record.id, TOP)
+    def _row(self, item: Listed, width: int) -> Row:
+        mark, place = self.marks.place_of(listed_id(item)), self.place_of(item)
+        if isinstance(item, ListedPoint):
+            declared = self._declarations.get(declared_plugin(item)) or UNKNOWN
+            return point_row(item, declared, width, mark=mark, place=place)
+        declared = self._declarations.get(item.record.plugin) or UNKNOWN
+        return run_row(item, declared, width, time.time(), mark=mark, place=place)
 
     def action_mark(self) -> None:
-        """Marked runs are drawn over the charts of the one that is opened, and can be compared."""
-        run = self.run_in_focus()
-        if run is not None:
-            self.marks.turn(run)
-            self.draw()
-            self._runs.action_move(1)
+        """What is marked is drawn over the charts of a run that is opened; of a sweep its points are marked."""
+        item = self.run_tree.item
+        if item is None:
+            return
+        if isinstance(item, ListedPoint):
+            self.marks.turn(item.point)
+        elif item.points:
+            self._mark_points(item.points)
+        else:
+            self.marks.turn(item.directory)
+        self.draw()
+        self.run_tree.action_move(1)
+
+    def _mark_points(self, points: Sequence[Point]) -> None:
+        marked = self.marks.turn_all(points)
+        if 0 < marked < len(points):
+            text = f"{marked} of {len(points)} points are marked: no more than {MOST} marks can be told apart"
+            self.notify(text, severity="warning", markup=False)
 
     def action_compare(self) -> None:
-        """The marked runs' samples, or those of the one under the cursor."""
-        chosen = self.marks.runs or [run for run in [self.run_in_focus()] if run is not None]
+        """The marked runs' samples, or those of what is under the cursor."""
+        chosen = self.marks.runs or self._runs_under_the_cursor()
         runs = []
         for directory in chosen:
             try:
@@ -202,6 +220,12 @@ class RunsScreen(KeepingScreen):
         if runs:
             self.app.push_screen(CompareScreen(runs, self._index.root, self.sent, readonly=self.readonly))
 
+    def _runs_under_the_cursor(self) -> list[RunDir]:
+        item = self.run_tree.item
+        if isinstance(item, ListedPoint):
+            return item.point.runs()
+        return [item.directory] if item is not None else []
+
     def action_launch(self) -> None:
         self.app.push_screen(LaunchScreen(self._root), self.started)
 
@@ -209,43 +233,11 @@ class RunsScreen(KeepingScreen):
         """The cursor goes to a new run as soon as it is in the list."""
         self._awaited = run_id or ""
 
-    def _rearrange(self, arrangement: Arrangement) -> None:
-        self._arrangement = arrangement
-        self.draw()
-
-    def action_order(self) -> None:
-        self._rearrange(self._arrangement.with_next_order())
-
-    def action_backwards(self) -> None:
-        self._rearrange(replace(self._arrangement, backwards=not self._arrangement.backwards))
-
-    def action_fold(self, folded: bool) -> None:
-        """What is below the run under the cursor; from a run without any, what is below the one above it."""
-        run = self._runs.item
-        if run is None:
-            return
-        if folded and not self._place(run).below:
-            self._runs.go(self._place_above(run))
-            run = self._runs.item or run
-        if self._place(run).below:
-            self._rearrange(self._arrangement.with_fold(run.record.id, folded=folded))
-
-    def _place_above(self, run: Glance) -> int:
-        """Where the run stands that this one is below; its own place, where there is none."""
-        runs, depth = self._listing.runs, self._place(run).depth
-        start = runs.index(run)
-        above = (index for index in range(start, -1, -1) if self._place(runs[index]).depth < depth)
-        return next(above, start)
-
-    def action_fold_all(self) -> None:
-        groups = frozenset(run_id for run_id, place in self._listing.places.items() if place.below)
-        self._rearrange(replace(self._arrangement, folded=frozenset() if self._arrangement.folded else groups))
-
     def action_filter(self) -> None:
-        self._enter("#words", self._arrangement.words)
+        self._enter("#words", self.arrangement.words)
 
     def action_tags(self) -> None:
-        run = self._runs.item
+        run = self._run
         if run is not None:
             self._enter("#tags", " ".join(run.tags))
 
@@ -256,17 +248,17 @@ class RunsScreen(KeepingScreen):
 
     @on(Input.Changed, "#words")
     def _words_changed(self, message: Input.Changed) -> None:
-        self._rearrange(replace(self._arrangement, words=message.value))
+        self.rearrange(replace(self.arrangement, words=message.value))
 
     @on(Input.Submitted, "#words")
     def _leave_fields(self) -> None:
         for field in self.query(Input):
             field.display = False
-        self._runs.focus()
+        self.run_tree.focus()
 
     @on(Input.Submitted, "#tags")
     def _tagged(self, message: Input.Submitted) -> None:
-        run = self._runs.item
+        run = self._run
         self._leave_fields()
         if run is None:
             return
@@ -280,14 +272,14 @@ class RunsScreen(KeepingScreen):
         """Out of a field, else away with the filter, else out of the archive."""
         if any(field.display for field in self.query(Input)):
             self._leave_fields()
-        elif self._arrangement.words:
-            self._rearrange(replace(self._arrangement, words=""))
+        elif self.arrangement.words:
+            self.rearrange(replace(self.arrangement, words=""))
         elif self.shows_archive:
             self.action_archived()
 
     def action_archived(self) -> None:
         self._index = RunIndex(self._root if self.shows_archive else self._root / ARCHIVE)
-        self._rearrange(replace(self._arrangement, words=""))
+        self.rearrange(replace(self.arrangement, words=""))
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         if self.readonly and action in WRITING:

@@ -7,7 +7,8 @@ from collections.abc import Iterator, Sequence
 from textual import events
 from textual.message import Message
 
-from rlhf_console.tui.drawing.plot import Frame, Line, Plot
+from rlhf_console.tui.drawing.lines import Line
+from rlhf_console.tui.drawing.plot import Frame, Plot
 from rlhf_console.tui.widgets.cells import Cells
 from rlhf_console.tui.widgets.targets import Target
 from rlhf_sdk.spec import Panel
