@@ -56,7 +56,11 @@ class _SelectedLogProbs(torch.autograd.Function):
         states, head, targets, normalisers = ctx.saved_tensors
         of_states, of_head = ctx.dtypes
         grad_states = torch.empty_like(states, dtype=of_states)
-        grad_head = torch.zeros_like(head, dtype=of_head) if ctx.needs_input_grad[1] else None
+        grad_head = (
+            torch.zeros_like(head, dtype=torch.promote_types(of_head, torch.float32))
+            if ctx.needs_input_grad[1]
+            else None
+        )
         for rows in chunks_of_rows(len(states), len(head)):
             logits = chunk_logits(states[rows], head, ctx.temperature)
             scale = grad[rows, None] / ctx.temperature
@@ -66,7 +70,7 @@ class _SelectedLogProbs(torch.autograd.Function):
             if grad_head is not None:
                 add_product(grad_head, grad_logits.T, states[rows])
             del logits, grad_logits  # the next chunk would be made beside this one
-        return grad_states, grad_head, None, None
+        return grad_states, None if grad_head is None else grad_head.to(of_head), None, None
 
 
 def selected_logprobs(hidden: Tensor, weight: Tensor, targets: Tensor, temperature: float = 1.0) -> Tensor:

@@ -32,7 +32,7 @@ def memory_table(
     counted: set[int] = set()
     weights = {role: _new_bytes(_tensors_of(roles[role]), counted) for role in _frozen_first(roles)}
     states: dict[int, dict[str, Any]] = {
-        id(parameter): optimizer.adamw.state.get(parameter, {})
+        id(parameter): optimizer.moments.get(parameter, {})
         for optimizer in optimizers
         for parameter in optimizer.parameters
     }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal
 
 import torch
@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from rlhf_engine.config import OptimizerConfig
 from rlhf_engine.errors import NonFiniteError
 from rlhf_engine.ranks import ALONE, Ranks
+from rlhf_engine.sharding.moments import new_adamw, own_optimizer
 from rlhf_engine.sharding.state import is_shard, local, placed_like
 
 
@@ -33,7 +34,10 @@ def lr_share(
 
 
 class ScheduledAdamW:
-    """AdamW over named parameters; `step()` sets the learning rate, clips, checks and updates."""
+    """AdamW over named parameters; `step()` sets the learning rate, clips, checks and updates.
+
+    `partitioned`: each parameter's moments are on one rank alone (zero-1).
+    """
 
     def __init__(
         self,
@@ -41,24 +45,27 @@ class ScheduledAdamW:
         config: OptimizerConfig,
         total_steps: int,
         ranks: Ranks = ALONE,
+        *,
+        partitioned: bool = False,
     ) -> None:
         named = [(name, parameter) for name, parameter in parameters if parameter.requires_grad]
         self.names = [name for name, _ in named]
         self.parameters = [parameter for _, parameter in named]
         self.config, self.total_steps, self.steps_done, self.ranks = config, total_steps, 0, ranks
-        self.adamw = torch.optim.AdamW(
-            _groups(self.parameters),
-            lr=config.lr,
-            betas=config.betas,
-            eps=config.eps,
-            weight_decay=config.weight_decay,
-            fused=True,
-        )
+        self.is_partitioned = partitioned
+        self.adamw = new_adamw(self.parameters, config, partitioned=partitioned)
 
     @property
     def own_parameters(self) -> dict[str, nn.Parameter]:
         """By name, those whose moments this rank keeps; of a sharded one its shard's."""
-        return dict(zip(self.names, self.parameters, strict=True))
+        own = {id(parameter) for group in own_optimizer(self.adamw).param_groups for parameter in group["params"]}
+        named = zip(self.names, self.parameters, strict=True)
+        return {name: parameter for name, parameter in named if id(parameter) in own}
+
+    @property
+    def moments(self) -> Mapping[Tensor, dict[str, Any]]:
+        """What AdamW keeps of each parameter on this rank."""
+        return own_optimizer(self.adamw).state
 
     @property
     def lr(self) -> float:
@@ -105,29 +112,22 @@ class ScheduledAdamW:
 
     def state_tensors(self) -> dict[str, Tensor]:
         """This rank's moments and step counts by parameter name, for a checkpoint; of shards as shards."""
-        state = self.adamw.state
         return {
             f"{name}/{key}": value
-            for name, parameter in zip(self.names, self.parameters, strict=True)
-            for key, value in state.get(parameter, {}).items()
+            for name, parameter in self.own_parameters.items()
+            for key, value in self.moments.get(parameter, {}).items()
         }
 
     def load_state_tensors(self, tensors: dict[str, Tensor], steps_done: int) -> None:
-        """The inverse of `state_tensors`."""
-        for name, parameter in zip(self.names, self.parameters, strict=True):
+        """The inverse of `state_tensors`; tensors may be whole, and other ranks' be among them."""
+        for name, parameter in self.own_parameters.items():
             keys = ("step", "exp_avg", "exp_avg_sq")
             entries = {key: tensors[f"{name}/{key}"] for key in keys if f"{name}/{key}" in tensors}
             if entries:
-                self.adamw.state[parameter] = {
+                own_optimizer(self.adamw).state[parameter] = {
                     key: value if key == "step" else placed_like(value, parameter) for key, value in entries.items()
                 }
         self.steps_done = steps_done
-
-
-def _groups(parameters: Sequence[nn.Parameter]) -> list[dict[str, Any]]:
-    """Shards apart from whole parameters: a fused step takes one kind at a time."""
-    kinds = ([p for p in parameters if is_shard(p)], [p for p in parameters if not is_shard(p)])
-    return [{"params": kind} for kind in kinds if kind]
 
 
 @torch.no_grad()
@@ -145,7 +145,7 @@ def clip_shared_gradients(parameters: Sequence[nn.Parameter], limit: float, rank
 
 
 def _square_sum(tensors: Sequence[Tensor]) -> Tensor:
-    parts = [tensor.double().square().sum() for tensor in tensors]
+    parts = [torch.linalg.vector_norm(tensor, dtype=torch.float64).square() for tensor in tensors]
     return torch.stack(parts).sum() if parts else torch.zeros((), dtype=torch.float64)
 
 

@@ -13,12 +13,13 @@ from functools import partial
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 from transformers.activations import SiLUActivation
 
 from rlhf_engine.linear import gated_silu, linear, product_dtype
-from rlhf_engine.masking import wide_dtype
+from rlhf_engine.masking import at_least_float32, wide_dtype
 from rlhf_engine.models import backbone_of
 from rlhf_engine.packing import STEM, Packed, Rows, attended
 from rlhf_engine.sharding.state import shards_of
@@ -38,8 +39,7 @@ class Family(ABC):
     """What the backbone calls them."""
 
     def embedded(self, backbone: Any, packed: Packed) -> Tensor:
-        states: Tensor = getattr(backbone, self.embedding)(packed.tokens)
-        return states
+        return at_least_float32(getattr(backbone, self.embedding)(packed.tokens))
 
     def rotary(self, backbone: Any, states: Tensor, positions: Tensor) -> Rotary:
         """cos and sin [N, 1, d] of the positions; empty for learned positions."""
@@ -90,15 +90,17 @@ class GPTNeoX(Family):
         self, block: Any, states: Tensor, rotary: Rotary, read: Tensor | slice
     ) -> tuple[Tensor, Tensor, Tensor]:
         own = block.attention
-        together = linear(own.query_key_value, block.input_layernorm(states)).unflatten(1, (-1, 3 * own.head_size))
+        together = linear(own.query_key_value, normed(block.input_layernorm, states)).unflatten(
+            1, (-1, 3 * own.head_size)
+        )
         query, key, value = together.chunk(3, dim=-1)
         return turned(query[read], *(table[read] for table in rotary)), turned(key, *rotary), value
 
     def finished(self, block: Any, states: Tensor, attention: Tensor) -> Tensor:
         after, mlp = linear(block.attention.dense, attention) + states, block.mlp
         del attention
-        normed = block.post_attention_layernorm(states if block.use_parallel_residual else after)
-        return after + linear(mlp.dense_4h_to_h, mlp.act(linear(mlp.dense_h_to_4h, normed)))
+        read = normed(block.post_attention_layernorm, states if block.use_parallel_residual else after)
+        return after + linear(mlp.dense_4h_to_h, mlp.act(linear(mlp.dense_h_to_4h, read)))
 
 
 class GPT2(Family):
@@ -108,8 +110,7 @@ class GPT2(Family):
         return super().takes(config) and config.scale_attn_weights and not config.scale_attn_by_inverse_layer_idx
 
     def embedded(self, backbone: Any, packed: Packed) -> Tensor:
-        positions: Tensor = backbone.wpe(packed.positions)
-        return super().embedded(backbone, packed) + positions
+        return super().embedded(backbone, packed) + at_least_float32(backbone.wpe(packed.positions))
 
     def rotary(self, backbone: Any, states: Tensor, positions: Tensor) -> Rotary:
         return ()
@@ -117,14 +118,14 @@ class GPT2(Family):
     def projected(
         self, block: Any, states: Tensor, rotary: Rotary, read: Tensor | slice
     ) -> tuple[Tensor, Tensor, Tensor]:
-        together = linear(block.attn.c_attn, block.ln_1(states)).unflatten(1, (3, -1, block.attn.head_dim))
+        together = linear(block.attn.c_attn, normed(block.ln_1, states)).unflatten(1, (3, -1, block.attn.head_dim))
         query, key, value = together.unbind(1)
         return query[read], key, value
 
     def finished(self, block: Any, states: Tensor, attention: Tensor) -> Tensor:
         states, mlp = states + linear(block.attn.c_proj, attention), block.mlp
         del attention
-        return states + linear(mlp.c_proj, mlp.act(linear(mlp.c_fc, block.ln_2(states))))
+        return states + linear(mlp.c_proj, mlp.act(linear(mlp.c_fc, normed(block.ln_2, states))))
 
 
 FAMILIES: dict[str, Family] = {"LlamaModel": Llama(), "GPTNeoXModel": GPTNeoX(), "GPT2Model": GPT2()}
@@ -193,8 +194,7 @@ def packed_states(backbone: nn.Module, family: Family, packed: Packed) -> Tensor
     *through, through_last = _passages(backbone, family)
     for passage in through:
         states = passage(_whole_block, family, states, rotary, packed)
-    read: Tensor = getattr(backbone, family.norm)(through_last(_last_block, family, states, rotary, packed))
-    return read
+    return normed(getattr(backbone, family.norm), through_last(_last_block, family, states, rotary, packed))
 
 
 def _passages(backbone: nn.Module, family: Family) -> list[Callable[..., Tensor]]:
@@ -223,6 +223,14 @@ def _last_block(block: Any, family: Family, states: Tensor, rotary: Rotary, pack
     return family.finished(
         block, states[packed.read], attended(*family.projected(block, states, rotary, packed.read), *attended_to)
     )
+
+
+def normed(norm: Any, states: Tensor) -> Tensor:
+    """Also where the norm's weights were gathered in 16 bits, which a CPU's layer norm of fp32 states refuses."""
+    if not isinstance(norm, nn.LayerNorm) or norm.weight.dtype == states.dtype:
+        found: Tensor = norm(states)
+        return found
+    return F.layer_norm(states, norm.normalized_shape, norm.weight.to(states), norm.bias.to(states), norm.eps)
 
 
 def turned(heads: Tensor, cos: Tensor, sin: Tensor) -> Tensor:

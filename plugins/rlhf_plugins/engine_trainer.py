@@ -30,7 +30,7 @@ from rlhf_engine.memory_table import memory_table, tensors_in
 from rlhf_engine.models import check_precision, check_release_cache, choose_determinism, choose_device
 from rlhf_engine.optim import ScheduledAdamW
 from rlhf_engine.ranks import Ranks
-from rlhf_engine.sharding.choice import check_sharding
+from rlhf_engine.sharding.choice import check_sharding, layout_of
 from rlhf_engine.sharding.roles import lay_out, loading_device
 from rlhf_engine.sharding.state import is_sharded, whole_tensors
 from rlhf_plugins.torch_runtime import TorchRuntime
@@ -184,7 +184,8 @@ class EngineTrainer:
         self, parameters: Iterable[tuple[str, nn.Parameter]], steps: int, name: str = "model"
     ) -> ScheduledAdamW:
         """The optimizer called `name`, for `steps` steps that all ranks take together."""
-        return ScheduledAdamW(parameters, self.optimizer_config(name), steps, self.ranks)
+        partitioned = bool(self.roles) and layout_of(self.config.sharding, name) == "zero-1"
+        return ScheduledAdamW(parameters, self.optimizer_config(name), steps, self.ranks, partitioned=partitioned)
 
     def memory_table(self) -> list[MemoryRow]:
         """What each role of `state` keeps, and the experience of an update that is under way."""

@@ -19,6 +19,7 @@ from rlhf_engine.decoding.blocks import (
 )
 from rlhf_engine.decoding.weights import Network
 from rlhf_engine.hooks import Hooks
+from rlhf_engine.masking import at_least_float32
 
 PROMPT_TOKENS_AT_ONCE = {"cpu": 1024, "cuda": 32768}
 """So many tokens of prompts pass through the blocks at once: they keep the device busy, more would cost memory."""
@@ -119,9 +120,9 @@ class CachedDecoder:
             part[moved] = part[index[moved]]
 
     def _embedded(self, tokens: Tensor, places: Tensor) -> Tensor:
-        embedded = self.network.embedding[tokens]
+        embedded = at_least_float32(self.network.embedding[tokens])
         learned = self.network.position_embedding
-        return embedded if learned is None else embedded + learned[places]
+        return embedded if learned is None else embedded + at_least_float32(learned[places])
 
     def _logits(self, states: Tensor) -> Tensor:
         with torch.autocast(self._device.type, enabled=False):

@@ -15,6 +15,7 @@ from transformers.pytorch_utils import Conv1D
 
 from rlhf_engine.decoding.linear import Linear
 from rlhf_engine.decoding.weights import Block, Heads, Network, Pointwise
+from rlhf_engine.masking import at_least_float32, wide_dtype
 
 STATIC_ROTATIONS = ("default", "linear", "llama3", "yarn")
 """Kinds of rotary positions whose frequencies don't change with the length of a text."""
@@ -77,7 +78,7 @@ def _gpt_neox(model: Any, dtype: torch.dtype) -> Network:
         position_embedding=None,
         rotations=_rotations(trunk, _even(trunk.layers[0].attention.head_size)),
         blocks=[_gpt_neox_block(layer, model.config, trunk.rotary_emb, dtype) for layer in trunk.layers],
-        final_norm=trunk.final_layer_norm,
+        final_norm=_layer_norm(trunk.final_layer_norm),
         head=_joined([model.get_output_embeddings()], dtype),
     )
 
@@ -95,10 +96,10 @@ def _gpt_neox_block(layer: Any, config: Any, rotary: Any, dtype: torch.dtype) ->
     )
     return Block(
         heads=heads,
-        attention_norm=layer.input_layernorm,
+        attention_norm=_layer_norm(layer.input_layernorm),
         query_key_value=_rotating([query, key], value, heads, 2 * len(rotary.inv_freq), dtype),
         attention_out=_joined([attention.dense], dtype),
-        mlp_norm=layer.post_attention_layernorm,
+        mlp_norm=_layer_norm(layer.post_attention_layernorm),
         mlp_in=_joined([layer.mlp.dense_h_to_4h], dtype),
         activation=_activation(layer.mlp.act),
         mlp_out=_joined([layer.mlp.dense_4h_to_h], dtype),
@@ -116,7 +117,7 @@ def _gpt2(model: Any, dtype: torch.dtype) -> Network:
         position_embedding=trunk.wpe.weight,
         rotations=lambda _: None,
         blocks=[_gpt2_block(layer, dtype) for layer in trunk.h],
-        final_norm=trunk.ln_f,
+        final_norm=_layer_norm(trunk.ln_f),
         head=_joined([model.get_output_embeddings()], dtype),
     )
 
@@ -126,10 +127,10 @@ def _gpt2_block(layer: Any, dtype: torch.dtype) -> Block:
     number, size = attention.num_heads, attention.head_dim
     return Block(
         heads=Heads(queries=number, keys=number, size=size, scale=attention.scaling),
-        attention_norm=layer.ln_1,
+        attention_norm=_layer_norm(layer.ln_1),
         query_key_value=_joined([attention.c_attn], dtype),
         attention_out=_joined([attention.c_proj], dtype),
-        mlp_norm=layer.ln_2,
+        mlp_norm=_layer_norm(layer.ln_2),
         mlp_in=_joined([layer.mlp.c_fc], dtype),
         activation=_activation(layer.mlp.act),
         mlp_out=_joined([layer.mlp.c_proj], dtype),
@@ -201,7 +202,8 @@ def _rotations(trunk: Any, head_size: int) -> Callable[[int], Tensor]:
 
     def rotations(length: int) -> Tensor:
         weight: Tensor = next(iter(trunk.parameters()))
-        cosines, sines = rotary(weight, torch.arange(length, device=weight.device)[None])
+        like = torch.empty(0, dtype=wide_dtype(weight), device=weight.device)
+        cosines, sines = rotary(like, torch.arange(length, device=weight.device)[None])
         turning = torch.complex(cosines[0], sines[0])[:, : len(rotary.inv_freq)]
         factors: Tensor = F.pad(turning, (0, head_size // 2 - turning.shape[1]), value=1.0)
         return factors
@@ -210,7 +212,13 @@ def _rotations(trunk: Any, head_size: int) -> Callable[[int], Tensor]:
 
 
 def _rms_norm(module: Any) -> Pointwise:
-    return partial(F.rms_norm, normalized_shape=module.weight.shape, weight=module.weight, eps=module.variance_epsilon)
+    weight = at_least_float32(module.weight)
+    return partial(F.rms_norm, normalized_shape=weight.shape, weight=weight, eps=module.variance_epsilon)
+
+
+def _layer_norm(module: Any) -> Pointwise:
+    weight, bias = at_least_float32(module.weight), at_least_float32(module.bias)
+    return partial(F.layer_norm, normalized_shape=weight.shape, weight=weight, bias=bias, eps=module.eps)
 
 
 def _activation(module: Any) -> Pointwise:

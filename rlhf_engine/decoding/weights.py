@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from rlhf_engine.decoding.linear import Linear
+from rlhf_engine.masking import wide_dtype
 
 Pointwise = Callable[[Tensor], Tensor]
 
@@ -62,7 +63,7 @@ class Network:
     @property
     def attention_dtype(self) -> torch.dtype:
         """Precision of attention. On a CPU never 16 bits: for one query it would take twice as long."""
-        return self.embedding.dtype if self.device.type == "cpu" else self.cache_dtype
+        return wide_dtype(self.embedding) if self.device.type == "cpu" else self.cache_dtype
 
     @property
     def cache_dtype(self) -> torch.dtype:

@@ -31,8 +31,6 @@ def check_sharding(
             f'sharding.{role}: "{layout}" shares a model out over several ranks, and this is one process; '
             'start it with --nproc, or use "ddp"'
         )
-    if "zero-1" in sharded.values():
-        raise ConfigError("sharding: zero-1 is not there yet; use zero-2 or zero-3")
     gathered = any(layout in FSDP_LAYOUTS for layout in sharded.values())
     if sharding.gather_dtype == "bfloat16" and not (gathered and compute == "bfloat16"):
         raise ConfigError(

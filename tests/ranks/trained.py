@@ -2,25 +2,39 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 import torch
 from torch import nn
 
 from engine_models import random_rollout
-from rlhf_engine.config import Architecture, DPOConfig, GRPOConfig, OptimizerConfig, PPOConfig, ShardingConfig
+from rlhf_engine.adapters import add_adapter, shared_copy
+from rlhf_engine.config import (
+    Architecture,
+    DPOConfig,
+    GRPOConfig,
+    LoraConfig,
+    OptimizerConfig,
+    PPOConfig,
+    Precision,
+    ShardingConfig,
+)
 from rlhf_engine.critic_free import CriticFreeModels, CriticFreeState, critic_free_update
 from rlhf_engine.data.examples import ComparisonGroup, Prompt
 from rlhf_engine.hooks import NoHooks
 from rlhf_engine.kl_control import FixedKL
+from rlhf_engine.layouts import SharedTrunkModels, own_parameters
+from rlhf_engine.models import backbone_of
 from rlhf_engine.optim import ScheduledAdamW
 from rlhf_engine.ppo import PPOModels, PPOState, ppo_update
 from rlhf_engine.preference_training import PreferenceState, preference_update
 from rlhf_engine.ranks import Ranks
 from rlhf_engine.reward_modeling import RewardModelState, reward_model_update
 from rlhf_engine.sft import SFTState, sft_update
+from rlhf_engine.sharding.choice import layout_of
 from rlhf_engine.sharding.roles import lay_out
 from rlhf_engine.sharding.state import rest, whole_tensors
 from small_ppo import CPU, EOS, PAD, frozen_copy, new_policy, new_scalar_model
@@ -58,6 +72,8 @@ class Setting:
     sharding: ShardingConfig = WHOLE
     architecture: Architecture = "llama"
     steps: int = 20
+    compute: Precision = "float32"
+    models: Literal["separate", "shared_trunk", "adapters"] = "separate"
 
     def policy(self) -> Any:
         return new_policy(self.architecture).to(self.dtype)
@@ -68,8 +84,9 @@ class Setting:
     def lay_out(self, ranks: Ranks, **models: nn.Module) -> None:
         lay_out(models, self.sharding, CPU, ranks.size)
 
-    def optimizer(self, model: nn.Module, ranks: Ranks) -> ScheduledAdamW:
-        return ScheduledAdamW(model.named_parameters(), OPTIMIZER, self.steps, ranks)
+    def optimizer(self, named: Iterable[tuple[str, nn.Parameter]], ranks: Ranks, role: str = "model") -> ScheduledAdamW:
+        partitioned = layout_of(self.sharding, role) == "zero-1"
+        return ScheduledAdamW(named, OPTIMIZER, self.steps, ranks, partitioned=partitioned)
 
 
 def weights_of(*models: nn.Module) -> dict[str, Any]:
@@ -83,9 +100,9 @@ def weights_of(*models: nn.Module) -> dict[str, Any]:
 def train_sft(ranks: Ranks, setting: Setting) -> Trained:
     policy = setting.policy()
     setting.lay_out(ranks, model=policy)
-    state = SFTState(policy, setting.optimizer(policy, ranks), ranks=ranks)
+    state = SFTState(policy, setting.optimizer(policy.named_parameters(), ranks), ranks=ranks)
     metrics = [
-        sft_update(state, random_rollout(8, seed=step), micro_batch_size=3, compute="float32", hooks=HOOKS)
+        sft_update(state, random_rollout(8, seed=step), micro_batch_size=3, compute=setting.compute, hooks=HOOKS)
         for step in range(setting.steps)
     ]
     return [vars(found) for found in metrics], weights_of(policy)
@@ -94,7 +111,7 @@ def train_sft(ranks: Ranks, setting: Setting) -> Trained:
 def train_rm(ranks: Ranks, setting: Setting) -> Trained:
     model = setting.scalar_model()
     setting.lay_out(ranks, model=model)
-    state = RewardModelState(model, setting.optimizer(model, ranks), ranks=ranks)
+    state = RewardModelState(model, setting.optimizer(model.named_parameters(), ranks), ranks=ranks)
     batches = groups(8 * setting.steps)
     metrics = [
         reward_model_update(state, batches[8 * step : 8 * step + 8], micro_batch_size=3, compute="float32", hooks=HOOKS)
@@ -107,21 +124,52 @@ def train_dpo(ranks: Ranks, setting: Setting) -> Trained:
     policy = setting.policy()
     ref_policy = frozen_copy(policy)
     setting.lay_out(ranks, model=policy, ref_model=ref_policy)
-    state = PreferenceState(policy, ref_policy, setting.optimizer(policy, ranks), ranks=ranks)
+    state = PreferenceState(policy, ref_policy, setting.optimizer(policy.named_parameters(), ranks), ranks=ranks)
     config, batches = DPOConfig(optimizer=OPTIMIZER, micro_batch_size=3), groups(8 * setting.steps)
     starts = range(0, 8 * setting.steps, 8)
     metrics = [preference_update(state, batches[start : start + 8], config, HOOKS) for start in starts]
     return [vars(found) for found in metrics], weights_of(policy)
 
 
+def separate(setting: Setting) -> PPOModels:
+    policy, value_model = setting.policy(), setting.scalar_model()
+    return PPOModels(policy, frozen_copy(policy), value_model, frozen_copy(value_model))
+
+
+def shared_trunk(setting: Setting) -> PPOModels:
+    models = separate(setting)
+    network = models.value_model.network
+    setattr(network, network.base_model_prefix, backbone_of(models.policy))
+    return SharedTrunkModels(**vars(models))
+
+
+def adapters(setting: Setting) -> PPOModels:
+    """One frozen backbone, the reference's, under three adapters that have learned something already."""
+    ref_policy, reward_model = frozen_copy(setting.policy()), setting.scalar_model()
+    network = reward_model.network
+    setattr(network, network.base_model_prefix, shared_copy(backbone_of(ref_policy), backbone_of(ref_policy)))
+    policy = shared_copy(ref_policy, ref_policy).train()
+    for model in (policy, reward_model):
+        add_adapter(model, LoraConfig(rank=3))
+        for name, parameter in model.named_parameters():
+            if ".lora_B" in name:
+                parameter.data.normal_(0.0, 0.1, generator=torch.Generator().manual_seed(parameter.numel()))
+    value_model = shared_copy(reward_model, backbone_of(ref_policy)).train()
+    return PPOModels(policy, ref_policy, value_model, reward_model.eval().requires_grad_(False))
+
+
+MODELS = {"separate": separate, "shared_trunk": shared_trunk, "adapters": adapters}
+
+
 def train_ppo(ranks: Ranks, setting: Setting) -> Trained:
     """Each update has four optimizer steps."""
-    policy, value_model = setting.policy(), setting.scalar_model()
-    models = PPOModels(policy, frozen_copy(policy), value_model, frozen_copy(value_model))
+    models = MODELS[setting.models](setting)
+    policy, value_model = models.policy, models.value_model
     setting.lay_out(
         ranks, model=policy, value_model=value_model, ref_model=models.ref_policy, reward_model=models.reward_model
     )
-    policy_optimizer, value_optimizer = (setting.optimizer(model, ranks) for model in (policy, value_model))
+    policy_optimizer = setting.optimizer(policy.named_parameters(), ranks)
+    value_optimizer = setting.optimizer(own_parameters(value_model, policy).items(), ranks, "value_model")
     kl = FixedKL(PPO.kl_coef)
     state = PPOState(models, policy_optimizer, value_optimizer, kl, eos_id=EOS, pad_id=PAD, ranks=ranks)
     metrics = []
@@ -135,7 +183,7 @@ def train_grpo(ranks: Ranks, setting: Setting) -> Trained:
     policy = setting.policy()
     models = CriticFreeModels(policy, frozen_copy(policy), frozen_copy(setting.scalar_model()))
     setting.lay_out(ranks, model=policy, ref_model=models.ref_policy, reward_model=models.reward_model)
-    optimizer = setting.optimizer(policy, ranks)
+    optimizer = setting.optimizer(policy.named_parameters(), ranks)
     state = CriticFreeState(models, optimizer, FixedKL(GRPO.kl_coef), eos_id=EOS, pad_id=PAD, ranks=ranks)
     config = msgspec.structs.replace(GRPO, kl_placement="reward")
     metrics = []
