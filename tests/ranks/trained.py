@@ -20,6 +20,7 @@ from rlhf_engine.config import (
     OptimizerConfig,
     PPOConfig,
     Precision,
+    PrecisionConfig,
     ShardingConfig,
 )
 from rlhf_engine.critic_free import CriticFreeModels, CriticFreeState, critic_free_update
@@ -170,12 +171,12 @@ def train_ppo(ranks: Ranks, setting: Setting) -> Trained:
     )
     policy_optimizer = setting.optimizer(policy.named_parameters(), ranks)
     value_optimizer = setting.optimizer(own_parameters(value_model, policy).items(), ranks, "value_model")
-    kl = FixedKL(PPO.kl_coef)
+    kl, config = FixedKL(PPO.kl_coef), msgspec.structs.replace(PPO, precision=PrecisionConfig(compute=setting.compute))
     state = PPOState(models, policy_optimizer, value_optimizer, kl, eos_id=EOS, pad_id=PAD, ranks=ranks)
     metrics = []
     for update in range(setting.steps // 4):
         start = 16 * update % 32
-        metrics.append(ppo_update(state, PROMPTS[start : start + 16], PPO, HOOKS)[1].values)
+        metrics.append(ppo_update(state, PROMPTS[start : start + 16], config, HOOKS)[1].values)
     return metrics, weights_of(policy, value_model)
 
 
