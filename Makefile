@@ -10,7 +10,7 @@ unexport HF_HUB_OFFLINE
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test check docs snapshots bench parity torture clean
+.PHONY: help install demo test check docs snapshots bench parity clusters torture clean
 
 help:  ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -54,9 +54,14 @@ parity:  ## beside TRL 1.12.0 and TorchRL, in an environment of its own (a quart
 	.venv-parity/bin/pip install --quiet --disable-pip-version-check -c constraints.txt -e . trl==1.12.0 torchrl==0.14.1
 	.venv-parity/bin/python -m benchmarks.parity
 
+clusters: $(INSTALLED)  ## have SkyPilot's own loader read the tasks of --launcher sky, in an environment of its own (minutes)
+	$(PYTHON) -m venv .venv-clusters
+	.venv-clusters/bin/pip install --quiet --disable-pip-version-check skypilot==0.14.1
+	$(BIN)/pytest -q tests/launchers/test_sky_loader.py
+
 torture: $(INSTALLED)  ## kill, stop and starve every trainer at counted moments, resume, compare bit for bit (an hour)
 	$(BIN)/python -m benchmarks.torture
 
 clean:  ## remove the environment, caches and builds; runs stay
-	rm -rf .venv .venv-parity .venv-peers build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf .venv .venv-parity .venv-peers .venv-clusters build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

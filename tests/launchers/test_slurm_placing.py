@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import sys
 from pathlib import Path
 
 import pytest
 
+from rlhf_console.runs.index import RunIndex
 from rlhf_sdk import launch
 from rlhf_sdk.launching import placing
 from rlhf_sdk.launching.asking import chosen, describe_launcher
@@ -57,6 +59,22 @@ def test_a_job_that_waits_is_queued_and_one_that_vanishes_has_failed(stub: Stub,
     verdict = launch.verdict(echo)
     assert echo.state() is State.FAILED and verdict is not None and verdict.exit_code == 3
     assert "slurm job 4711 ended before the run began" in verdict.reason
+
+
+def test_a_console_finds_out_what_became_of_runs_that_wait(stub: Stub, echo: RunDir, slurm: Choice) -> None:
+    launch.begin(echo, choice=slurm)
+    index = RunIndex(echo.root)
+
+    async def watch() -> list[State | None]:
+        seen = list[State | None]()
+        while State.FAILED not in seen:
+            await index.refresh()
+            seen += [run.state for run in index.runs if run.state not in seen]
+            await asyncio.sleep(0.01)
+        return seen
+
+    assert asyncio.run(asyncio.wait_for(watch(), 60)) == [State.QUEUED, State.FAILED]
+    assert len(stub.told("asked")) == 1
 
 
 def test_a_queue_that_can_not_be_asked_changes_nothing(stub: Stub, echo: RunDir, slurm: Choice) -> None:

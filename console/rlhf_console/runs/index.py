@@ -6,18 +6,22 @@ import asyncio
 import os
 import time
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from itertools import chain, islice
 from pathlib import Path
 
 from rlhf_console.runs.glance import Glance, read_heading
+from rlhf_sdk.launching import placing
 from rlhf_sdk.run_dir import RunDir
 from rlhf_sdk.run_root import is_run_id
+from rlhf_sdk.states import State
 from rlhf_sdk.trainer import UserError
 
 RECORDS_AT_ONCE = 20
 SLICE_SECONDS = 0.005
 CHECKED_AGAIN = 100
 """Ended runs, of all, that are looked at again in each round: they may have been resumed."""
+ASK_SECONDS = 30.0
 ROUND_SECONDS = 0.2
 """What a round spends on new runs, and on those that nobody sees."""
 
@@ -36,6 +40,8 @@ class RunIndex:
         self._ordered: list[Glance] = []
         self._next = 0
         self._breath = 0.0
+        self._asked = -ASK_SECONDS
+        self._asking: asyncio.Task[None] | None = None
 
     @property
     def runs(self) -> Sequence[Glance]:
@@ -45,6 +51,7 @@ class RunIndex:
         """One round: new runs for a moment, those in sight, and of the others, once all are found, for a moment the
         states; yields in between. True if there is more to be known.
         """
+        self._ask_schedulers()
         await self._open_new(time.monotonic() + ROUND_SECONDS)
         seen = {run.record.id for run in in_sight}
         for run in [self._runs[run_id] for run_id in seen if run_id in self._runs]:
@@ -59,6 +66,13 @@ class RunIndex:
             if time.monotonic() > until:
                 break
         return any(run.state is None for run in self._ordered)
+
+    def _ask_schedulers(self) -> None:
+        """What became of runs that wait for their turn; beside the rest, for a scheduler may take its time."""
+        waiting = [run.directory for run in self._ordered if run.state is State.QUEUED]
+        if waiting and time.monotonic() - self._asked >= ASK_SECONDS:
+            self._asked = time.monotonic()
+            self._asking = asyncio.create_task(_look_after(waiting))
 
     async def _breathe(self) -> None:
         """Every few milliseconds, lets the rest of the console work."""
@@ -119,6 +133,12 @@ class RunIndex:
             return False
         self.unreadable.pop(name, None)
         return True
+
+
+async def _look_after(waiting: Sequence[RunDir]) -> None:
+    """What can't be written is found out again."""
+    with suppress(UserError):
+        await asyncio.to_thread(placing.look_after, waiting)
 
 
 def _folders(root: Path) -> dict[str, float]:

@@ -18,6 +18,8 @@ from rlhf_console.profiles import PIPELINE, flatten, list_profiles, load_profile
 from rlhf_console.requests import RunRequest, resolve_request
 from rlhf_sdk import launch
 from rlhf_sdk.discovery import installed_plugins
+from rlhf_sdk.launching import placing
+from rlhf_sdk.launching.contract import LOCAL
 from rlhf_sdk.run_dir import RunDir
 from rlhf_sdk.spec import CheckRow
 from rlhf_sdk.trainer import UserError
@@ -127,13 +129,14 @@ class Draft:
         return check_rows(request.plugin, asked, self.root)
 
     def start(self) -> RunDir:
-        """The run, started. Raises `UserError`."""
+        """The run, started, or placed by whom the run that is repeated was. Raises `UserError`."""
         argv = ["rlhf-console", self.name]
         if self.again is not None:
             run = self.again.create(self.request, self.root, argv)
+            launch.begin(run, choice=placing.choice_of(self.again.run) or LOCAL)
         else:
             run = self.request.create(self.root, name="", argv=argv)
-        launch.start(run)
+            launch.start(run)
         return run
 
 
