@@ -119,14 +119,16 @@ def _is_adapter(name: str) -> bool:
     return ".lora_" in name
 
 
-def merged_weights(network: PreTrainedModel, whole: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The state of a network, `whole`, with W + (alpha / rank) B A in place of W; names as without an adapter."""
-    state = {name.replace(".base_layer.", "."): tensor for name, tensor in whole.items() if not _is_adapter(name)}
+def merged_weights(network: PreTrainedModel, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The state of a network, `weights`, with W + (alpha / rank) B A in place of W, of shards as shards; names as
+    without an adapter.
+    """
+    state = {name.replace(".base_layer.", "."): tensor for name, tensor in weights.items() if not _is_adapter(name)}
     for name, module in network.named_modules():
         if hasattr(module, "lora_A"):
             layer: Any = module
             weight = state[f"{name}.weight"]
-            state[f"{name}.weight"] = weight + layer.get_delta_weight(NAME).to(weight)
+            state[f"{name}.weight"] = weight + placed_like(layer.get_delta_weight(NAME).to(weight.dtype), weight)
     return state
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,35 +18,63 @@ from rlhf_engine.adapters import FOLDER, fill, has_adapter, merged_weights, netw
 from rlhf_engine.errors import ConfigError
 from rlhf_engine.models import save_model
 from rlhf_engine.scalar_models import ScalarModel
-from rlhf_engine.sharding.state import is_sharded, placed_like, rest, whole_state
+from rlhf_engine.sharding.state import is_sharded, rest
 
 PART, SCALE = "trained.safetensors", "scale.json"
+WEIGHTS_FILE = "model.safetensors"
+"""What transformers calls it."""
 
 
-def save_weights(model: Any, tokenizer: PreTrainedTokenizerBase, directory: Path, rank: int = 0) -> None:
+def save_weights(model: Any, tokenizer: PreTrainedTokenizerBase, directory: Path) -> None:
     """A directory that plain transformers and later stages load: all weights, and the tokenizer.
 
     An adapter is merged into them, and kept unmerged in `adapter/`, where peft and `load_weights` find it. Of a sharded
-    model all ranks take part, and rank 0 writes.
+    model everything but the weights, which are nowhere whole (`weight_tensors`).
     """
-    state = whole_state(network_of(model), rank) if is_sharded(model) else None
-    if rank == 0 and (state or has_adapter(model)):
-        save_model(Assembled(model, state), tokenizer, directory)
-    elif rank == 0:
+    sharded, adapted = is_sharded(model), has_adapter(model)
+    if sharded or adapted:
+        network = network_of(model)
+        weights = {} if sharded else merged_weights(network, network.state_dict())
+        save_model(SavedAs(network, weights), tokenizer, directory)
+    else:
         save_model(model, tokenizer, directory)
-    if rank == 0 and has_adapter(model):
+    if sharded:
+        (directory / WEIGHTS_FILE).unlink(missing_ok=True)
+    if adapted:
         save_adapter(model, directory / FOLDER)
 
 
-class Assembled:
-    """A model with its shards gathered (`state`) and its adapter merged, for saving; the model is left as it is."""
+@dataclass(frozen=True)
+class SavedAs:
+    """A network with other weights, for saving; the network itself is left as it is."""
 
-    def __init__(self, model: nn.Module, state: Mapping[str, Tensor] | None) -> None:
-        self.network = network_of(model)
-        self.state = self.network.state_dict() if state is None else state
+    network: PreTrainedModel
+    weights: Mapping[str, Tensor]
 
     def save_pretrained(self, directory: Path) -> None:
-        self.network.save_pretrained(directory, state_dict=merged_weights(self.network, self.state))
+        self.network.save_pretrained(directory, state_dict=self.weights)
+
+
+@torch.no_grad()
+def weight_tensors(model: nn.Module) -> dict[str, Tensor]:
+    """A saved model's weights by the names that they have in files; of a sharded model as shards.
+
+    An adapter is merged, which all ranks of a sharded model do together; without one they are the live weights.
+    """
+    network = network_of(model)
+    rest(model)
+    state = network.state_dict(keep_vars=True)
+    if has_adapter(model):
+        state = merged_weights(network, state)
+    saved_names = {name: saved for saved, name in _names_by_saved_name(network, list(state)).items()}
+    tied = _tied_names(network)
+    return {saved_names[name]: tensor for name, tensor in state.items() if name not in tied}
+
+
+def _tied_names(network: nn.Module) -> set[str]:
+    """Further names of weights that have one."""
+    names = {name for name, _ in network.named_parameters(remove_duplicate=False)}
+    return names - {name for name, _ in network.named_parameters()}
 
 
 def load_weights(model: nn.Module, directory: Path) -> None:
@@ -57,29 +86,22 @@ def load_weights(model: nn.Module, directory: Path) -> None:
         restore_adapter(model, directory / FOLDER)
         return
     network = network_of(model)
-    names = _names_by_saved_name(network)
+    names = _names_by_saved_name(network, list(network.state_dict()))
     tensors = {
         names.get(name, name): tensor
         for file in sorted(directory.glob("*.safetensors"))
         for name, tensor in load_file(file).items()
     }
-    rest(network)
-    state = network.state_dict(keep_vars=True)
-    placed = {name: placed_like(part, state[name]) if name in state else part for name, part in tensors.items()}
-    result = network.load_state_dict(placed, strict=False)
-    tied = {name for name, parameter in network.named_parameters(remove_duplicate=False)} - {
-        name for name, parameter in network.named_parameters()
-    }
-    missing = set(result.missing_keys) - tied
+    result = network.load_state_dict(tensors, strict=False)
+    missing = set(result.missing_keys) - _tied_names(network)
     if missing or result.unexpected_keys:
         raise ConfigError(
             f"{directory}: doesn't fit the model: missing {sorted(missing)[:3]}, unknown {result.unexpected_keys[:3]}"
         )
 
 
-def _names_by_saved_name(network: PreTrainedModel) -> dict[str, str]:
+def _names_by_saved_name(network: PreTrainedModel, names: Sequence[str]) -> dict[str, str]:
     """What `save_pretrained` calls some weights otherwise than the model: GPT-NeoX's head is `embed_out` in files."""
-    names = list(network.state_dict(keep_vars=True))
     numbered = {name: torch.tensor(number) for number, name in enumerate(names)}
     return {saved: names[int(number)] for saved, number in revert_weight_conversion(network, numbered).items()}
 

@@ -89,6 +89,12 @@ class ProcessGroupRanks(Ranks):
         self.rows_dealt += len(hands[self.rank])
         return hands
 
+    @property
+    def host_group(self) -> dist.ProcessGroup:
+        """For what is in the host's memory."""
+        group: dist.ProcessGroup = self._words
+        return group
+
     @contextmanager
     def _waiting(self, what: str) -> Iterator[None]:
         began, self.waiting_for = time.perf_counter(), what

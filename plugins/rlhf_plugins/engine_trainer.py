@@ -11,13 +11,11 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
-from safetensors.torch import load_file, save_file
 from torch import nn
 from transformers import PreTrainedTokenizerBase
 from transformers.utils import logging as transformers_logging
 
 from rlhf_engine.backoff import BackOff
-from rlhf_engine.checkpoint import load_part, load_weights, save_part, save_weights
 from rlhf_engine.checks.live import LiveLights
 from rlhf_engine.checks.rules import Light, Rule, judge
 from rlhf_engine.checks.supervised import FINITE_GRADIENTS, GRADIENT_RULES
@@ -30,9 +28,9 @@ from rlhf_engine.memory_table import memory_table, tensors_in
 from rlhf_engine.models import check_precision, check_release_cache, choose_determinism, choose_device
 from rlhf_engine.optim import ScheduledAdamW
 from rlhf_engine.ranks import Ranks
-from rlhf_engine.sharding.choice import check_sharding, layout_of
+from rlhf_engine.sharding.choice import check_sharding, layout_of, layouts_in_words
 from rlhf_engine.sharding.roles import lay_out, loading_device
-from rlhf_engine.sharding.state import is_sharded, whole_tensors
+from rlhf_plugins.sharded.trained import Trained
 from rlhf_plugins.torch_runtime import TorchRuntime
 from rlhf_sdk.events import MemoryRow
 from rlhf_sdk.trainer import DivergedError, Metrics, Run, UserError
@@ -106,11 +104,6 @@ class EngineTrainer:
         lay_out(models, self.config.sharding, self.device, self.ranks.size)
 
     @property
-    def is_sharded(self) -> bool:
-        """Whether this rank has but a part of what is trained."""
-        return any(is_sharded(model) for model in self.models.values())
-
-    @property
     def backoff(self) -> BackOff:
         """How many rows at a time fit, where the configured number didn't."""
         backoff: BackOff = self.state.backoff
@@ -136,6 +129,7 @@ class EngineTrainer:
                     device=self.device.type,
                     compute=self.config.precision.compute,
                 )
+                self.runtime.sharding = layouts_in_words(self.config.sharding, self.roles)
             self.prepare()
         self.lights = LiveLights(self.light_rules(), self.total_steps)
 
@@ -210,21 +204,22 @@ class EngineTrainer:
             self.show([judge(FINITE_GRADIENTS, math.nan)])
             raise
 
+    @property
+    def trained(self) -> Trained:
+        return Trained(self.models, self.parts, self.optimizers)
+
+    def save_shards(self, directory: Path) -> None:
+        """What no rank has whole."""
+        self.trained.save_shards(directory, self.ranks)
+
     def save(self, directory: Path) -> None:
-        """Ranks that follow have nothing to add but shards."""
-        if self.ranks.rank == 0 or self.is_sharded:
+        """Ranks that follow have the same as the first, but for their shards: there is nothing to add."""
+        if self.ranks.rank == 0:
             self.write_checkpoint(directory)
 
     def write_checkpoint(self, directory: Path) -> None:
-        """The checkpoint's files; of ranks that follow all but the tensors."""
-        rank = self.ranks.rank
-        for name, model in self.models.items():
-            save_weights(model, self.tokenizer, directory / name, rank)
-        for name, part in self.parts.items():
-            save_part(whole_tensors(part, rank), directory / name)
-        for name, optimizer in self.optimizers.items():
-            tensors = whole_tensors(optimizer.state_tensors(), rank)
-            save_file(tensors, directory / f"{name}.optimizer.safetensors")
+        """The checkpoint's files, but for shards."""
+        self.trained.save_whole(directory, self.tokenizer)
         state = {
             "steps_done": self.steps_done,
             "optimizer_steps": self.optimizer_steps(),
@@ -238,13 +233,7 @@ class EngineTrainer:
         self.steps_done = state["steps_done"]
         self.lights.recall(state["lights"])
         self.backoff.sizes = state.get("rows_at_a_time", {})
-        for name, model in self.models.items():
-            load_weights(model, directory / name)
-        for name, part in self.parts.items():
-            load_part(part, directory / name)
-        for name, optimizer in self.optimizers.items():
-            tensors = load_file(directory / f"{name}.optimizer.safetensors")
-            optimizer.load_state_tensors(tensors, state["optimizer_steps"][name])
+        self.trained.load(directory, state["optimizer_steps"])
         self._optimizer_steps = self.optimizer_steps()
 
     def load_tokenizer(self, *training_data: DataConfig) -> PreTrainedTokenizerBase:

@@ -19,6 +19,14 @@ def layout_of(sharding: ShardingConfig, role: str) -> ShardingLayout:
     return chosen if role in TRAINED or chosen == "zero-3" else "ddp"
 
 
+def layouts_in_words(sharding: ShardingConfig, roles: Sequence[str]) -> str:
+    """Of what is trained: one name, or one for each role where they differ."""
+    layouts = {role: layout_of(sharding, role) for role in roles if role in TRAINED}
+    if len(set(layouts.values())) == 1:
+        return next(iter(layouts.values()))
+    return ", ".join(f"{role} {layout}" for role, layout in layouts.items())
+
+
 def check_sharding(
     sharding: ShardingConfig, roles: Sequence[str], *, ranks: int, device: str, compute: Precision
 ) -> None:

@@ -5,7 +5,7 @@ Nothing here loads torch's sharding: a model that is whole on each rank needs no
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -92,22 +92,3 @@ def placed_like(tensor: Tensor, like: Tensor) -> Tensor:
 
     placement: Any = like
     return distribute_tensor(tensor, placement.device_mesh, placement.placements, src_data_rank=None)
-
-
-def whole_tensors(tensors: Mapping[str, Tensor], rank: int) -> dict[str, Tensor]:
-    """All of them, whole and in the host's memory, on rank 0, one at a time; nothing on the others, which take part."""
-    found = {}
-    for name, tensor in tensors.items():
-        whole: Tensor = tensor.full_tensor() if is_shard(tensor) else tensor  # type: ignore[attr-defined]
-        if rank == 0:
-            found[name] = whole.detach().cpu()
-    return found
-
-
-def whole_state(network: nn.Module, rank: int) -> dict[str, Tensor]:
-    """`whole_tensors` of a model's state; names of one tied weight hold one tensor."""
-    rest(network)
-    state = network.state_dict(keep_vars=True)
-    first = {id(tensor): name for name, tensor in reversed(state.items())}
-    found = whole_tensors({name: state[name] for name in first.values()}, rank)
-    return {name: found[first[id(tensor)]] for name, tensor in state.items()} if rank == 0 else {}

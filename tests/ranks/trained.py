@@ -37,7 +37,7 @@ from rlhf_engine.reward_modeling import RewardModelState, reward_model_update
 from rlhf_engine.sft import SFTState, sft_update
 from rlhf_engine.sharding.choice import layout_of
 from rlhf_engine.sharding.roles import lay_out
-from rlhf_engine.sharding.state import rest, whole_tensors
+from rlhf_engine.sharding.state import is_shard, rest
 from small_ppo import CPU, EOS, PAD, frozen_copy, new_policy, new_scalar_model
 
 HOOKS = NoHooks()
@@ -95,7 +95,7 @@ def weights_of(*models: nn.Module) -> dict[str, Any]:
     for model in models:
         rest(model)
     named = {f"{i}.{name}": p.detach() for i, model in enumerate(models) for name, p in model.named_parameters()}
-    return {name: tensor.numpy() for name, tensor in whole_tensors(named, 0).items()}
+    return {name: (tensor.full_tensor() if is_shard(tensor) else tensor).numpy() for name, tensor in named.items()}  # type: ignore[attr-defined]
 
 
 def train_sft(ranks: Ranks, setting: Setting) -> Trained:

@@ -1,0 +1,1 @@
+"""Sharded weights and moments into a checkpoint and back, through torch.distributed.checkpoint."""
