@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pytest
 import torch
+import torch.distributed as dist
 from transformers import AutoModelForCausalLM
 
 from engine_models import random_rollout, word_tokenizer
@@ -37,7 +38,7 @@ class Case(NamedTuple):
 
 
 CASES = [Case(layout, family) for layout, family in zip(LAYOUTS, FAMILIES, strict=True)]
-CASES += [Case("zero-3", "gpt2"), Case("zero-2", "llama")]
+CASES += [Case("zero-3", "gpt2"), Case("zero-2", "llama"), Case("zero-1", "gpt2")]
 
 
 class Small:
@@ -47,7 +48,7 @@ class Small:
         setting = Setting(torch.float32, PPOShardingConfig(model=case.layout), case.architecture)
         self.ranks, self.policy = ranks, setting.policy()
         setting.lay_out(ranks, model=self.policy)
-        self.state = SFTState(self.policy, setting.optimizer(self.policy, ranks), ranks=ranks)
+        self.state = SFTState(self.policy, setting.optimizer(self.policy.named_parameters(), ranks), ranks=ranks)
 
     @property
     def trained(self) -> Trained:
@@ -69,9 +70,13 @@ class Small:
         self.trained.load(folder, {"model": steps})
 
     def whole(self) -> Whole:
-        """Weights and moments, gathered."""
-        optimizer = self.state.optimizer
-        return gathered({**dict(self.policy.named_parameters()), **optimizer.state_tensors()})
+        """Weights and moments of all ranks."""
+        weights = gathered(dict(self.policy.named_parameters()))
+        moments = gathered(self.state.optimizer.state_tensors())
+        of_ranks = [moments] * self.ranks.size
+        if self.ranks.size > 1:
+            dist.all_gather_object(of_ranks, moments)
+        return weights | {name: value for of_rank in of_ranks for name, value in of_rank.items()}
 
 
 def gathered(tensors: Mapping[str, Any]) -> Whole:
@@ -135,7 +140,7 @@ def test_as_many_ranks_go_on_to_the_same_bits(written: dict[str, tuple[Whole, Wh
 
 @pytest.mark.parametrize("size", [1, 2, 4])
 def test_any_number_of_ranks_reads_any_layout(size: int, root: Path, written: dict[str, tuple[Whole, Whole]]) -> None:
-    layouts = {1: ("ddp",), 2: ("zero-3", "ddp"), 4: ("zero-3",)}[size]
+    layouts = {1: ("ddp",), 2: ("zero-1", "zero-3", "ddp"), 4: ("zero-3", "zero-1")}[size]
     pairs = [(case.name, Case(layout, case.architecture)) for case in CASES for layout in layouts]
     by_rank = [read_as(ALONE, root, pairs)] if size == 1 else in_ranks(size, read_as, root, pairs)
     for found in by_rank:
