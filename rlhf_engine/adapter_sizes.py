@@ -28,24 +28,25 @@ def linear_layers(shape: ModelShape) -> list[tuple[str, int, int]]:
     return [*attention, ("c_fc", hidden, width), ("c_proj", width, hidden)]
 
 
-def _adapted_layers(shape: ModelShape, lora: LoraConfig) -> list[tuple[int, int]]:
+def adapted_layers(shape: ModelShape, lora: LoraConfig) -> list[tuple[int, int]]:
+    """(inputs, outputs) of the linear layers of one block that have an adapter."""
     layers = linear_layers(shape)
     return [(inputs, outputs) for name, inputs, outputs in layers if not lora.targets or name in lora.targets]
 
 
 def adapter_parameters(shape: ModelShape, lora: LoraConfig) -> int:
     """Weights of an adapter on all blocks: rank x (inputs + outputs) for each adapted layer."""
-    return shape.layers * sum(lora.rank * (inputs + outputs) for inputs, outputs in _adapted_layers(shape, lora))
+    return shape.layers * sum(lora.rank * (inputs + outputs) for inputs, outputs in adapted_layers(shape, lora))
 
 
 def adapted_parameters(shape: ModelShape, lora: LoraConfig) -> int:
     """Weights of the frozen layers that have an adapter: what merging copies."""
-    return shape.layers * sum(inputs * outputs for inputs, outputs in _adapted_layers(shape, lora))
+    return shape.layers * sum(inputs * outputs for inputs, outputs in adapted_layers(shape, lora))
 
 
 def adapts_mlp(shape: ModelShape, lora: LoraConfig) -> bool:
     """Whether a layer of the MLP has an adapter."""
-    return any(shape.intermediate in layer for layer in _adapted_layers(shape, lora))
+    return any(shape.intermediate in layer for layer in adapted_layers(shape, lora))
 
 
 def first_block_bytes(shape: ModelShape, lora: LoraConfig, number: int) -> int:
@@ -64,7 +65,7 @@ def adapter_block_bytes(shape: ModelShape, lora: LoraConfig, number: int) -> int
     have no adapter.
     """
     saved_norms = 2 * FLOAT32 * shape.hidden if shape.architecture == "llama" else 0
-    added = number * lora.rank * len(_adapted_layers(shape, lora))
+    added = number * lora.rank * len(adapted_layers(shape, lora))
     return added - saved_norms - number * _unread_inputs(shape, lora, number)
 
 

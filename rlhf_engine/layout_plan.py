@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from rlhf_engine.activations import Batch
-from rlhf_engine.adapter_sizes import adapter_parameters
 from rlhf_engine.config import CriticFreeConfig, LoraConfig, OnlineConfig, PPOConfig
 from rlhf_engine.known_models import ModelShape, shape_of
 from rlhf_engine.memory_rows import (
@@ -16,135 +15,190 @@ from rlhf_engine.memory_rows import (
     compute_bytes,
     forward_rows,
     framework,
+    held,
     merged_weights,
     moments,
     sampling_rows,
-    weights,
     with_peak,
 )
 from rlhf_engine.probe_plan import probe_rows, second_model_shape
+from rlhf_engine.ranked_plan.models import adapter, language_model, scalar_model
+from rlhf_engine.ranked_plan.places import of_one_rank, place_of
+from rlhf_engine.ranked_plan.placing import Placed
 from rlhf_engine.update_rows import Update, update_rows
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Roles:
-    """The weights that stay, the roles that are trained, the policy first, and the critic's shape, if there is one."""
+    """The models of a run: those that are trained, the policy first, and those that are frozen.
 
-    held: Sequence[MemoryRow]
+    `critic`: its shape, if there is one; `reward_adapter`: where the reward model is one on another role's backbone.
+    """
+
     trained: Sequence[TrainedRole]
+    ref_policy: Placed
     reward_model: ModelShape
+    rewarding: Placed
+    rewarding_backbone: Placed | None = None
     critic: ModelShape | None = None
     reward_adapter: LoraConfig | None = None
     samples_per_prompt: int = 1
+    ranks: int = 1
+
+    @property
+    def held(self) -> list[MemoryRow]:
+        """Weights that stay: what a role adds to those above it."""
+        policy, critics = self.trained[0], self.trained[1:]
+        return [
+            held("policy", policy.placed),
+            held("ref_policy", self.ref_policy),
+            *(held(critic.name, critic.placed) for critic in critics),
+            held("reward_model", self.rewarding),
+        ]
 
 
 def plan_ppo(
     config: PPOConfig,
+    ranks: int = 1,
     *,
     scalar: ModelShape | None = None,
     reward_adapter: LoraConfig | None = None,
     second: ModelShape | None = None,
 ) -> list[MemoryRow]:
-    """Rows of a PPO run in `config.layout`. `scalar`: the reward model's shape, if a stage has yet to make it;
-    `reward_adapter`: it is one on the policy's backbone; `second`: the shape of the probe's reward model, likewise.
+    """Rows of a PPO run in `config.layout`, of one of its `ranks`. `scalar` and `reward_adapter`: see `ppo_roles`;
+    `second`: the shape of the probe's reward model, if a stage has yet to make it.
 
     Weights are what a role adds to those above it: of policy and value head on one trunk, the trunk is the policy's;
     of adapters on one backbone, the backbone is the reference's.
     Raises ConfigError where the models' sizes can't be known.
     """
+    roles = ppo_roles(config, ranks, scalar=scalar, reward_adapter=reward_adapter)
+    return with_peak(online_rows(of_one_rank(config, ranks), roles, second or second_model_shape(config)))
+
+
+def ppo_roles(
+    config: PPOConfig,
+    ranks: int = 1,
+    *,
+    scalar: ModelShape | None = None,
+    reward_adapter: LoraConfig | None = None,
+) -> Roles:
+    """PPO's models. `scalar`: the reward model's shape, if a stage has yet to make it; `reward_adapter`: it is one on
+    the policy's backbone.
+    """
     shape = shape_of(config.model, config.tokenizer)
     scalar = scalar or shape_of(config.reward_model, config.tokenizer, key="reward_model")
-    policy = TrainedRole(
-        name="policy",
-        shape=shape,
-        trained=shape.policy_parameters,
-        gradient_checkpointing=config.model.gradient_checkpointing,
-    )
     if config.layout == "separate":
-        roles = _separate(policy, scalar, checkpointing=config.reward_model.gradient_checkpointing)
-    elif config.layout == "shared_trunk":
-        roles = _shared_trunk(policy, scalar)
-    else:
-        roles = _adapters(config, policy, scalar, reward_adapter)
-    return with_peak(online_rows(config, roles, second or second_model_shape(config)))
+        return _separate(config, shape, scalar, ranks)
+    if config.layout == "shared_trunk":
+        return _shared_trunk(config, shape, scalar, ranks)
+    return _adapters(config, shape, scalar, ranks, reward_adapter)
 
 
 def plan_critic_free(
-    config: CriticFreeConfig, *, scalar: ModelShape | None = None, second: ModelShape | None = None
+    config: CriticFreeConfig,
+    ranks: int = 1,
+    *,
+    scalar: ModelShape | None = None,
+    second: ModelShape | None = None,
 ) -> list[MemoryRow]:
-    """Rows of an RLOO or GRPO run. Raises ConfigError where the models' sizes can't be known."""
+    """Rows of an RLOO or GRPO run, of one of its `ranks`. Raises ConfigError where the models' sizes can't be known."""
+    roles = critic_free_roles(config, ranks, scalar=scalar)
+    return with_peak(online_rows(of_one_rank(config, ranks), roles, second or second_model_shape(config)))
+
+
+def critic_free_roles(config: CriticFreeConfig, ranks: int = 1, *, scalar: ModelShape | None = None) -> Roles:
+    """RLOO's and GRPO's models."""
     shape = shape_of(config.model, config.tokenizer)
     scalar = scalar or shape_of(config.reward_model, config.tokenizer, key="reward_model")
-    policy = TrainedRole(
+    return Roles(
+        trained=[_policy(config, shape, ranks)],
+        ref_policy=language_model(shape, place_of(config, ranks, "ref_model")),
+        reward_model=scalar,
+        rewarding=scalar_model(scalar, place_of(config, ranks, "reward_model")),
+        samples_per_prompt=config.samples_per_prompt,
+        ranks=ranks,
+    )
+
+
+def _policy(config: OnlineConfig, shape: ModelShape, ranks: int, *, values: bool = False) -> TrainedRole:
+    return TrainedRole(
         name="policy",
         shape=shape,
-        trained=shape.policy_parameters,
+        placed=language_model(shape, place_of(config, ranks), trained=True, values=values),
         gradient_checkpointing=config.model.gradient_checkpointing,
+        values=values,
     )
-    held = [
-        weights("policy", shape.policy_parameters),
-        weights("ref_policy", shape.policy_parameters),
-        weights("reward_model", scalar.scalar_parameters),
-    ]
-    roles = Roles(held=held, trained=[policy], reward_model=scalar, samples_per_prompt=config.samples_per_prompt)
-    return with_peak(online_rows(config, roles, second or second_model_shape(config)))
 
 
-def _separate(policy: TrainedRole, scalar: ModelShape, *, checkpointing: bool) -> Roles:
-    critic = TrainedRole(
+def _critic(config: PPOConfig, shape: ModelShape, placed: Placed) -> TrainedRole:
+    return TrainedRole(
         name="value_model",
-        shape=scalar,
-        trained=scalar.scalar_parameters,
-        gradient_checkpointing=checkpointing,
-        logit_chunks=0,
-        values=True,
-    )
-    held = [
-        weights("policy", policy.shape.policy_parameters),
-        weights("ref_policy", policy.shape.policy_parameters),
-        weights("value_model", scalar.scalar_parameters),
-        weights("reward_model", scalar.scalar_parameters),
-    ]
-    return Roles(held=held, trained=[policy, critic], reward_model=scalar, critic=scalar)
-
-
-def _shared_trunk(policy: TrainedRole, scalar: ModelShape) -> Roles:
-    with_head = policy.shape.policy_parameters + policy.shape.score_parameters
-    both = replace(policy, trained=with_head, values=True)
-    held = [
-        weights("policy", with_head),
-        weights("ref_policy", policy.shape.policy_parameters),
-        weights("reward_model", scalar.scalar_parameters),
-    ]
-    return Roles(held=held, trained=[both], reward_model=scalar, critic=policy.shape)
-
-
-def _adapters(config: PPOConfig, policy: TrainedRole, scalar: ModelShape, reward_adapter: LoraConfig | None) -> Roles:
-    lora = config.lora or LoraConfig()
-    added = adapter_parameters(policy.shape, lora)
-    of_critic = reward_adapter or lora
-    adapter_and_head = adapter_parameters(scalar, of_critic) + scalar.score_parameters
-    critic = TrainedRole(
-        name="value_model",
-        shape=scalar,
-        trained=adapter_and_head,
+        shape=shape,
+        placed=placed,
         gradient_checkpointing=config.reward_model.gradient_checkpointing,
-        lora=of_critic,
         logit_chunks=0,
         values=True,
     )
-    held = [
-        weights("policy", added),
-        weights("ref_policy", policy.shape.policy_parameters),
-        weights("value_model", adapter_and_head),
-        weights("reward_model", adapter_and_head if reward_adapter else scalar.scalar_parameters),
-    ]
-    trained = [replace(policy, trained=added, lora=lora), critic]
-    return Roles(held=held, trained=trained, reward_model=scalar, critic=scalar, reward_adapter=reward_adapter)
+
+
+def _separate(config: PPOConfig, shape: ModelShape, scalar: ModelShape, ranks: int) -> Roles:
+    critic = _critic(config, scalar, scalar_model(scalar, place_of(config, ranks, "value_model"), trained=True))
+    return Roles(
+        trained=[_policy(config, shape, ranks), critic],
+        ref_policy=language_model(shape, place_of(config, ranks, "ref_model")),
+        reward_model=scalar,
+        rewarding=scalar_model(scalar, place_of(config, ranks, "reward_model")),
+        critic=scalar,
+        ranks=ranks,
+    )
+
+
+def _shared_trunk(config: PPOConfig, shape: ModelShape, scalar: ModelShape, ranks: int) -> Roles:
+    return Roles(
+        trained=[_policy(config, shape, ranks, values=True)],
+        ref_policy=language_model(shape, place_of(config, ranks, "ref_model")),
+        reward_model=scalar,
+        rewarding=scalar_model(scalar, place_of(config, ranks, "reward_model")),
+        critic=shape,
+        ranks=ranks,
+    )
+
+
+def _adapters(
+    config: PPOConfig, shape: ModelShape, scalar: ModelShape, ranks: int, reward_adapter: LoraConfig | None
+) -> Roles:
+    lora = config.lora or LoraConfig()
+    of_critic, place = reward_adapter or lora, place_of(config, ranks)
+    # Roles that share weights lie as the first of them that is trained.
+    backbone = language_model(shape, place)
+    if reward_adapter:
+        rewarding = adapter(scalar, place, reward_adapter, scores=True)
+        critics_backbone = backbone
+    else:
+        rewarding = critics_backbone = scalar_model(scalar, place_of(config, ranks, "value_model"))
+    policy = _policy(config, shape, ranks)
+    critic = _critic(config, scalar, adapter(scalar, place, of_critic, scores=True, trained=True))
+    return Roles(
+        trained=[
+            replace(policy, placed=adapter(shape, place, lora, trained=True), backbone=backbone, lora=lora),
+            replace(critic, backbone=critics_backbone, lora=of_critic),
+        ],
+        ref_policy=backbone,
+        reward_model=scalar,
+        rewarding=rewarding,
+        rewarding_backbone=critics_backbone,
+        critic=scalar,
+        reward_adapter=reward_adapter,
+        ranks=ranks,
+    )
 
 
 def online_rows(config: OnlineConfig, roles: Roles, second: ModelShape | None = None) -> list[MemoryRow]:
-    """Rows of an online run, by the names of its phases; `second`: the shape of the probe's own reward model."""
+    """Rows of one rank of an online run, by the names of its phases, of its share of the batch.
+
+    `second`: the shape of the probe's own reward model.
+    """
     policy, number = roles.trained[0], compute_bytes(config.precision)
     tokens, responses = config.data.max_prompt_tokens + config.response_tokens, config.response_tokens
     minibatch = config.batch_size // config.minibatches
@@ -155,15 +209,31 @@ def online_rows(config: OnlineConfig, roles: Roles, second: ModelShape | None = 
         framework(),
         *roles.held,
         *(moments(role) for role in roles.trained),
-        MemoryRow("experience", ALWAYS, config.batch_size * (18 * tokens + 56 * responses)),
-        *sampling_rows(policy.shape, sampled, number, "rollout", samples_per_prompt=roles.samples_per_prompt),
-        *forward_rows(policy.shape, scored, number, "policy logprobs", role="policy", lora=policy.lora, entropies=True),
-        *forward_rows(policy.shape, scored, number, "reference logprobs", entropies=True),
+        MemoryRow("experience", ALWAYS, roles.ranks * config.batch_size * (18 * tokens + 56 * responses)),
+        *_rollout_rows(roles, sampled, number),
+        *_logprob_rows(roles, scored, number),
         *_value_rows(roles, scored, number),
-        *forward_rows(roles.reward_model, Batch(scored.rows, tokens), number, "scores", lora=roles.reward_adapter),
+        *_score_rows(roles, Batch(scored.rows, tokens), number),
         *update_rows(Update(roles.trained, micro_batch, number, accumulated=minibatch > config.micro_batch_size)),
         *probe_rows(config, policy, roles.reward_model, second, roles.reward_adapter),
         *merged_weights(policy),
+    ]
+
+
+def _rollout_rows(roles: Roles, sampled: Batch, number: int) -> list[MemoryRow]:
+    policy, samples = roles.trained[0], roles.samples_per_prompt
+    shape, gathers = policy.shape, policy.gathers
+    return sampling_rows(shape, sampled, number, "rollout", samples_per_prompt=samples, gathers=gathers)
+
+
+def _logprob_rows(roles: Roles, scored: Batch, number: int) -> list[MemoryRow]:
+    policy, ref_policy = roles.trained[0], roles.ref_policy
+    shape, lora, gathers = policy.shape, policy.lora, policy.gathers
+    return [
+        *forward_rows(
+            shape, scored, number, "policy logprobs", role="policy", lora=lora, entropies=True, gathers=gathers
+        ),
+        *forward_rows(shape, scored, number, "reference logprobs", entropies=True, gathers=ref_policy),
     ]
 
 
@@ -171,4 +241,11 @@ def _value_rows(roles: Roles, scored: Batch, number: int) -> list[MemoryRow]:
     if roles.critic is None:
         return []
     critic, batch = roles.trained[-1], Batch(scored.rows, scored.tokens)
-    return forward_rows(roles.critic, batch, number, "values", role=critic.name, lora=critic.lora)
+    return forward_rows(
+        roles.critic, batch, number, "values", role=critic.name, lora=critic.lora, gathers=critic.gathers
+    )
+
+
+def _score_rows(roles: Roles, batch: Batch, number: int) -> list[MemoryRow]:
+    gathers = roles.rewarding_backbone or roles.rewarding
+    return forward_rows(roles.reward_model, batch, number, "scores", lora=roles.reward_adapter, gathers=gathers)

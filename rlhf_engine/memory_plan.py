@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from rlhf_engine.activations import Batch
-from rlhf_engine.adapter_sizes import adapter_parameters
 from rlhf_engine.config import (
     DistilConfig,
     EvalConfig,
@@ -24,62 +23,79 @@ from rlhf_engine.memory_rows import (
     compute_bytes,
     forward_rows,
     framework,
+    held,
     merged_weights,
     moments,
     sampling_rows,
     weights,
     with_peak,
 )
+from rlhf_engine.ranked_plan.models import language_model
+from rlhf_engine.ranked_plan.places import of_one_rank, place_of
+from rlhf_engine.ranked_plan.placing import ALONE, Place
 from rlhf_engine.update_rows import FORWARD, Update, update_rows
 
 CHUNKS_OF_DIVERGENCE = 5
 """Both models' log-probabilities of a chunk, their difference, and scratch."""
 
 
-def plan_pretrain(config: PretrainConfig) -> list[MemoryRow]:
-    """Rows of a pre-training run. Raises ConfigError where the model's sizes can't be known."""
+def plan_pretrain(config: PretrainConfig, ranks: int = 1) -> list[MemoryRow]:
+    """Rows of a pre-training run, of one of its `ranks`. Raises ConfigError where the model's sizes can't be known."""
+    config, role = of_one_rank(config, ranks), pretrained_role(config, ranks)
     tokens = config.sequence_tokens
     batch = Batch(min(config.micro_batch_size, config.batch_size), tokens, tokens - 1)
-    return _plan_language_model(config, batch, None)
+    return _plan_language_model(config, batch, role)
 
 
-def plan_sft(config: SFTConfig) -> list[MemoryRow]:
-    """Rows of a supervised fine-tuning run. Raises ConfigError where the model's sizes can't be known."""
+def plan_sft(config: SFTConfig, ranks: int = 1) -> list[MemoryRow]:
+    """Rows of a supervised fine-tuning run, of one of its `ranks`.
+
+    Raises ConfigError where the model's sizes can't be known.
+    """
+    config, role = of_one_rank(config, ranks), fine_tuned_role(config, ranks)
     responses = config.data.max_response_tokens
     rows = min(config.micro_batch_size, config.batch_size)
     batch = Batch(rows, config.data.max_prompt_tokens + responses, responses)
-    return _plan_language_model(config, batch, config.lora)
+    return _plan_language_model(config, batch, role)
 
 
-def _plan_language_model(config: PretrainConfig | SFTConfig, batch: Batch, lora: LoraConfig | None) -> list[MemoryRow]:
-    shape, number = shape_of(config.model, config.tokenizer), compute_bytes(config.precision)
-    policy = _policy("policy", shape, config.model, lora)
+def pretrained_role(config: PretrainConfig, ranks: int = 1) -> TrainedRole:
+    """What pre-training trains."""
+    return _policy("policy", shape_of(config.model, config.tokenizer), config.model, place=place_of(config, ranks))
+
+
+def fine_tuned_role(config: SFTConfig, ranks: int = 1) -> TrainedRole:
+    """What supervised fine-tuning trains."""
+    shape = shape_of(config.model, config.tokenizer)
+    return _policy("policy", shape, config.model, config.lora, place_of(config, ranks))
+
+
+def _plan_language_model(config: PretrainConfig | SFTConfig, batch: Batch, policy: TrainedRole) -> list[MemoryRow]:
+    number, lora = compute_bytes(config.precision), policy.lora
     accumulated = config.batch_size > config.micro_batch_size
     rows = [
         framework(),
-        weights("policy", _parameters(policy)),
+        held("policy", policy.placed),
         moments(policy),
         *update_rows(Update([policy], batch, number, accumulated)),
         *merged_weights(policy),
     ]
     if config.eval_data.source:
-        rows += forward_rows(shape, batch, number, "held-out loss", role="policy", lora=lora)
+        gathers = policy.placed
+        rows += forward_rows(policy.shape, batch, number, "held-out loss", role="policy", lora=lora, gathers=gathers)
     return with_peak(rows)
 
 
-def _policy(name: str, shape: ModelShape, config: ModelConfig, lora: LoraConfig | None = None) -> TrainedRole:
+def _policy(
+    name: str, shape: ModelShape, config: ModelConfig, lora: LoraConfig | None = None, place: Place = ALONE
+) -> TrainedRole:
     return TrainedRole(
         name=name,
         shape=shape,
-        trained=adapter_parameters(shape, lora) if lora else shape.policy_parameters,
+        placed=language_model(shape, place, trained=True, lora=lora),
         gradient_checkpointing=config.gradient_checkpointing,
         lora=lora,
     )
-
-
-def _parameters(role: TrainedRole) -> int:
-    """All weights of a language model, adapters included."""
-    return role.shape.policy_parameters + (role.trained if role.lora else 0)
 
 
 def plan_distil(config: DistilConfig) -> list[MemoryRow]:

@@ -11,9 +11,9 @@ from rlhf_engine.adapter_sizes import adapted_parameters
 from rlhf_engine.config import LoraConfig
 from rlhf_engine.config.sections import PrecisionConfig
 from rlhf_engine.known_models import ModelShape
+from rlhf_engine.ranked_plan.placing import NOTHING, Placed
 
 BFLOAT16 = 2
-ADAM_MOMENTS = 2 * FLOAT32
 FRAMEWORK_BYTES = 512 * 2**20
 """CUDA context and library workspaces; on a CPU, about what torch and transformers occupy."""
 LOGIT_CHUNK_BYTES = 32 * 2**20
@@ -38,7 +38,7 @@ Moment = Sequence[MemoryRow]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainedRole:
-    """A role whose loss goes backwards: `trained` of its weights change.
+    """A role whose loss goes backwards: `placed` are its own tensors, `backbone` another role's that it stands on.
 
     `logit_chunks`: copies of a chunk of logits that the loss makes; 0 where it does not read the output head. `values`:
     it reads scalar heads.
@@ -46,11 +46,17 @@ class TrainedRole:
 
     name: str
     shape: ModelShape
-    trained: int
+    placed: Placed
     gradient_checkpointing: bool
+    backbone: Placed | None = None
     lora: LoraConfig | None = None
     logit_chunks: int = 2
     values: bool = False
+
+    @property
+    def gathers(self) -> Placed:
+        """Whose tensors its passes gather."""
+        return self.backbone or self.placed
 
 
 def compute_bytes(precision: PrecisionConfig) -> int:
@@ -88,14 +94,24 @@ def weights(what: str, parameters: int, phase: str = ALWAYS) -> MemoryRow:
     return MemoryRow(f"weights: {what}", phase, FLOAT32 * parameters)
 
 
+def held(what: str, placed: Placed) -> MemoryRow:
+    """fp32 weights of a role, or this rank's share of them."""
+    return MemoryRow(f"weights: {what}", ALWAYS, placed.weights)
+
+
 def moments(role: TrainedRole) -> MemoryRow:
     """Adam's two."""
-    return MemoryRow(f"Adam moments: {role.name}", ALWAYS, ADAM_MOMENTS * role.trained)
+    return MemoryRow(f"Adam moments: {role.name}", ALWAYS, role.placed.moments)
 
 
 def gradients(role: TrainedRole, phase: str) -> MemoryRow:
-    """fp32, of the weights that change."""
-    return MemoryRow(f"gradients: {role.name}", phase, FLOAT32 * role.trained)
+    """fp32, of the weights that change, or of this rank's share of them."""
+    return MemoryRow(f"gradients: {role.name}", phase, role.placed.gradients)
+
+
+def gathered(phase: str, count: int, name: str = "") -> MemoryRow:
+    """Weights that are gathered from all ranks for a while."""
+    return MemoryRow(f"gathered weights: {name or 'passing'}", phase, count)
 
 
 def merged_weights(role: TrainedRole) -> list[MemoryRow]:
@@ -122,27 +138,41 @@ def forward_rows(
     role: str = "",
     lora: LoraConfig | None = None,
     entropies: bool = False,
+    gathers: Placed = NOTHING,
 ) -> list[MemoryRow]:
     """A forward without gradient and then the head's logits, if `batch.read` says that it is asked.
 
     Autocast keeps the copies of weights that are trained, those of `role` without `lora`; others live for one product.
+    `gathers`: the model whose sharded weights the forward needs.
     """
-    copies = compute_copies(role, shape, number, phase, blocks=shape.layers if role and lora is None else 0)
+    copied = shape.layers if role and lora is None and not gathers.in_bf16 else 0
+    copies = compute_copies(role, shape, number, phase, blocks=copied)
     trunk = MemoryRow("activations: passing", phase, forward_bytes(shape, batch, number, lora=lora))
     states = MemoryRow("activations: passing", phase, FLOAT32 * shape.hidden * (batch.size + batch.rows * batch.read))
     logits = MemoryRow("logits: one chunk", phase, chunk_bytes(shape, batch, number, copies=3 if entropies else 2))
-    return busiest([[copies, trunk], [copies, states, logits] if batch.read else []])
+    blocks, root = (gathered(phase, count) for count in (gathers.gathered_passing, gathers.gathered_kept))
+    return busiest([[copies, blocks, trunk], [copies, root, states, logits] if batch.read else []])
 
 
 def sampling_rows(
-    shape: ModelShape, batch: Batch, number: int, phase: str, *, samples_per_prompt: int = 1
+    shape: ModelShape,
+    batch: Batch,
+    number: int,
+    phase: str,
+    *,
+    samples_per_prompt: int = 1,
+    gathers: Placed = NOTHING,
 ) -> list[MemoryRow]:
-    """Reading the prompts, or the distribution of one of `batch.read` new tokens; weights once more, and the cache."""
+    """Reading the prompts, or the distribution of one of `batch.read` new tokens; weights once more, and the cache.
+
+    Sharded weights are gathered for the whole phase.
+    """
     prompts = batch.tokens - batch.read
     different = -(-batch.rows // samples_per_prompt)
     rows_at_once = min(different, max(PROMPT_TOKENS_AT_ONCE // max(prompts, 1), 1))
     laid_out = number * (shape.layers * shape.block_parameters + shape.vocabulary * shape.hidden)
     held = [
+        gathered(phase, gathers.gathered_whole),
         MemoryRow("weights laid out for decoding", phase, laid_out),
         MemoryRow("KV cache", phase, 2 * number * shape.layers * shape.kv_width * batch.size),
     ]

@@ -24,6 +24,7 @@ from rlhf_engine.memory_rows import (
     busiest,
     chunk_bytes,
     compute_copies,
+    gathered,
     gradients,
 )
 
@@ -48,6 +49,8 @@ class Update:
 def update_rows(update: Update) -> list[MemoryRow]:
     """Rows of the three phases, each at its busiest moment."""
     optimizer = [gradients(role, OPTIMIZER) for role in update.roles]
+    bucket = max(role.placed.bucket for role in update.roles)
+    optimizer.append(MemoryRow("bucket of gradients", OPTIMIZER, bucket))
     return [*busiest(_forward_moments(update)), *busiest(_backward_moments(update)), *optimizer]
 
 
@@ -57,9 +60,11 @@ def _forward_moments(update: Update) -> list[Moment]:
     for index, role in enumerate(update.roles):
         held = [row for kept in update.roles[: index + 1] for row in _kept(kept, update, FORWARD)]
         held += [_copies(kept, update, FORWARD, _blocks_copied(kept)) for kept in update.roles[: index + 1]]
+        held += [gathered(FORWARD, kept.gathers.gathered_kept, kept.name) for kept in update.roles[: index + 1]]
         inside = passing_bytes(role.shape, update.batch, update.number, lora=role.lora)
         inside *= role.gradient_checkpointing
-        found.append([*earlier, *held, MemoryRow("activations: passing", FORWARD, inside)])
+        blocks = gathered(FORWARD, role.gathers.gathered_passing - role.gathers.gathered_kept)
+        found.append([*earlier, *held, blocks, MemoryRow("activations: passing", FORWARD, inside)])
         if role.logit_chunks:
             chunk = chunk_bytes(role.shape, update.batch, update.number, copies=role.logit_chunks)
             found.append([*earlier, *held, MemoryRow("logits: one chunk", FORWARD, chunk)])
@@ -74,6 +79,7 @@ def _backward_moments(update: Update) -> list[Moment]:
         held = [gradients(other, BACKWARD) for other in done]
         held += [row for other in before for row in _kept(other, update, BACKWARD)]
         held += [_copies(other, update, BACKWARD, _blocks_kept(other)) for other in before]
+        held += [gathered(BACKWARD, other.gathers.gathered_kept, other.name) for other in before]
         found += [[*held, *moment] for moment in _role_moments(role, update)]
     return found
 
@@ -83,17 +89,23 @@ def _role_moments(role: TrainedRole, update: Update) -> list[Moment]:
     shape, batch, number = role.shape, update.batch, update.number
     kept = _kept(role, update, BACKWARD)
     head_gradient = FLOAT32 * shape.vocabulary * shape.hidden if role.logit_chunks and role.lora is None else 0
-    waiting = MemoryRow("output head's gradient", BACKWARD, head_gradient if shape.tied else 0)
+    waits = shape.tied or role.placed.unsummed_root
+    waiting = MemoryRow("output head's gradient", BACKWARD, head_gradient if waits else 0)
     passing = backward_bytes(shape, batch, number, lora=role.lora) + FLOAT32 * shape.hidden * batch.size
+    weights, placed = role.gathers, role.placed
     block = recomputed_bytes(shape, batch, number, lora=role.lora) if role.gradient_checkpointing else 0
     last_block = [
         *kept,
         _copies(role, update, BACKWARD, _blocks_kept(role) or 1),
         MemoryRow(f"recomputed block: {role.name}", BACKWARD, block),
         MemoryRow("gradients: passing", BACKWARD, passing),
+        gathered(BACKWARD, weights.gathered_backward, role.name),
+        MemoryRow("gradients: passing", BACKWARD, placed.unsummed_block),
         waiting,
     ]
-    embeddings = [waiting, MemoryRow("gradients: passing", BACKWARD, _embedding_gradient(role))]
+    embeddings = [MemoryRow("gradients: passing", BACKWARD, placed.unsummed_root or _embedding_gradient(role))]
+    if not placed.unsummed_root:
+        embeddings.append(waiting)
     if not update.accumulated:
         embeddings.append(gradients(role, BACKWARD))
     if not role.logit_chunks:
@@ -104,6 +116,7 @@ def _role_moments(role: TrainedRole, update: Update) -> list[Moment]:
         MemoryRow("logits: one chunk", BACKWARD, chunk_bytes(shape, batch, number, copies=role.logit_chunks)),
         MemoryRow("gradients: passing", BACKWARD, FLOAT32 * shape.hidden * batch.rows * batch.read),
         MemoryRow("output head's gradient", BACKWARD, head_gradient * (1 + (number < FLOAT32))),
+        gathered(BACKWARD, weights.gathered_kept, role.name),
     ]
     return [head, last_block, embeddings]
 
@@ -118,7 +131,7 @@ def _kept(role: TrainedRole, update: Update, phase: str) -> list[MemoryRow]:
 
 
 def _copies(role: TrainedRole, update: Update, phase: str, blocks: int) -> MemoryRow:
-    return compute_copies(role.name, role.shape, update.number, phase, blocks=blocks)
+    return compute_copies(role.name, role.shape, update.number, phase, blocks=0 if role.gathers.in_bf16 else blocks)
 
 
 def _blocks_copied(role: TrainedRole) -> int:

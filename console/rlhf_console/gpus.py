@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+import msgspec
+
 from rlhf_sdk.machine import memory_limit
 from rlhf_sdk.planning import PlanDevice
 from rlhf_sdk.spelling import nearest
@@ -19,13 +21,17 @@ UNITS = {"gib": GIB, "mib": 2**20}
 
 @dataclass(frozen=True, slots=True)
 class Gpu:
-    """GiB that torch reports as total memory; dense tensor-core bf16 and plain fp32 in TFLOP/s; memory in GB/s."""
+    """GiB that torch reports as total memory; dense tensor-core bf16 and plain fp32 in TFLOP/s; memory in GB/s.
+
+    `link`: GB/s that it sends to others in its machine, half of what the data sheet says of both directions.
+    """
 
     sold_gb: int
     usable_gib: float
     bfloat16: float | None
     float32: float
     bandwidth: float
+    link: float
 
     @property
     def device(self) -> PlanDevice:
@@ -34,32 +40,33 @@ class Gpu:
             float32_flops=self.float32 * TERA,
             bfloat16_flops=self.bfloat16 * TERA if self.bfloat16 else None,
             bandwidth=self.bandwidth * GIGA,
+            link=self.link * GIGA,
         )
 
 
 GPUS = {
-    "B200": Gpu(180, 178.3, 2250, 80, 8000),
-    "H200": Gpu(141, 139.8, 989, 67, 4800),
-    "H100": Gpu(80, 79.1, 989, 67, 3350),
-    "H100-NVL": Gpu(94, 93.1, 835, 60, 3900),
-    "H100-PCIe": Gpu(80, 79.1, 756, 51, 2000),
-    "A100-80GB": Gpu(80, 79.1, 312, 19.5, 2039),
-    "A100-40GB": Gpu(40, 39.4, 312, 19.5, 1555),
-    "A40": Gpu(48, 44.3, 150, 37.4, 696),
-    "A10": Gpu(24, 22.0, 125, 31.2, 600),
-    "L40S": Gpu(48, 44.4, 362, 91.6, 864),
-    "L4": Gpu(24, 22.0, 121, 30.3, 300),
-    "RTX6000Ada": Gpu(48, 47.4, 364, 91.1, 960),
-    "RTXA6000": Gpu(48, 47.4, 155, 38.7, 768),
-    "RTX5090": Gpu(32, 31.3, 210, 104.8, 1792),
-    "RTX4090": Gpu(24, 23.6, 165, 82.6, 1008),
-    "RTX3090": Gpu(24, 23.6, 71, 35.6, 936),
-    "V100-32GB": Gpu(32, 31.7, None, 15.7, 900),
-    "V100-16GB": Gpu(16, 15.8, None, 15.7, 900),
-    "T4": Gpu(16, 14.6, None, 8.1, 320),
+    "B200": Gpu(180, 178.3, 2250, 80, 8000, 900),
+    "H200": Gpu(141, 139.8, 989, 67, 4800, 450),
+    "H100": Gpu(80, 79.1, 989, 67, 3350, 450),
+    "H100-NVL": Gpu(94, 93.1, 835, 60, 3900, 300),
+    "H100-PCIe": Gpu(80, 79.1, 756, 51, 2000, 64),
+    "A100-80GB": Gpu(80, 79.1, 312, 19.5, 2039, 300),
+    "A100-40GB": Gpu(40, 39.4, 312, 19.5, 1555, 300),
+    "A40": Gpu(48, 44.3, 150, 37.4, 696, 32),
+    "A10": Gpu(24, 22.0, 125, 31.2, 600, 32),
+    "L40S": Gpu(48, 44.4, 362, 91.6, 864, 32),
+    "L4": Gpu(24, 22.0, 121, 30.3, 300, 32),
+    "RTX6000Ada": Gpu(48, 47.4, 364, 91.1, 960, 32),
+    "RTXA6000": Gpu(48, 47.4, 155, 38.7, 768, 32),
+    "RTX5090": Gpu(32, 31.3, 210, 104.8, 1792, 64),
+    "RTX4090": Gpu(24, 23.6, 165, 82.6, 1008, 32),
+    "RTX3090": Gpu(24, 23.6, 71, 35.6, 936, 32),
+    "V100-32GB": Gpu(32, 31.7, None, 15.7, 900, 150),
+    "V100-16GB": Gpu(16, 15.8, None, 15.7, 900, 150),
+    "T4": Gpu(16, 14.6, None, 8.1, 320, 16),
 }
 """Rates from NVIDIA's data sheets and architecture white papers, without sparsity; SXM modules where a name has several
-forms. V100 and T4 have no bf16.
+forms. V100 and T4 have no bf16. Links: NVLink of the SXM modules, else PCI Express with 16 lanes.
 """
 
 
@@ -107,13 +114,7 @@ def _of_size(asked: str) -> Target:
     if not alike:
         return Target(asked, PlanDevice(memory=memory), f"{kept}; no rates without a GPU's name")
     fastest = max(alike, key=lambda name: (alike[name].bfloat16 or 0, alike[name].bandwidth))
-    rated = alike[fastest].device
-    device = PlanDevice(
-        memory=memory,
-        float32_flops=rated.float32_flops,
-        bfloat16_flops=rated.bfloat16_flops,
-        bandwidth=rated.bandwidth,
-    )
+    device = msgspec.structs.replace(alike[fastest].device, memory=memory)
     return Target(asked, device, f"{kept}; rates of {fastest}, the fastest of that size here")
 
 
@@ -130,10 +131,5 @@ def _here() -> Target:
     if not alike:
         return Target(name, PlanDevice(memory=memory), "the GPU here; its rates are not known")
     rated = min(alike, key=lambda gpu: abs(gpu.usable_gib * GIB - memory)).device
-    device = PlanDevice(
-        memory=memory,
-        float32_flops=rated.float32_flops,
-        bfloat16_flops=rated.bfloat16_flops,
-        bandwidth=rated.bandwidth,
-    )
+    device = msgspec.structs.replace(rated, memory=memory)
     return Target(name, device, "the GPU here; rates from the data sheet")

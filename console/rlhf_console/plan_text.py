@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from rlhf_console.gpus import Target
+from rlhf_console.plan_ranks_text import layout_lines, traffic_lines
 from rlhf_console.printable import printable
 from rlhf_console.render import duration, size, table
 
@@ -17,12 +18,14 @@ KINDS = {
     "weights": "weights",
     "Adam moments": "Adam",
     "gradients": "gradients",
+    "gathered weights": "gathered",
     "activations": "activations",
     "recomputed block": "activations",
     "bf16 copies": OTHER,
 }
 """What a role needs, and its column in the table."""
 COLUMNS = list(dict.fromkeys(KINDS.values()))
+GATHERED = "gathered"
 TIGHT = 0.05
 """Less of the memory to spare than this share: fragmentation may take it."""
 WIDTH = 79
@@ -64,6 +67,8 @@ def plan_text(title: str, plan: Mapping[str, Any], target: Target) -> str:
         *(_batches(plan.get("largest", []))),
         *_switches(plan.get("switches", [])),
         *_floors(plan.get("floors", []), plan.get("assumptions", [])),
+        *traffic_lines(plan.get("traffic", [])),
+        *layout_lines(plan.get("layouts", []), target.device.memory),
     ]
     return "\n".join(parts)
 
@@ -164,11 +169,12 @@ def by_role(rows: Rows) -> str:
     shared = [role for role in found if role in {row["what"] for row in rows}]
     ordered = [role for role in found if role not in shared] + shared
     sums = {kind: sum(cells[kind] for cells in found.values()) for kind in COLUMNS}
+    shown = [kind for kind in COLUMNS if sums[kind] or kind != GATHERED]
     lines = [
-        [role, *map(unit.cell, cells.values()), unit.cell(sum(cells.values()))]
+        [role, *(unit.cell(cells[kind]) for kind in shown), unit.cell(sum(cells.values()))]
         for role, cells in [*((role, found[role]) for role in ordered), ("in all", sums)]
     ]
-    return table([unit.name, *COLUMNS, "in all"], lines)
+    return table([unit.name, *shown, "in all"], lines)
 
 
 def _role_and_kind(what: str) -> tuple[str, str]:

@@ -10,6 +10,8 @@ from rlhf_console.gpus import Target
 from rlhf_console.plan_text import with_peak
 from rlhf_console.profiles import PIPELINE
 from rlhf_console.requests import RunRequest, resolve_request
+from rlhf_console.runs.store import LiveRun
+from rlhf_sdk.planning import ALONE, PlanRanks
 from rlhf_sdk.references import STAGE_PREFIX
 from rlhf_sdk.trainer import UserError
 
@@ -29,12 +31,24 @@ def _links(value: Any) -> bool:
     return isinstance(value, str) and value.startswith(STAGE_PREFIX)
 
 
-def planned(plugin: str, config: dict[str, Any], stages: dict[str, Any], target: Target, root: Path) -> dict[str, Any]:
+def planned(
+    plugin: str, config: dict[str, Any], stages: dict[str, Any], target: Target, root: Path, ranks: PlanRanks = ALONE
+) -> dict[str, Any]:
     """A `PlanAdvice` as plain data, its rows with their peak; other runs are looked up in `root`.
 
     Raises `UserError` where the plugin has no plan.
     """
-    found = plugins.advise(plugin, config, stages, target.device, root)
+    found = plugins.advise(plugin, config, stages, target.device, root, ranks)
     if not found["rows"]:
         raise UserError(f"plugin {plugin!r} has no memory plan")
     return found | {"rows": with_peak(found["rows"])}
+
+
+def rows_of(run: LiveRun) -> list[dict[str, Any]]:
+    """Rows of the memory that a run, or each of its ranks, was planned to need; none where its plugin has no plan.
+
+    Raises `UserError` where the models that it would need are gone.
+    """
+    status = run.directory.status()
+    ranks = status.options.ranks if status else 1
+    return plugins.plan(run.record.plugin, run.record.config, run.directory.root, ranks)

@@ -18,7 +18,7 @@ import msgspec
 
 from rlhf_console.described import store, stored
 from rlhf_sdk.discovery import distribution_of, entry_points_of_plugins, find_plugin, installed_plugins
-from rlhf_sdk.planning import PlanDevice
+from rlhf_sdk.planning import ALONE, PlanDevice, PlanRanks
 from rlhf_sdk.run_root import ENVIRONMENT
 from rlhf_sdk.trainer import UserError
 
@@ -79,12 +79,17 @@ def validate(name: str, config: dict[str, Any]) -> dict[str, Any]:
     return resolved
 
 
-def plan(name: str, config: dict[str, Any], root: Path | None = None) -> list[dict[str, Any]]:
-    """Rows of the memory that a run would need: what, phase, bytes; none if the plugin has no plan.
+def plan(name: str, config: dict[str, Any], root: Path | None = None, ranks: int = 1) -> list[dict[str, Any]]:
+    """Rows of the memory that a run would need: what, phase, bytes; of several `ranks`, that one of them would need.
 
-    References to other runs are looked up in `root`, else in $RLHF_RUNS.
+    None if the plugin has no plan. References to other runs are looked up in `root`, else in $RLHF_RUNS.
     """
-    rows: list[dict[str, Any]] = _ask(name, "--plan", stdin=config, root=root).get("rows", [])
+    asked: dict[str, Any] = config
+    if ranks > 1:
+        device, together = PlanDevice(memory=0), PlanRanks(processes=ranks)
+        asked = {"config": config, "stages": {}, "device": device, "ranks": together}
+    action = "--advise" if ranks > 1 else "--plan"
+    rows: list[dict[str, Any]] = _ask(name, action, stdin=msgspec.to_builtins(asked), root=root).get("rows", [])
     return rows
 
 
@@ -97,14 +102,19 @@ def cost(name: str, config: dict[str, Any]) -> list[str]:
 
 
 def advise(
-    name: str, config: dict[str, Any], stages: dict[str, dict[str, Any]], device: PlanDevice, root: Path
+    name: str,
+    config: dict[str, Any],
+    stages: dict[str, dict[str, Any]],
+    device: PlanDevice,
+    root: Path,
+    ranks: PlanRanks = ALONE,
 ) -> dict[str, Any]:
     """A `PlanAdvice` as plain data; its rows alone, or none, if the plugin has no more to say.
 
     `stages`: what links to stages that are still in `config` would become; `root`: where other runs are looked up.
     """
-    asked = {"config": config, "stages": stages, "device": msgspec.to_builtins(device)}
-    return _ask(name, "--advise", stdin=asked, root=root)
+    asked = {"config": config, "stages": stages, "device": device, "ranks": ranks}
+    return _ask(name, "--advise", stdin=msgspec.to_builtins(asked), root=root)
 
 
 def list_plugins() -> list[Plugin]:

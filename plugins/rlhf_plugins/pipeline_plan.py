@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from functools import partial
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -21,43 +22,63 @@ from rlhf_engine.config import (
 )
 from rlhf_engine.known_models import ModelShape, shape_of
 from rlhf_engine.memory_rows import PEAK, MemoryRow, with_peak
+from rlhf_engine.ranked_plan import steps
+from rlhf_engine.ranked_plan.traffic import Sent
 from rlhf_plugins.plans import MODEL_FIELDS, STAGE_PLANS, planned, saved_adapter, with_paths, with_probe_model
 from rlhf_sdk.references import RUN_PREFIX, STAGE_PREFIX, resolve
 from rlhf_sdk.run_root import run_root
 from rlhf_sdk.spec import PlanRow
 
 
-def plan_pipeline(config: Any) -> list[PlanRow]:
+class LinkedStage(NamedTuple):
+    """How a stage is planned (`StagePlan`), and its config, which describes models that an earlier stage will make."""
+
+    plan: Callable[..., Sequence[MemoryRow]]
+    traffic: Callable[[Any, int], Sequence[Sent]] | None
+    config: Any
+
+
+def plan_pipeline(config: Any, ranks: int = 1) -> list[PlanRow]:
     """Rows of every stage that has a plan, phases as "STAGE: PHASE", and the peak of the stage that needs most."""
     rows: list[PlanRow] = []
     for name, stage in config.stages.items():
         if stage.plugin in STAGE_PLANS and name not in config.reuse:
-            rows += [PlanRow(row.what, f"{name}: {row.phase}", row.bytes) for row in stage_rows(name, config)]
+            rows += [PlanRow(row.what, f"{name}: {row.phase}", row.bytes) for row in stage_rows(name, config, ranks)]
     peaks = [row for row in rows if row.what == PEAK]
     rows = [row for row in rows if row.what != PEAK]
     return rows + ([max(peaks, key=lambda row: row.bytes)] if peaks else [])
 
 
-def stage_rows(name: str, pipeline: Any) -> list[PlanRow]:
-    """Rows of one stage. Raises `UserError` where a model's sizes can't be known."""
-    return planned(*linked_stage(name, pipeline))
+def stage_rows(name: str, pipeline: Any, ranks: int = 1) -> list[PlanRow]:
+    """Rows of one stage, of one of its `ranks` if it can have several.
+
+    Raises `UserError` where a model's sizes can't be known.
+    """
+    stage = linked_stage(name, pipeline)
+    return planned(stage.plan, stage.config, ranks if stage.traffic else 1)
 
 
-def linked_stage(name: str, pipeline: Any) -> tuple[Callable[[Any], Sequence[MemoryRow]], Any]:
-    """How the stage `name` is planned, and its config with every model that an earlier stage will make described."""
+def linked_stage(name: str, pipeline: Any) -> LinkedStage:
+    """The stage `name` as it will be when those before it are done."""
     links, stage = _Links(pipeline), pipeline.stages[name]
     plan = STAGE_PLANS[stage.plugin]
     config = msgspec.convert(stage.config, plan.config)
     if isinstance(config, EvalConfig):
-        return links.planned_evaluation(config.with_named_policies())
+        evaluation, unlinked = links.planned_evaluation(config.with_named_policies())
+        return LinkedStage(evaluation, None, unlinked)
     linked = links.with_linked_models(config)
     if isinstance(config, PairsConfig):
-        return lambda found: comparison_plan.plan_pairs(found, scalar=links.reward_shape(config)), linked
+        return LinkedStage(partial(comparison_plan.plan_pairs, scalar=links.reward_shape(config)), None, linked)
     if isinstance(config, PPOConfig):
-        return lambda found: links.ppo_rows(found, config), linked
+        adapter = links.stage_adapter(config) or saved_adapter(linked.reward_model.path)
+        scalar, second = links.reward_shape(config), links.second_shape(config)
+        rows = partial(layout_plan.plan_ppo, scalar=scalar, reward_adapter=adapter, second=second)
+        return LinkedStage(rows, partial(steps.ppo_traffic, scalar=scalar, reward_adapter=adapter), linked)
     if isinstance(config, CriticFreeConfig):
-        return lambda found: links.critic_free_rows(found, config), linked
-    return plan.plan, linked
+        scalar = links.reward_shape(config)
+        rows = partial(layout_plan.plan_critic_free, scalar=scalar, second=links.second_shape(config))
+        return LinkedStage(rows, partial(steps.critic_free_traffic, scalar=scalar), linked)
+    return LinkedStage(plan.plan, plan.traffic, linked)
 
 
 class _Links:
@@ -111,16 +132,7 @@ class _Links:
         path = config.probe.reward_model
         return self.shape_of(path, config) if config.probe.every and path.startswith(STAGE_PREFIX) else None
 
-    def ppo_rows(self, linked: PPOConfig, config: PPOConfig) -> list[MemoryRow]:
-        adapter = self._stage_adapter(config) or saved_adapter(linked.reward_model.path)
-        scalar, second = self.reward_shape(config), self.second_shape(config)
-        return layout_plan.plan_ppo(linked, scalar=scalar, reward_adapter=adapter, second=second)
-
-    def critic_free_rows(self, linked: CriticFreeConfig, config: CriticFreeConfig) -> list[MemoryRow]:
-        scalar, second = self.reward_shape(config), self.second_shape(config)
-        return layout_plan.plan_critic_free(linked, scalar=scalar, second=second)
-
-    def _stage_adapter(self, config: PPOConfig) -> LoraConfig | None:
+    def stage_adapter(self, config: PPOConfig) -> LoraConfig | None:
         """The adapter that an earlier stage will train as a reward model on the policy's own backbone."""
         stage = self.config_of(config.reward_model.path)
         return stage.lora if isinstance(stage, RMConfig) and stage.model.path == config.model.path else None

@@ -31,6 +31,8 @@ from rlhf_engine.config import (
 )
 from rlhf_engine.errors import ConfigError
 from rlhf_engine.memory_rows import MemoryRow
+from rlhf_engine.ranked_plan import steps
+from rlhf_engine.ranked_plan.traffic import Sent
 from rlhf_sdk.references import RUN_PREFIX, STAGE_PREFIX, resolve
 from rlhf_sdk.run_root import run_root
 from rlhf_sdk.spec import PlanRow
@@ -42,10 +44,15 @@ PROBE_MODEL = "probe.reward_model"
 
 @dataclass(frozen=True)
 class StagePlan:
-    """How a plugin's memory is planned, and the type of its config."""
+    """How a plugin's memory is planned, the type of its config, and what one of its ranks sends.
 
-    plan: Callable[[Any], Sequence[MemoryRow]]
+    `plan` and `traffic` take a config and a number of ranks; without `traffic` a plugin has one process, and `plan`
+    takes a config alone.
+    """
+
+    plan: Callable[..., Sequence[MemoryRow]]
     config: type[Any]
+    traffic: Callable[[Any, int], Sequence[Sent]] | None = None
 
 
 def plan_pretrain(config: PretrainConfig) -> list[PlanRow]:
@@ -93,16 +100,21 @@ def plan_eval(config: EvalConfig) -> list[PlanRow]:
     return planned(memory_plan.plan_eval, config)
 
 
-def planned(plan: Callable[[Any], Sequence[MemoryRow]], config: Any) -> list[PlanRow]:
-    """The plan's rows. Raises `UserError` where a model's sizes can't be known."""
+def planned(plan: Callable[..., Sequence[MemoryRow]], config: Any, ranks: int = 1) -> list[PlanRow]:
+    """The plan's rows, of one of the `ranks`. Raises `UserError` where a model's sizes can't be known."""
+    config = with_run_directories(config)
     try:
-        return [PlanRow(*row) for row in plan(with_run_directories(config))]
+        return [PlanRow(*row) for row in (plan(config, ranks) if ranks > 1 else plan(config))]
     except ConfigError as error:
         raise UserError(str(error)) from error
 
 
-def _ppo_rows(config: PPOConfig) -> list[MemoryRow]:
-    return layout_plan.plan_ppo(config, reward_adapter=saved_adapter(config.reward_model.path))
+def _ppo_rows(config: PPOConfig, ranks: int = 1) -> list[MemoryRow]:
+    return layout_plan.plan_ppo(config, ranks, reward_adapter=saved_adapter(config.reward_model.path))
+
+
+def _ppo_traffic(config: PPOConfig, ranks: int) -> list[Sent]:
+    return steps.ppo_traffic(config, ranks, reward_adapter=saved_adapter(config.reward_model.path))
 
 
 def saved_adapter(model: str) -> LoraConfig | None:
@@ -156,16 +168,16 @@ def with_paths(config: Any, paths: dict[str, str]) -> Any:
 
 
 STAGE_PLANS: dict[str, StagePlan] = {
-    "pretrain": StagePlan(memory_plan.plan_pretrain, PretrainConfig),
-    "sft": StagePlan(memory_plan.plan_sft, SFTConfig),
-    "rm": StagePlan(comparison_plan.plan_rm, RMConfig),
+    "pretrain": StagePlan(memory_plan.plan_pretrain, PretrainConfig, steps.pretrain_traffic),
+    "sft": StagePlan(memory_plan.plan_sft, SFTConfig, steps.sft_traffic),
+    "rm": StagePlan(comparison_plan.plan_rm, RMConfig, steps.rm_traffic),
     "pairs": StagePlan(comparison_plan.plan_pairs, PairsConfig),
-    "ppo": StagePlan(_ppo_rows, PPOConfig),
-    "rloo": StagePlan(layout_plan.plan_critic_free, RLOOConfig),
-    "grpo": StagePlan(layout_plan.plan_critic_free, GRPOConfig),
-    "dpo": StagePlan(comparison_plan.plan_preferences, DPOConfig),
-    "ipo": StagePlan(comparison_plan.plan_preferences, IPOConfig),
-    "kto": StagePlan(comparison_plan.plan_preferences, KTOConfig),
+    "ppo": StagePlan(_ppo_rows, PPOConfig, _ppo_traffic),
+    "rloo": StagePlan(layout_plan.plan_critic_free, RLOOConfig, steps.critic_free_traffic),
+    "grpo": StagePlan(layout_plan.plan_critic_free, GRPOConfig, steps.critic_free_traffic),
+    "dpo": StagePlan(comparison_plan.plan_preferences, DPOConfig, steps.preferences_traffic),
+    "ipo": StagePlan(comparison_plan.plan_preferences, IPOConfig, steps.preferences_traffic),
+    "kto": StagePlan(comparison_plan.plan_preferences, KTOConfig, steps.preferences_traffic),
     "distil": StagePlan(memory_plan.plan_distil, DistilConfig),
     "eval": StagePlan(memory_plan.plan_eval, EvalConfig),
 }

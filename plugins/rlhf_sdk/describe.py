@@ -3,8 +3,8 @@
 Prints one JSON object. Without a flag: the declaration, with the config's JSON schema and its options in words.
 `--validate` reads a config (JSON) from stdin and prints {"config": the complete config}; `--plan` prints the memory
 plan, {"rows": [...]}; `--cost` prints what a run would spend in words, {"sentences": [...]}; `--advise` reads
-{"config", "stages", "device"} and prints a `PlanAdvice`. What is wrong comes as {"error": {"key", "message"}} with exit
-code 2, or 3 if the plugin is broken.
+{"config", "stages", "device", "ranks"} and prints a `PlanAdvice`. What is wrong comes as {"error": {"key", "message"}}
+with exit code 2, or 3 if the plugin is broken.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from rlhf_sdk.config_types import options
 from rlhf_sdk.discovery import distribution_of, find_plugin, load_attribute, load_spec
 from rlhf_sdk.exit_codes import ExitCode
 from rlhf_sdk.non_finite import spell_non_finite
-from rlhf_sdk.planning import AdviceRequest, PlanDevice
+from rlhf_sdk.planning import AdviceRequest, PlanDevice, PlanRanks
 from rlhf_sdk.spec import PluginSpec
 from rlhf_sdk.trainer import UserError
 
@@ -86,8 +86,8 @@ def advise(spec: PluginSpec, asked: dict[str, Any]) -> dict[str, Any]:
     if not spec.advice:
         return plan(spec, asked["config"])
     config = convert_config(asked["config"], spec.config)
-    device = msgspec.convert(asked["device"], PlanDevice)
-    request = AdviceRequest(plugin=spec.name, config=config, device=device, stages=asked["stages"])
+    device, ranks = msgspec.convert(asked["device"], PlanDevice), msgspec.convert(asked["ranks"], PlanRanks)
+    request = AdviceRequest(plugin=spec.name, config=config, device=device, ranks=ranks, stages=asked["stages"])
     found: dict[str, Any] = msgspec.to_builtins(load_attribute(spec.advice)(request))
     return found
 

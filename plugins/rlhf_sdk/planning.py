@@ -11,12 +11,34 @@ from rlhf_sdk.spec import PlanRow
 
 
 class PlanDevice(msgspec.Struct, frozen=True, kw_only=True):
-    """Where the run would be: bytes that a process can use; operations and bytes a second, None where unknown."""
+    """Where the run would be: bytes that a process can use; operations and bytes a second, None where unknown.
+
+    `link`: bytes a second that it sends to the other devices of its machine.
+    """
 
     memory: int
     float32_flops: float | None = None
     bfloat16_flops: float | None = None
     bandwidth: float | None = None
+    link: float | None = None
+
+
+class PlanRanks(msgspec.Struct, frozen=True, kw_only=True):
+    """Processes that train one model together, on each of so many machines; `network`: bytes a second that one machine
+    sends to the others.
+    """
+
+    processes: int = 1
+    machines: int = 1
+    network: float | None = None
+
+    @property
+    def size(self) -> int:
+        """Ranks in all."""
+        return self.processes * self.machines
+
+
+ALONE = PlanRanks()
 
 
 class AdviceRequest(msgspec.Struct, frozen=True, kw_only=True):
@@ -29,6 +51,7 @@ class AdviceRequest(msgspec.Struct, frozen=True, kw_only=True):
     plugin: str
     config: Any
     device: PlanDevice
+    ranks: PlanRanks = ALONE
     stages: Mapping[str, Mapping[str, Any]] = {}
 
 
@@ -65,9 +88,42 @@ class StageFloors(msgspec.Struct, frozen=True, kw_only=True):
     steps: int | None
 
 
+class PhaseTraffic(msgspec.Struct, frozen=True):
+    """Bytes of `what` that a rank sends in a phase of one step; seconds at the least, None where no rate is known."""
+
+    phase: str
+    what: str
+    bytes: int
+    seconds: float | None
+
+
+class StageTraffic(msgspec.Struct, frozen=True, kw_only=True):
+    """What one rank of a stage sends in a step."""
+
+    stage: str
+    phases: list[PhaseTraffic]
+
+
+class RankLayout(msgspec.Struct, frozen=True, kw_only=True):
+    """One rank under one layout: settings as `--set` takes them, the peak with its phase, bytes sent in a step, and
+    seconds that a step takes at the least, None where no rates are known.
+
+    `sharding` and `layout` name it in a table; `same_algorithm`: it trains what the config trains.
+    """
+
+    sharding: str
+    layout: str
+    settings: list[str]
+    peak: int
+    phase: str
+    sent: int
+    seconds: float | None
+    same_algorithm: bool
+
+
 class PlanAdvice(msgspec.Struct, frozen=True, kw_only=True):
     """`rows` are the memory plan; `switches` by saving, the largest first; `floors` where the device's rates are known,
-    under `assumptions`.
+    under `assumptions`. Of several ranks: what one of them needs, `traffic` and the `layouts` that there are.
     """
 
     rows: list[PlanRow]
@@ -75,3 +131,5 @@ class PlanAdvice(msgspec.Struct, frozen=True, kw_only=True):
     largest: list[LargestBatch] = []
     floors: list[StageFloors] = []
     assumptions: list[str] = []
+    traffic: list[StageTraffic] = []
+    layouts: list[RankLayout] = []

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import msgspec
 import typer
 
-from rlhf_console import plugins
 from rlhf_console.cli.options import JsonOption, RunArgument, RunsOption, print_json
 from rlhf_console.memory_report import memory_report, report_text
+from rlhf_console.planned import rows_of
 from rlhf_console.runs.store import LiveRun, find
 from rlhf_sdk.machine import MachineSample
 from rlhf_sdk.run_root import run_root
@@ -22,7 +21,7 @@ def memory(run: RunArgument = "latest", runs: RunsOption = "", as_json: JsonOpti
     """Show a run's memory: by role, by phase beside the plan, its peak, and a forecast."""
     root = run_root(runs)
     shown = find(root, run).catch_up()
-    report = memory_report(shown.summary, _planned(shown, root), _newest_sample(shown))
+    report = memory_report(shown.summary, _planned(shown), _newest_sample(shown))
     if as_json:
         print_json({"run": shown.record.id} | report)
         return
@@ -30,10 +29,10 @@ def memory(run: RunArgument = "latest", runs: RunsOption = "", as_json: JsonOpti
     typer.echo(report_text(report) or "no phase has ended yet")
 
 
-def _planned(run: LiveRun, root: Path) -> list[dict[str, Any]]:
+def _planned(run: LiveRun) -> list[dict[str, Any]]:
     """Rows of the plan; none where the plugin has none, or the models that it needs are gone."""
     try:
-        return plugins.plan(run.record.plugin, run.record.config, root)
+        return rows_of(run)
     except UserError:
         return []
 

@@ -100,7 +100,7 @@ def run(
     wanted = [*data_setting(plugin, data or []), *(settings or [])]
     request = resolve_request(plugin, profile, wanted, from_runs or [], seed, root)
     if dry_run:
-        print_dry_run(request, root, as_json=as_json)
+        print_dry_run(request, root, ranks=options.ranks * max(options.stage_processes, 1), as_json=as_json)
         return
     started = start_request(request, runs, name, strict=strict, options=options, choice=choice)
     watch_or_announce(runs, started, detach=detach, as_json=as_json)
@@ -202,9 +202,9 @@ def _found(runs: str, finished: LiveRun) -> list[str]:
     return findings([finished, *stages])
 
 
-def print_dry_run(request: RunRequest, root: Path, *, as_json: bool) -> None:
-    """What the run would be: config, origins, memory and cost."""
-    rows, problem = _memory_plan(request, root)
+def print_dry_run(request: RunRequest, root: Path, *, ranks: int = 1, as_json: bool) -> None:
+    """What the run would be: config, origins, memory (of one of its ranks) and cost."""
+    rows, problem = _memory_plan(request, root, ranks)
     cost = plugins.cost(request.plugin, request.config)
     if as_json:
         plan = {"rows": rows, "problem": problem}
@@ -223,10 +223,10 @@ def print_dry_run(request: RunRequest, root: Path, *, as_json: bool) -> None:
         print(f"no memory plan: {printable(problem)}", file=sys.stderr)
 
 
-def _memory_plan(request: RunRequest, root: Path) -> tuple[list[dict[str, Any]], str]:
+def _memory_plan(request: RunRequest, root: Path, ranks: int) -> tuple[list[dict[str, Any]], str]:
     """Rows of the memory that the run would need, or why they can't be known."""
     try:
-        return plugins.plan(request.plugin, request.config, root), ""
+        return plugins.plan(request.plugin, request.config, root, ranks), ""
     except UserError as error:
         return [], str(error)
 

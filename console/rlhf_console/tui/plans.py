@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from threading import Thread
 from typing import Any
 
-from rlhf_console import plugins
+from rlhf_console.planned import rows_of
 from rlhf_console.runs.store import LiveRun
 from rlhf_sdk.trainer import UserError
 
@@ -30,6 +30,6 @@ class Plans:
     def _ask(self, run: LiveRun) -> None:
         """Nothing where the models that it would need are gone."""
         try:
-            self._known[run.record.id] = plugins.plan(run.record.plugin, run.record.config, run.directory.root)
+            self._known[run.record.id] = rows_of(run)
         except UserError:
             self._known[run.record.id] = []
