@@ -61,12 +61,12 @@ def compare(case: Case) -> Found:
     """The second update: weights, moments, and what is allocated on top; what others hold in this process left out."""
     others = live_bytes()
     with saved_models(case.init, case.size.vocabulary, case.heads) as folder:
-        rows, update = UPDATES[case.trainer](case, folder)
-        update()
-        measured = {name: peak - others for name, peak in peaks_by_phase(update).items()}
-        counted = counted_peak(update) - others
-        del update
-    planned = by_phase(rows)
+        prepared = UPDATES[case.trainer](case, folder)
+        prepared.update()
+        measured = {name: peak - others for name, peak in peaks_by_phase(prepared.update).items()}
+        counted = counted_peak(prepared.update) - others
+        planned = by_phase(prepared.rows)
+        del prepared
     phases = {name: (planned[name], measured[name]) for name in planned if name in measured}
     return Found(case.trainer, case.name, max(planned.values()), max(measured.values()), counted, phases)
 

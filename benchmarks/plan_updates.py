@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import msgspec
+from torch import nn
 
-from benchmarks.memory_meter import MarkedPhases
 from benchmarks.tiny_models import CPU, LORA, POLICY, REWARD_ADAPTER, REWARD_MODEL, tokenizer
+from benchmarks.wire_meter import NotedPhases
 from rlhf_engine.adapters import add_adapter
 from rlhf_engine.comparison_plan import plan_preferences, plan_rm
 from rlhf_engine.config import (
@@ -23,11 +24,14 @@ from rlhf_engine.config import (
     ModelConfig,
     OptimizerConfig,
     PPOConfig,
+    PPOShardingConfig,
     PrecisionConfig,
     ProbeConfig,
     RLOOConfig,
     RMConfig,
     SFTConfig,
+    ShardingConfig,
+    ShardingLayout,
 )
 from rlhf_engine.critic_free import CriticFreeModels, CriticFreeState, critic_free_update
 from rlhf_engine.data.examples import ComparisonGroup, Prompt
@@ -42,18 +46,38 @@ from rlhf_engine.models import load_policy
 from rlhf_engine.optim import ScheduledAdamW
 from rlhf_engine.ppo import PPOState, ppo_update
 from rlhf_engine.preference_training import PreferenceState, preference_update
+from rlhf_engine.ranked_plan.steps import (
+    critic_free_traffic,
+    ppo_traffic,
+    preferences_traffic,
+    rm_traffic,
+    sft_traffic,
+)
+from rlhf_engine.ranked_plan.traffic import Sent
+from rlhf_engine.ranks import ALONE, Ranks
 from rlhf_engine.reward_modeling import RewardModelState, reward_model_update
 from rlhf_engine.rollout import Rollout
 from rlhf_engine.scalar_heads import HeadShape
 from rlhf_engine.scalar_models import load_scalar_model
 from rlhf_engine.sft import SFTState, sft_update
+from rlhf_engine.sharding.roles import lay_out
 
 ROWS, MICRO_BATCH = 16, 8
 TARGETS = {"llama": ["q_proj", "v_proj"], "gpt_neox": ["query_key_value"], "gpt2": ["c_attn"]}
-HOOKS = MarkedPhases()
+HOOKS = NotedPhases()
 
 Update = Callable[[], object]
-Prepared = tuple[Sequence[MemoryRow], Update]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prepared:
+    """An update, its plan's rows and what that says that a rank sends; models and optimizers by role."""
+
+    update: Update
+    rows: Sequence[MemoryRow]
+    sent: Sequence[Sent]
+    models: Mapping[str, nn.Module]
+    optimizers: Mapping[str, ScheduledAdamW]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,12 +104,15 @@ class Case:
     size: Size
     bf16: bool
     gradient_checkpointing: bool
+    ranks: Ranks = ALONE
+    sharding: ShardingLayout = "ddp"
 
     @property
     def name(self) -> str:
         numbers = "bf16" if self.bf16 else "fp32"
         recomputed = ", checkpointing" if self.gradient_checkpointing else ""
-        return f"{self.trainer}, {self.family}, {self.size_name}, {numbers}{recomputed}"
+        ranked = f", {self.sharding}" if self.ranks.size > 1 else ""
+        return f"{self.trainer}, {self.family}, {self.size_name}, {numbers}{recomputed}{ranked}"
 
     @property
     def init(self) -> InitConfig:
@@ -113,9 +140,14 @@ class Case:
             "optimizer": OptimizerConfig(lr=1e-5),
             "precision": PrecisionConfig(compute="bfloat16" if self.bf16 else "float32"),
             "data": DataConfig(max_prompt_tokens=self.size.prompt, max_response_tokens=self.size.response),
+            "sharding": ShardingConfig(model=self.sharding),
             "batch_size": ROWS,
             "micro_batch_size": MICRO_BATCH,
         }
+
+    def lay_out(self, **models: nn.Module) -> None:
+        """By role, over the ranks."""
+        lay_out(models, self.shared()["sharding"], CPU, self.ranks.size)
 
     def lora(self) -> LoraConfig:
         few = "few" in self.trainer
@@ -132,7 +164,7 @@ def prompt_tokens(size: Size) -> list[list[int]]:
 
 
 def optimizer_of(parameters: Any, case: Case) -> ScheduledAdamW:
-    return ScheduledAdamW(parameters, case.shared()["optimizer"], 8)
+    return ScheduledAdamW(parameters, case.shared()["optimizer"], 8, case.ranks)
 
 
 def sft(case: Case, folder: Path) -> Prepared:
@@ -141,12 +173,19 @@ def sft(case: Case, folder: Path) -> Prepared:
     policy = load_policy(config.model, tokenizer(case.size.vocabulary), CPU)
     if lora:
         add_adapter(policy, lora)
-    state = SFTState(policy, optimizer_of(policy.named_parameters(), case))
+    case.lay_out(model=policy)
+    state = SFTState(policy, optimizer_of(policy.named_parameters(), case), ranks=case.ranks)
     responses = [words(case.size.response, row) for row in range(ROWS)]
     batch = Rollout.of_texts(prompt_tokens(case.size), responses, eos_id=0, pad_id=1, device=CPU)
     compute = config.precision.compute
     update = partial(sft_update, state, batch, micro_batch_size=MICRO_BATCH, compute=compute, hooks=HOOKS)
-    return plan_sft(config), update
+    return Prepared(
+        update=update,
+        rows=plan_sft(config, case.ranks.size),
+        sent=sft_traffic(config, case.ranks.size),
+        models={"policy": policy},
+        optimizers={"policy": state.optimizer},
+    )
 
 
 def comparison_groups(case: Case) -> list[ComparisonGroup]:
@@ -165,7 +204,8 @@ def reward_model(case: Case, folder: Path) -> Prepared:
         model=case.model(folder, POLICY), head=heads.kind, heads=heads.count, score_norm="none", **case.shared()
     )
     model = load_scalar_model(config.model, tokenizer(case.size.vocabulary), CPU, head_shape=heads)
-    state = RewardModelState(model, optimizer_of(model.named_parameters(), case))
+    case.lay_out(model=model)
+    state = RewardModelState(model, optimizer_of(model.named_parameters(), case), ranks=case.ranks)
     update = partial(
         reward_model_update,
         state,
@@ -174,15 +214,28 @@ def reward_model(case: Case, folder: Path) -> Prepared:
         compute=config.precision.compute,
         hooks=HOOKS,
     )
-    return plan_rm(config), update
+    return Prepared(
+        update=update,
+        rows=plan_rm(config, case.ranks.size),
+        sent=rm_traffic(config, case.ranks.size),
+        models={"reward_model": model},
+        optimizers={"reward_model": state.optimizer},
+    )
 
 
 def dpo(case: Case, folder: Path) -> Prepared:
     config = DPOConfig(model=case.model(folder, POLICY), **case.shared())
     policy, reference = (load_policy(config.model, tokenizer(case.size.vocabulary), CPU) for _ in range(2))
     reference.eval().requires_grad_(False)
-    state = PreferenceState(policy, reference, optimizer_of(policy.named_parameters(), case))
-    return plan_preferences(config), partial(preference_update, state, comparison_groups(case), config, HOOKS)
+    case.lay_out(model=policy, ref_model=reference)
+    state = PreferenceState(policy, reference, optimizer_of(policy.named_parameters(), case), ranks=case.ranks)
+    return Prepared(
+        update=partial(preference_update, state, comparison_groups(case), config, HOOKS),
+        rows=plan_preferences(config, case.ranks.size),
+        sent=preferences_traffic(config, case.ranks.size),
+        models={"policy": policy, "ref_policy": reference},
+        optimizers={"policy": state.optimizer},
+    )
 
 
 def online_settings(case: Case, folder: Path) -> dict[str, Any]:
@@ -208,24 +261,46 @@ def rloo(case: Case, folder: Path) -> Prepared:
     policy, reference = (load_policy(config.model, tokens, CPU) for _ in range(2))
     scorer = load_scalar_model(config.reward_model, tokens, CPU, key="reward_model").eval().requires_grad_(False)
     models = CriticFreeModels(policy, reference.eval().requires_grad_(False), scorer)
+    case.lay_out(model=policy, ref_model=reference, reward_model=scorer)
     optimizer = optimizer_of(policy.named_parameters(), case)
-    state = CriticFreeState(models, optimizer, FixedKL(config.kl_coef), eos_id=-1, pad_id=1)
+    state = CriticFreeState(models, optimizer, FixedKL(config.kl_coef), eos_id=-1, pad_id=1, ranks=case.ranks)
     some = prompts(case)[: ROWS // 2]
-    return plan_critic_free(config), partial(critic_free_update, state, some, config, HOOKS)
+    return Prepared(
+        update=partial(critic_free_update, state, some, config, HOOKS),
+        rows=plan_critic_free(config, case.ranks.size),
+        sent=critic_free_traffic(config, case.ranks.size),
+        models={"policy": policy, "ref_policy": reference, "reward_model": scorer},
+        optimizers={"policy": optimizer},
+    )
 
 
 def ppo(case: Case, folder: Path) -> Prepared:
     layout: Any = case.trainer.split()[1].rstrip(",")
     lora = case.lora() if layout == "adapters" else None
-    config = PPOConfig(layout=layout, lora=lora, **online_settings(case, folder))
+    settings = online_settings(case, folder) | {"sharding": PPOShardingConfig(model=case.sharding)}
+    config = PPOConfig(layout=layout, lora=lora, **settings)
     models = load_ppo_models(config, tokenizer(case.size.vocabulary), CPU, HOOKS)
+    roles = {"policy": models.policy, "value_model": models.value_model, "ref_policy": models.ref_policy}
+    case.lay_out(
+        model=models.policy,
+        value_model=models.value_model,
+        ref_model=models.ref_policy,
+        reward_model=models.reward_model,
+    )
     critic = own_parameters(models.value_model, models.policy)
     policy_optimizer = optimizer_of(models.policy.named_parameters(), case)
     value_optimizer = optimizer_of(critic.items(), case)
-    state = PPOState(models, policy_optimizer, value_optimizer, FixedKL(config.kl_coef), eos_id=-1, pad_id=1)
-    rows = plan_ppo(config, reward_adapter=LORA if "rm.lora" in case.trainer else None)
+    kl, ranks = FixedKL(config.kl_coef), case.ranks
+    state = PPOState(models, policy_optimizer, value_optimizer, kl, eos_id=-1, pad_id=1, ranks=ranks)
+    adapter = LORA if "rm.lora" in case.trainer else None
     update = partial(ppo_update, state, prompts(case), config, HOOKS)
-    return rows, with_probe(update, state, case, config) if config.probe.every else update
+    return Prepared(
+        update=with_probe(update, state, case, config) if config.probe.every else update,
+        rows=plan_ppo(config, ranks.size, reward_adapter=adapter),
+        sent=ppo_traffic(config, ranks.size, reward_adapter=adapter),
+        models={**roles, "reward_model": models.reward_model},
+        optimizers={"policy": policy_optimizer, "value_model": value_optimizer},
+    )
 
 
 def with_probe(update: Update, state: PPOState, case: Case, config: PPOConfig) -> Update:
