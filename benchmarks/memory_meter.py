@@ -17,6 +17,7 @@ from torch.profiler import ProfilerActivity, profile, record_function
 
 from rlhf_engine.hooks import NoHooks
 from rlhf_engine.memory_budget import CPUBudget
+from rlhf_engine.sharding.state import local
 
 PREFIX, MEMORY = "phase: ", "[memory]"
 
@@ -28,12 +29,13 @@ class MarkedPhases(NoHooks):
         return record_function(PREFIX + name)
 
 
+@torch.no_grad()
 def live_bytes() -> int:
-    """Bytes of every tensor that anything refers to, gradients included, each storage once."""
+    """Bytes of every tensor that anything refers to, gradients included, each storage once; of shards this rank's."""
     gc.collect()
     tensors = [thing for thing in gc.get_objects() if issubclass(type(thing), Tensor)]
     tensors += [tensor.grad for tensor in tensors if tensor.is_leaf and tensor.grad is not None]
-    storages = [tensor.untyped_storage() for tensor in tensors if tensor.layout == torch.strided]
+    storages = [local(tensor).untyped_storage() for tensor in tensors if tensor.layout == torch.strided]
     real = [storage for storage in storages if storage.device.type != "meta"]
     return sum({storage.data_ptr(): storage.nbytes() for storage in real}.values())
 

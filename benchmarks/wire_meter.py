@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
 from unittest.mock import patch
 
@@ -52,14 +52,16 @@ class WireMeter:
 
     @contextmanager
     def counting(self) -> Iterator[None]:
-        counted = {
+        counted: dict[str, Callable[..., None]] = {
             "all_reduce": self._all_reduce,
             "all_gather": self._all_gather,
             "all_gather_single": self._gathered_shards,
             "reduce_scatter_single": self._scattered_sums,
             "broadcast": self._broadcast,
         }
-        with patch.multiple(dist, **{name: _with(note, getattr(dist, name)) for name, note in counted.items()}):
+        with ExitStack() as patches:
+            for name, note in counted.items():
+                patches.enter_context(patch.object(dist, name, _with(note, getattr(dist, name))))
             yield
 
     def _note(self, what: str, size: float) -> None:

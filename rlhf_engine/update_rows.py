@@ -85,7 +85,10 @@ def _backward_moments(update: Update) -> list[Moment]:
 
 
 def _role_moments(role: TrainedRole, update: Update) -> list[Moment]:
-    """A role's own backward pass: its head, its last block, and its embeddings, when all its gradients are there."""
+    """A role's own backward pass: its head, its last block, and its embeddings, when all its gradients are there.
+
+    Of sharded weights, gradients of a block are summed over ranks when it has passed.
+    """
     shape, batch, number = role.shape, update.batch, update.number
     kept = _kept(role, update, BACKWARD)
     head_gradient = FLOAT32 * shape.vocabulary * shape.hidden if role.logit_chunks and role.lora is None else 0
@@ -100,6 +103,12 @@ def _role_moments(role: TrainedRole, update: Update) -> list[Moment]:
         MemoryRow(f"recomputed block: {role.name}", BACKWARD, block),
         MemoryRow("gradients: passing", BACKWARD, passing),
         gathered(BACKWARD, weights.gathered_backward, role.name),
+        MemoryRow("gradients: passing", BACKWARD, placed.block_gradients),
+        waiting,
+    ]
+    summing = [
+        *(row._replace(bytes=row.bytes * (shape.layers - 1) // shape.layers) for row in kept),
+        gathered(BACKWARD, weights.gathered_backward, role.name),
         MemoryRow("gradients: passing", BACKWARD, placed.unsummed_block),
         waiting,
     ]
@@ -109,7 +118,7 @@ def _role_moments(role: TrainedRole, update: Update) -> list[Moment]:
     if not update.accumulated:
         embeddings.append(gradients(role, BACKWARD))
     if not role.logit_chunks:
-        return [last_block, embeddings]
+        return [last_block, summing, embeddings]
     head = [
         *kept,
         _copies(role, update, BACKWARD, _blocks_kept(role)),
@@ -118,7 +127,7 @@ def _role_moments(role: TrainedRole, update: Update) -> list[Moment]:
         MemoryRow("output head's gradient", BACKWARD, head_gradient * (1 + (number < FLOAT32))),
         gathered(BACKWARD, weights.gathered_kept, role.name),
     ]
-    return [head, last_block, embeddings]
+    return [head, last_block, summing, embeddings]
 
 
 def _kept(role: TrainedRole, update: Update, phase: str) -> list[MemoryRow]:

@@ -125,6 +125,11 @@ class Placed:
         return self.place.sharded and self.place.gather_bytes < FLOAT32
 
     @property
+    def block_gradients(self) -> int:
+        """Of one block, before they are summed over ranks."""
+        return self.place.gather_bytes * self._padded(self.block) if self.place.sharded and self.trained else 0
+
+    @property
     def unsummed_block(self) -> int:
         """Gradients of a block, and the fp32 that is sent of them."""
         return self._unsummed(self.block)
