@@ -15,6 +15,7 @@ from rlhf_engine.memory_rows import (
     compute_bytes,
     forward_rows,
     framework,
+    gathered,
     held,
     merged_weights,
     moments,
@@ -24,8 +25,10 @@ from rlhf_engine.memory_rows import (
 from rlhf_engine.probe_plan import probe_rows, second_model_shape
 from rlhf_engine.ranked_plan.models import adapter, language_model, scalar_model
 from rlhf_engine.ranked_plan.places import of_one_rank, place_of
-from rlhf_engine.ranked_plan.placing import Placed
+from rlhf_engine.ranked_plan.placing import NOTHING, Placed
 from rlhf_engine.update_rows import Update, update_rows
+
+AFTER_ROLLOUT = ("policy logprobs", "reference logprobs", "values", "scores")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -214,6 +217,7 @@ def online_rows(config: OnlineConfig, roles: Roles, second: ModelShape | None = 
         *_logprob_rows(roles, scored, number),
         *_value_rows(roles, scored, number),
         *_score_rows(roles, Batch(scored.rows, tokens), number),
+        *_left_gathered(roles),
         *update_rows(Update(roles.trained, micro_batch, number, accumulated=minibatch > config.micro_batch_size)),
         *probe_rows(config, policy, roles.reward_model, second, roles.reward_adapter),
         *merged_weights(policy),
@@ -228,7 +232,8 @@ def _rollout_rows(roles: Roles, sampled: Batch, number: int) -> list[MemoryRow]:
 
 def _logprob_rows(roles: Roles, scored: Batch, number: int) -> list[MemoryRow]:
     policy, ref_policy = roles.trained[0], roles.ref_policy
-    shape, lora, gathers = policy.shape, policy.lora, policy.gathers
+    shape, lora = policy.shape, policy.lora
+    gathers = NOTHING if policy.gathers.stays_gathered else policy.gathers
     return [
         *forward_rows(
             shape, scored, number, "policy logprobs", role="policy", lora=lora, entropies=True, gathers=gathers
@@ -240,12 +245,24 @@ def _logprob_rows(roles: Roles, scored: Batch, number: int) -> list[MemoryRow]:
 def _value_rows(roles: Roles, scored: Batch, number: int) -> list[MemoryRow]:
     if roles.critic is None:
         return []
-    critic, batch = roles.trained[-1], Batch(scored.rows, scored.tokens)
-    return forward_rows(
-        roles.critic, batch, number, "values", role=critic.name, lora=critic.lora, gathers=critic.gathers
-    )
+    policy, critic = roles.trained[0], roles.trained[-1]
+    batch, shared = Batch(scored.rows, scored.tokens), critic.gathers is policy.gathers
+    gathers = NOTHING if shared and critic.gathers.stays_gathered else critic.gathers
+    return forward_rows(roles.critic, batch, number, "values", role=critic.name, lora=critic.lora, gathers=gathers)
 
 
 def _score_rows(roles: Roles, batch: Batch, number: int) -> list[MemoryRow]:
     gathers = roles.rewarding_backbone or roles.rewarding
     return forward_rows(roles.reward_model, batch, number, "scores", lora=roles.reward_adapter, gathers=gathers)
+
+
+def _left_gathered(roles: Roles) -> list[MemoryRow]:
+    """In zero-2 what a rollout has gathered, and then the critic, until the update's first backward pass."""
+    policy, critic = roles.trained[0], roles.trained[-1]
+    found = []
+    if policy.gathers.stays_gathered:
+        phases = [phase for phase in AFTER_ROLLOUT if phase != "values" or roles.critic]
+        found += [gathered(phase, policy.gathers.gathered_whole, policy.name) for phase in phases]
+    if critic.gathers.stays_gathered and critic.gathers is not policy.gathers:
+        found.append(gathered("scores", critic.gathers.gathered_whole, critic.name))
+    return found

@@ -106,18 +106,23 @@ class Placed:
     @property
     def gathered_kept(self) -> int:
         """From a forward to its backward pass: everything in zero-2, the root in zero-3."""
-        return self.gathered_whole if self.place.layout == "zero-2" else self.gathered_root
+        return self.gathered_whole if self.stays_gathered else self.gathered_root
 
     @property
     def gathered_passing(self) -> int:
         """At most, while blocks pass."""
-        more = 1 if self.place.layout == "zero-2" else GATHERED_BLOCKS
+        more = 1 if self.stays_gathered else GATHERED_BLOCKS
         return self.gathered_kept + more * self.gathered_block
 
     @property
     def gathered_backward(self) -> int:
         """At most, in the backward pass."""
-        return self.gathered_kept if self.place.layout == "zero-2" else self.gathered_passing
+        return self.gathered_kept if self.stays_gathered else self.gathered_passing
+
+    @property
+    def stays_gathered(self) -> bool:
+        """From one pass to the next, until a backward pass: zero-2."""
+        return self.place.layout == "zero-2"
 
     @property
     def in_bf16(self) -> bool:

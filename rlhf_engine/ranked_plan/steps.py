@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from rlhf_engine.comparison_plan import preference_roles, reward_model_role
 from rlhf_engine.config import (
     CriticFreeConfig,
@@ -18,6 +20,7 @@ from rlhf_engine.layout_plan import Roles, critic_free_roles, ppo_roles
 from rlhf_engine.memory_plan import fine_tuned_role, pretrained_role
 from rlhf_engine.memory_rows import TrainedRole
 from rlhf_engine.ranked_plan.places import of_one_rank
+from rlhf_engine.ranked_plan.placing import Placed
 from rlhf_engine.ranked_plan.traffic import FORWARD, Sent, Training, added, joined, passing, training, whole
 
 RESPONSE_BYTES = 8 + 1
@@ -76,17 +79,30 @@ def _online(config: OnlineConfig, roles: Roles) -> list[Sent]:
     policy, rows = roles.trained[0], of_one_rank(config, roles.ranks).batch_size
     times, steps = _pieces(rows, config.micro_batch_size), config.ppo_epochs * config.minibatches
     in_update = steps * _pieces(rows // config.minibatches, config.micro_batch_size)
-    sent = [
-        *whole("rollout", policy.gathers),
-        *passing("policy logprobs", policy.gathers, times),
-        *passing("reference logprobs", roles.ref_policy, times),
-        *(found for critic in _critics(roles) for found in passing("values", critic.gathers, times)),
-        *passing("scores", roles.rewarding_backbone or roles.rewarding, times),
-        *_joins(config, roles, rows),
-    ]
+    sent, left_gathered = [*whole("rollout", policy.gathers)], [policy.gathers]
+    for phase, gathers in _passes(roles):
+        if not (gathers.stays_gathered and _among(left_gathered, gathers)):
+            sent += passing(phase, gathers, times)
+        left_gathered.append(gathers)
     for role in roles.trained:
-        sent += training(Training(role.placed, role.gathers, in_update, steps))
-    return added(sent)
+        already = role.gathers.stays_gathered and _among(left_gathered, role.gathers)
+        sent += training(Training(role.placed, role.gathers, in_update, steps, already))
+    return added([*sent, *_joins(config, roles, rows)])
+
+
+def _among(gathered: Sequence[Placed], one: Placed) -> bool:
+    """Whether these very tensors are, not some as large."""
+    return any(other is one for other in gathered)
+
+
+def _passes(roles: Roles) -> list[tuple[str, Placed]]:
+    """Forwards without gradient, in their order, and what they gather."""
+    return [
+        ("policy logprobs", roles.trained[0].gathers),
+        ("reference logprobs", roles.ref_policy),
+        *(("values", critic.gathers) for critic in _critics(roles)),
+        ("scores", roles.rewarding_backbone or roles.rewarding),
+    ]
 
 
 def _critics(roles: Roles) -> list[TrainedRole]:

@@ -25,12 +25,15 @@ class Sent(NamedTuple):
 
 
 class Training(NamedTuple):
-    """A role's own tensors, those that its passes gather, and how often it does so in a step."""
+    """A role's own tensors, those that its passes gather, and how often it does so in a step; `already`: but for the
+    first time.
+    """
 
     own: Placed
     gathers: Placed
     micro_batches: int
     optimizer_steps: int = 1
+    already: bool = False
 
 
 def all_reduced(size: int, ranks: int) -> int:
@@ -43,7 +46,7 @@ def training(role: Training) -> list[Sent]:
     gathers, times = role.gathers, role.micro_batches
     again = times if gathers.place.layout == "zero-3" else 0
     return [
-        *_gathered(FORWARD, gathers, blocks=times, root=times),
+        *_gathered(FORWARD, gathers, blocks=times - role.already, root=times - role.already),
         *_gathered(BACKWARD, gathers, blocks=again, root=0),
         Sent(BACKWARD, SUMS, times * _scattered(role.own)),
         Sent(OPTIMIZER, SUMS, role.optimizer_steps * _summed(role.own)),
