@@ -16,9 +16,9 @@ from rlhf_engine.config import (
     SFTConfig,
 )
 from rlhf_engine.known_models import ModelShape
-from rlhf_engine.layout_plan import Roles, critic_free_roles, ppo_roles
 from rlhf_engine.memory_plan import fine_tuned_role, pretrained_role
 from rlhf_engine.memory_rows import TrainedRole
+from rlhf_engine.online_roles import Roles, critic_free_roles, ppo_roles
 from rlhf_engine.ranked_plan.places import of_one_rank
 from rlhf_engine.ranked_plan.placing import Placed
 from rlhf_engine.ranked_plan.traffic import FORWARD, Sent, Training, added, joined, passing, training, whole
