@@ -11,7 +11,8 @@ import torch
 from transformers.utils import logging
 
 from benchmarks.memory_meter import counted_peak, live_bytes, peaks_by_phase
-from benchmarks.plan_updates import UPDATES, Case, Size
+from benchmarks.plan_cases import Case, Size
+from benchmarks.plan_updates import UPDATES
 from benchmarks.record import record
 from benchmarks.tiny_models import saved_models
 from rlhf_engine.config import Architecture

@@ -18,7 +18,8 @@ from transformers.utils import logging
 
 from benchmarks.memory_meter import live_bytes, peaks_by_phase
 from benchmarks.plan_accuracy import SIZES, SMALL, by_phase
-from benchmarks.plan_updates import HOOKS, UPDATES, Case, Prepared
+from benchmarks.plan_cases import HOOKS, Case, Prepared
+from benchmarks.plan_updates import UPDATES
 from benchmarks.tiny_models import saved_models
 from benchmarks.wire_meter import Sent, WireMeter
 from rlhf_engine.config import Architecture, ShardingLayout
@@ -120,9 +121,10 @@ def observe(ranks: Ranks, case: RankedCase, folder: Path, memory: bool) -> OneRa
     sent: Sent = Sent()
     for one in prepared.sent:
         sent[one.phase, one.what] += one.bytes
+    planned = planned_held(prepared)
     return OneRank(
-        planned_held=planned_held(prepared),
-        held=held(prepared),
+        planned_held=planned,
+        held=held(prepared, planned),
         planned_sent=sent,
         sent=meter.sent,
         planned_peaks=by_phase(prepared.rows),
@@ -140,10 +142,11 @@ def planned_held(prepared: Prepared) -> Held:
     return found
 
 
-def held(prepared: Prepared) -> Held:
+def held(prepared: Prepared, named: Held) -> Held:
     """What the rank has: a role's weights that are no earlier role's, frozen roles first, and its optimizer's moments.
 
-    Gradients are those that its parameters would have: as large as what is stepped.
+    Gradients are those that its parameters would have: as large as what is stepped. What is not among the `named` roles
+    (a value head on the policy's trunk) is the policy's.
     """
     frozen_first = sorted(prepared.models, key=lambda role: role in prepared.optimizers)
     counted: set[int] = set()
@@ -156,6 +159,9 @@ def held(prepared: Prepared) -> Held:
         states = optimizer.adamw.state.values()
         moments = [state[key] for state in states for key in ("exp_avg", "exp_avg_sq")]
         found[role] |= {"moments": _bytes(moments), "gradients": _bytes(optimizer.parameters)}
+    for role in found.keys() - named.keys():
+        for kind, count in found.pop(role).items():
+            found["policy"][kind] += count
     return found
 
 

@@ -3,7 +3,7 @@
 import pytest
 
 from benchmarks.plan_accuracy import cases, compare
-from benchmarks.plan_updates import Case
+from benchmarks.plan_cases import Case
 
 TRIED = [
     "SFT, LoRA on few, gpt2, small, fp32",
