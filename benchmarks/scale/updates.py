@@ -13,7 +13,7 @@ from transformers.utils import logging
 
 from benchmarks.memory_meter import counted_peak, live_bytes
 from benchmarks.plan_accuracy import by_phase
-from benchmarks.plan_updates import words
+from benchmarks.plan_cases import words
 from benchmarks.record import record
 from benchmarks.scale.axes import AXES, Point, points
 from benchmarks.scale.slopes import slope
