@@ -30,7 +30,7 @@ def floor_seconds(stage: str, task: Task, found: Mapping[str, float]) -> float |
     Lengths are the longest ones, so there is none where lengths differ.
     """
     rates = Rates(GIGA * found["gflops_bf16" if task.precision == "bfloat16" else "gflops"], GIGA * found["gigabytes"])
-    if task.shape.prompts:
+    if task.shape.mean_response:
         return None
     if stage in CONFIGS:
         config = CONFIGS[stage](task)

@@ -13,11 +13,16 @@ from typing import TypeVar
 
 from benchmarks.speed.contender import ContenderFailed, Process, Turn
 from benchmarks.speed.material import build_material
-from benchmarks.speed.stages import Contender, Stage
-from benchmarks.speed.task import TLDR, Shape, Task
+from benchmarks.speed.stages import Contender, Lengths, Stage
+from benchmarks.speed.task import ENDS, TLDR, Shape, Task
 
 Answer = TypeVar("Answer")
 MACHINE = Contender(name="machine", work="rates:machine")
+SHAPE_OF: dict[Lengths, Callable[[Shape], Shape]] = {
+    "full": lambda shape: shape,
+    "tldr": Shape.of_tldr_lengths,
+    "ends": Shape.of_ending_responses,
+}
 
 
 @dataclass
@@ -38,7 +43,7 @@ class Measured:
 
     @property
     def model(self) -> str:
-        return self.shape.name.removesuffix(TLDR)
+        return self.shape.name.removesuffix(TLDR).removesuffix(ENDS)
 
     def all_figures(self, name: str) -> list[dict[str, float]]:
         """What each turn of a contender told, those before counting too, in order."""
@@ -66,8 +71,7 @@ def measure(
     `rates`: the machine's are measured in turn with them.
     """
     began = time.monotonic()
-    if stage.tldr_lengths:
-        shape = shape.of_tldr_lengths()
+    shape = SHAPE_OF[stage.lengths](shape)
     measured = Measured(stage, shape, folder / shape.name, _rows(stage, shape), threads, device)
     build_material(measured.material, shape)
     chosen = [contender for contender in stage.contenders_on(measured.model) if not only or contender.name in only]

@@ -14,8 +14,8 @@ LR = 1e-5
 PPO_EPOCHS = 4
 TLDR_LENGTHS, TLDR_MEAN_RESPONSE = Path(__file__).with_name("tldr_lengths.json"), 33.6
 """Of 256 posts of the filtered TL;DR training set in its template, cut at 512; and with EOS, of their summaries."""
-TLDR = "-tldr"
-"""Ends the name of a shape with those lengths."""
+TLDR, ENDS = "-tldr", "-ends"
+"""End the name of a shape with those lengths, and with those of responses alone."""
 POLICY, REWARD_MODEL = "policy", "reward_model"
 DEMONSTRATIONS, COMPARISONS = "demonstrations.jsonl", "comparisons.jsonl"
 
@@ -49,6 +49,10 @@ class Shape(msgspec.Struct, frozen=True, kw_only=True):
             prompts=json.loads(TLDR_LENGTHS.read_text()),
             mean_response=TLDR_MEAN_RESPONSE,
         )
+
+    def of_ending_responses(self) -> Shape:
+        """With responses that end as late on average as those of TL;DR."""
+        return msgspec.structs.replace(self, name=self.name + ENDS, response=53, mean_response=TLDR_MEAN_RESPONSE)
 
 
 class Task(msgspec.Struct, frozen=True, kw_only=True):
