@@ -12,6 +12,7 @@ from typing import Any
 from rlhf_console import plugins
 from rlhf_console.profiles import PIPELINE, SWEEP, flatten, load_profile, merge, parse_value
 from rlhf_console.requests import RunRequest, resolve_request
+from rlhf_sdk.launching.contract import LOCAL, Choice
 from rlhf_sdk.references import pin
 from rlhf_sdk.spelling import nearest
 from rlhf_sdk.trainer import UserError
@@ -50,6 +51,7 @@ class Sweep:
     profile: str
     cells: Sequence[Cell]
     slots: int
+    choice: Choice = LOCAL
 
     def request(self) -> RunRequest:
         """One run of all cells, validated."""
@@ -63,6 +65,8 @@ class Sweep:
             "cells": {name: {"plugin": self.plugin, "config": values} for name, values in differing.items()},
             "rows": rows,
             "slots": self.slots,
+            "launcher": self.choice.launcher,
+            "launcher_options": self.choice.options,
         }
         origins = {f"base.config.{key}": origin for key, origin in base.origins.items()}
         for cell in self.cells:

@@ -313,6 +313,8 @@ MUTATIONS: dict[str, dict[str, Any]] = {
         "cells": {name: {"plugin": "echo", "config": {"seed": seed}} for name, seed in (("slow", 0), ("fast", 3))},
         "rows": {"all": ["slow"], "other": ["fast"]},
         "slots": 2,
+        "launcher": "nowhere",
+        "launcher_options": {"partition": "gpu"},
     },
     "StageConfig": {"plugin": "eval", "config": {"steps": 2}},
     "OptimizerConfig": {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -10,6 +11,7 @@ from msgspec import structs
 
 from rlhf_console import plugins
 from rlhf_console.cli.config_options import DetachOption, FromOption, NameOption, PluginArgument, ProfileOption
+from rlhf_console.cli.launcher_options import LauncherOption, LauncherSettings, chosen_launcher
 from rlhf_console.cli.options import (
     CheckpointEveryOption,
     JsonOption,
@@ -27,6 +29,7 @@ from rlhf_console.printable import printable
 from rlhf_console.profiles import PIPELINE
 from rlhf_console.render import size, table
 from rlhf_console.sweeping import Sweep, resolve_sweep
+from rlhf_sdk.launching.contract import LOCAL
 from rlhf_sdk.run_root import run_root
 from rlhf_sdk.slots import AUTO, slot_count
 from rlhf_sdk.trainer import UserError
@@ -58,6 +61,8 @@ def sweep(
     notify: NotifyOption = "",
     max_time: MaxTimeOption = "",
     checkpoint_every: CheckpointEveryOption = "",
+    launcher: LauncherOption = "",
+    launcher_options: LauncherSettings = None,
     detach: DetachOption = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="List the cells, and the memory and cost expected.")
@@ -66,7 +71,8 @@ def sweep(
 ) -> None:
     """Start a run for each point of a grid and each seed, and show means with intervals, and reward against KL.
 
-    A cell that fails is tried once more, then reported; the others go on. `rlhf resume` does what is left.
+    A cell that fails is tried once more, then reported; the others go on. `rlhf resume` does what is left. With
+    --launcher the cells are placed elsewhere, as one array where the launcher has them.
     """
     root = run_root(runs)
     notify_at(notify)
@@ -74,10 +80,13 @@ def sweep(
     if nproc > 1:
         check_ranked(plugin, nproc)
     wanted = parse_slots(slots)
+    choice = chosen_launcher(launcher, launcher_options or [])
     asked = resolve_sweep(plugin, profile, grid or [], seeds, wanted, settings or [], from_runs or [], root)
+    asked = replace(asked, choice=choice)
     request = asked.request()
     if dry_run:
-        _print_cells(asked, slot_count(wanted, nproc), root, as_json=as_json)
+        slots_there = slot_count(wanted, nproc) if choice == LOCAL else wanted or len(asked.cells)
+        _print_cells(asked, slots_there, root, as_json=as_json)
         return
     started = start_request(request, runs, name, strict=strict, options=options)
     watch_or_announce(runs, started, detach=detach, as_json=as_json)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from msgspec import Meta, Struct
 
@@ -28,6 +28,8 @@ class SweepConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
             description="how many cells train at a time, each on GPUs of its own if there are several; 0: by the GPUs",
         ),
     ] = 0
+    launcher: Annotated[str, Meta(description="who places the cells; see `rlhf plugins`")] = "local"
+    launcher_options: Annotated[dict[str, Any], Meta(description="the launcher's options")] = {}
 
 
 plugin = PluginSpec(

@@ -12,10 +12,14 @@ import msgspec
 
 from rlhf_plugins.sweep import SweepConfig
 from rlhf_plugins.sweep.cells import cell_config, cell_provenance, check_cells, figures_of, processes_of
+from rlhf_plugins.sweep.placed import PlacedCells
 from rlhf_plugins.sweep.tables import findings
 from rlhf_sdk import launch
 from rlhf_sdk.commands import AnyCommand, Pause, Resume, Stop
 from rlhf_sdk.exit_codes import ExitCode
+from rlhf_sdk.launching import placing
+from rlhf_sdk.launching.asking import chosen
+from rlhf_sdk.launching.contract import LOCAL
 from rlhf_sdk.pace import AttemptOptions
 from rlhf_sdk.run_dir import RunDir
 from rlhf_sdk.slots import slot_count, slot_variables
@@ -56,12 +60,15 @@ class SweepTrainer:
         self.waiting: deque[str] | None = None
         self.retried: set[str] = set()
         self.given_up: dict[str, str] = {}
+        self.placed: PlacedCells | None = None
 
     def setup(self, run: Run) -> None:
         config: SweepConfig = run.config
         self.run, self.config, self.total_steps = run, config, len(config.cells)
         self.directory = RunDir(run.directory)
         check_cells(config)
+        if (config.launcher, config.launcher_options) != (LOCAL.launcher, {}):
+            self.placed = PlacedCells(chosen(config.launcher, config.launcher_options), config.slots)
         processes = self._options().processes or self._options().stage_processes
         self.slots = slot_count(config.slots, processes)
         self.variables = slot_variables(self.slots, processes)
@@ -107,7 +114,7 @@ class SweepTrainer:
         """Stops the cells, and returns when they have checkpointed."""
         self._ask(Stop(sender=self.directory.id))
         began = time.monotonic()
-        while waited_for := [cell for cell in self.at_work.values() if not _is_over(cell.run)]:
+        while waited_for := [cell for cell in self.at_work.values() if not self._is_over(cell.run)]:
             self.run.progress(f"stopping {len(waited_for)} cells", int(time.monotonic() - began))
             time.sleep(POLL_SECONDS)
         for name, cell in self.at_work.items():
@@ -123,6 +130,9 @@ class SweepTrainer:
         return run.record_file.exists() and run.state() is not State.CREATED and not _is_over(run)
 
     def _fill(self, waiting: deque[str]) -> None:
+        if self.placed is not None:
+            self._place(self.placed, waiting)
+            return
         while waiting and len(self.at_work) < self.slots:
             name = waiting.popleft()
             taken = {cell.slot for cell in self.at_work.values()}
@@ -132,9 +142,23 @@ class SweepTrainer:
             except UserError as error:
                 self._give_up(name, str(error))
 
+    def _place(self, placed: PlacedCells, waiting: deque[str]) -> None:
+        names = [waiting.popleft() for _ in range(placed.room(len(waiting), len(self.at_work)))]
+        try:
+            runs = [self._made(name) for name in names]
+            placed.begin(runs, self._options())
+        except UserError as error:
+            for name in names:
+                self._give_up(name, str(error))
+        else:
+            self.at_work |= {name: Cell(run, 0) for name, run in zip(names, runs, strict=True)}
+
+    def _made(self, name: str) -> RunDir:
+        return self._run_of(name) if self._run_of(name).record_file.exists() else self._create(name)
+
     def _begun(self, name: str, slot: int) -> RunDir:
         """The cell's run, started, gone on with, or as it is where it has ended or is at work."""
-        run = self._run_of(name) if self._run_of(name).record_file.exists() else self._create(name)
+        run = self._made(name)
         state = run.state()
         if state is State.CREATED:
             launch.start(run, self._options(), self.variables[slot])
@@ -174,7 +198,7 @@ class SweepTrainer:
         if state != cell.said:
             self.run.child(name, cell.run.id, state)
             cell.said = state
-        if not _is_over(cell.run):
+        if not self._is_over(cell.run):
             return False
         verdict = launch.verdict(cell.run)
         state, reason = (verdict.state, verdict.reason) if verdict else (State.LOST, "no process and no verdict")
@@ -202,6 +226,11 @@ class SweepTrainer:
             reason = f"{len(self.given_up)} of {self.total_steps} cells did not finish: {told}"
             raise RunFailure(reason, exit_code=ExitCode.PLUGIN_FAILED)
 
+    def _is_over(self, run: RunDir) -> bool:
+        if self.placed is not None:
+            return self.placed.is_over(run, [cell.run for cell in self.at_work.values()])
+        return _is_over(run)
+
     def _any(self, state: State) -> bool:
         return any(cell.run.state() is state for cell in self.at_work.values())
 
@@ -209,7 +238,8 @@ class SweepTrainer:
         """Tells the cells that are at work; one that has just ended needs no telling."""
         for cell in self.at_work.values():
             with suppress(UserError):
-                launch.request(cell.run, command)
+                if not (isinstance(command, Stop) and placing.take_back(cell.run)):
+                    launch.request(cell.run, command)
 
 
 def _is_over(run: RunDir) -> bool:

@@ -12,7 +12,7 @@ import msgspec
 
 from rlhf_sdk.launching.contract import SUBMIT_SECONDS, Choice, Job, JobState
 from rlhf_sdk.launching.finding import find_launcher
-from rlhf_sdk.scrubbing import own_scrubber
+from rlhf_sdk.scrubbing import own_scrubber, secret_places
 from rlhf_sdk.trainer import UserError
 
 ANSWER_SECONDS = 30.0
@@ -24,7 +24,10 @@ def describe_launcher(name: str) -> dict[str, Any]:
 
 
 def chosen(name: str, options: Mapping[str, Any]) -> Choice:
-    """The launcher with its options complete. Raises `UserError` naming the option that is wrong."""
+    """The launcher with its options complete. Raises `UserError` naming the option that is wrong, or holds a
+    key or password."""
+    for key, shown in secret_places(dict(options)):
+        raise UserError(f"{key} = {shown!r} holds a key or password, which job.json would keep")
     answer = _ask(name, "validate", {"options": dict(options)})
     return Choice(launcher=name, options=answer["options"])
 

@@ -94,25 +94,34 @@ def forget(run: RunDir) -> None:
 
 def job_state(run: RunDir) -> JobState | None:
     """What the scheduler says now; None for a run that was started here."""
-    placed, choice = run.placement(), choice_of(run)
-    return asking.states(choice, [placed.job])[0] if placed and choice else None
+    return job_states([run]).get(run.id)
 
 
 def look_after(runs: Iterable[RunDir]) -> None:
     """Asks the schedulers about runs that wait for their turn: one whose job has ended without beginning has failed."""
-    waiting: dict[bytes, list[tuple[RunDir, Placement]]] = {}
+    waiting = {run.id: run for run in runs if run.state() is State.QUEUED}
+    for run_id, said in job_states(waiting.values()).items():
+        run, placed = waiting[run_id], waiting[run_id].placement()
+        if placed is not None and said.state == "ended" and run.state() is State.QUEUED:
+            reason = f"{placed.launcher} job {placed.job} ended before the run began"
+            _end(run, placed, State.FAILED, f"{reason}: {said.detail}" if said.detail else reason)
+
+
+def job_states(runs: Iterable[RunDir]) -> dict[str, JobState]:
+    """What the schedulers say of runs that were placed, by run id; each is asked once."""
+    asked: dict[bytes, list[tuple[RunDir, Placement]]] = {}
     for run in runs:
         placed = run.placement()
-        if placed is not None and run.state() is State.QUEUED:
+        if placed is not None:
             key = msgspec.json.encode((placed.launcher, placed.options), order="sorted")
-            waiting.setdefault(key, []).append((run, placed))
-    for group in waiting.values():
-        placed = group[0][1]
-        found = asking.states(Choice(launcher=placed.launcher, options=placed.options), [own.job for _, own in group])
-        for (run, own), state in zip(group, found, strict=True):
-            if state.state == "ended" and run.state() is State.QUEUED:
-                reason = f"{own.launcher} job {own.job} ended before the run began"
-                _end(run, own, State.FAILED, f"{reason}: {state.detail}" if state.detail else reason)
+            asked.setdefault(key, []).append((run, placed))
+    found = dict[str, JobState]()
+    for group in asked.values():
+        first = group[0][1]
+        choice = Choice(launcher=first.launcher, options=first.options)
+        said = asking.states(choice, [placed.job for _, placed in group])
+        found |= {run.id: state for (run, _), state in zip(group, said, strict=True)}
+    return found
 
 
 def take_back(run: RunDir) -> str:
