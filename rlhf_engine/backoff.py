@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import gc
+import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import TypeVar
 
 import torch
@@ -22,6 +24,14 @@ class BackOff:
 
     def __init__(self) -> None:
         self.sizes: dict[str, int] = {}
+        self._word: Path | None = None
+
+    def leave_word(self, file: Path) -> None:
+        """From now on work that runs out of memory is not begun again here: other ranks wait for this one's weights,
+        and can't be told. `file` keeps how many rows at a time the next processes begin it with.
+        """
+        self._word = file
+        self.sizes |= json.loads(file.read_text()) if file.exists() else {}
 
     def attempt(self, what: str, rows: int, work: Callable[[int], Result], hooks: Hooks) -> Result:
         """`work(rows)`, from its beginning again with half as many rows whenever memory runs out, on any rank.
@@ -38,6 +48,9 @@ class BackOff:
                 if not is_out_of_memory(error):
                     raise
                 smaller = rows // 2
+                if self._word is not None:
+                    self._word.write_text(json.dumps(self.sizes | {what: max(smaller, 1)}))
+                    raise
                 hooks.out_of_memory(error, what=what, rows=rows, smaller=smaller or None)
                 if not smaller:
                     raise

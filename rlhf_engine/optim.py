@@ -125,7 +125,8 @@ class ScheduledAdamW:
             entries = {key: tensors[f"{name}/{key}"] for key in keys if f"{name}/{key}" in tensors}
             if entries:
                 own_optimizer(self.adamw).state[parameter] = {
-                    key: value if key == "step" else placed_like(value, parameter) for key, value in entries.items()
+                    key: value.to(parameter.device) if key == "step" else placed_like(value, parameter)
+                    for key, value in entries.items()
                 }
         self.steps_done = steps_done
 

@@ -26,6 +26,7 @@ from rlhf_engine.preference_losses import (
 )
 from rlhf_engine.ranks import ALONE, Ranks
 from rlhf_engine.reward_modeling import pair_accuracy, pair_rows
+from rlhf_engine.sharding.state import rest_between_passes
 from rlhf_engine.shared_prompts import group_logprobs, shared_prompt_batch
 
 Config = DPOConfig | IPOConfig | KTOConfig
@@ -99,6 +100,7 @@ def preference_update(
         lr = state.optimizer.lr
         with hooks.phase("optimizer"):
             grad_norm = state.optimizer.step()
+        rest_between_passes(state.ref_policy)
     return _metrics(loss, figures, reference_point, grad_norm, lr)
 
 

@@ -131,6 +131,8 @@ class EngineTrainer:
                 )
                 self.runtime.sharding = layouts_in_words(self.config.sharding, self.roles)
             self.prepare()
+        if any(is_sharded(model) for model in self.roles_of_state().values()):
+            self.backoff.leave_word(self.run.directory / "rows_at_a_time.json")
         self.lights = LiveLights(self.light_rules(), self.total_steps)
 
     def step(self) -> Metrics | None:
@@ -181,11 +183,16 @@ class EngineTrainer:
         partitioned = bool(self.roles) and layout_of(self.config.sharding, name) == "zero-1"
         return ScheduledAdamW(parameters, self.optimizer_config(name), steps, self.ranks, partitioned=partitioned)
 
+    def roles_of_state(self) -> dict[str, nn.Module]:
+        """Every model that `state` holds, frozen ones too."""
+        state: Mapping[str, Any] = vars(vars(self).get("state", object))
+        parts = {**state, **vars(state.get("models", object))}
+        return {name: part for name, part in parts.items() if isinstance(part, nn.Module)}
+
     def memory_table(self) -> list[MemoryRow]:
         """What each role of `state` keeps, and the experience of an update that is under way."""
         state: Mapping[str, Any] = vars(vars(self).get("state", object))
-        parts = {**state, **vars(state.get("models", object))}
-        roles = {name: part for name, part in parts.items() if isinstance(part, nn.Module)}
+        roles = self.roles_of_state()
         experience = getattr(state.get("unfinished"), "experience", None)
         rows = memory_table(roles, self.optimizers.values(), tensors_in(experience) if experience is not None else ())
         return [MemoryRow(role=row.role, kind=row.kind, bytes=row.bytes) for row in rows]
@@ -232,7 +239,7 @@ class EngineTrainer:
         state = json.loads((directory / "trainer.json").read_text())
         self.steps_done = state["steps_done"]
         self.lights.recall(state["lights"])
-        self.backoff.sizes = state.get("rows_at_a_time", {})
+        self.backoff.sizes = state.get("rows_at_a_time", {}) | self.backoff.sizes
         self.trained.load(directory, state["optimizer_steps"])
         self._optimizer_steps = self.optimizer_steps()
 

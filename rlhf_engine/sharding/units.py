@@ -51,11 +51,6 @@ class Placement:
     offload: bool = False
 
 
-def shards_of(model: nn.Module) -> Shards | None:
-    """None where the model is whole on each rank."""
-    return getattr(backbone_of(model), "shards", None)
-
-
 def shard(models: Sequence[nn.Module], blocks_of: Callable[[nn.Module], Sequence[nn.Module]], how: Placement) -> None:
     """Shards models that share weights, in place, block by block; says nothing to other ranks, which do the same.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import signal
 import sys
@@ -210,6 +211,19 @@ def test_all_ranks_go_on_with_fewer_rows_where_one_is_short_of_memory(
     alert = alerts(run)["out_of_memory_backed_off"]
     assert "rank 1" in alert.message or "with 2 rows at a time: goes on with 1" in alert.message
     assert figures(run)[5] == pytest.approx(figures(straight["ppo"])[5], rel=1e-3, abs=1e-4)
+
+
+@pytest.mark.usefixtures("struck")
+def test_sharded_ranks_begin_anew_with_fewer_rows_where_one_is_short_of_memory(
+    root: Path, models: dict[str, str], straight: dict[str, RunDir], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TROUBLE", "short_of_memory")
+    run = begun(root, "struck_sft", sft_config(models, sharding={"model": "zero-3"}))
+    verdict = launch.wait(run)
+    assert verdict is not None and verdict.state is State.FINISHED, run.log.read_text()[-3000:]
+    assert "rank 1" in alerts(run)["ranks_restart"].message and "memory" in alerts(run)["ranks_restart"].message
+    assert json.loads((run.path / "rows_at_a_time.json").read_text()) == {"update": 1}
+    assert figures(run)[3] == pytest.approx(figures(straight["sft"])[3], rel=1e-3, abs=1e-4)
 
 
 def test_a_users_mistake_ends_all_ranks_at_once(root: Path, models: dict[str, str]) -> None:
