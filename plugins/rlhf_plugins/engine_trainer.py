@@ -30,6 +30,7 @@ from rlhf_engine.optim import ScheduledAdamW
 from rlhf_engine.ranks import Ranks
 from rlhf_engine.sharding.choice import check_sharding, layout_of, layouts_in_words
 from rlhf_engine.sharding.roles import lay_out, loading_device
+from rlhf_engine.sharding.state import is_sharded
 from rlhf_plugins.sharded.trained import Trained
 from rlhf_plugins.torch_runtime import TorchRuntime
 from rlhf_sdk.events import MemoryRow
