@@ -12,7 +12,6 @@ from transformers import PreTrainedModel
 
 from rlhf_engine.backoff import BackOff
 from rlhf_engine.config import OnlineConfig
-from rlhf_engine.data.batching import left_pad
 from rlhf_engine.data.examples import Prompt
 from rlhf_engine.eval.attribution import token_scores
 from rlhf_engine.generation import SampledResponses, generate_rollout
@@ -23,6 +22,7 @@ from rlhf_engine.ranks import Dealt, Ranks
 from rlhf_engine.rollout import Rollout, in_micro_batches
 from rlhf_engine.scalar_models import ScalarModel, response_values, scores_and_disagreements
 from rlhf_engine.sharding.state import rest_between_passes
+from rlhf_engine.shares import joined_rollout
 from rlhf_engine.unfinished_update import UnfinishedUpdate
 
 
@@ -74,16 +74,7 @@ def roll_out(state: OnlineState, prompts: Sequence[Prompt], config: OnlineConfig
 
     with hooks.phase("rollout"), compute_precision(policy.device, config.precision.compute):
         rollout = state.backoff.attempt("rollout", min(config.rollout_batch_size, len(own)), sample, hooks)
-        return joined_rollout(rollout, [prompt.tokens for prompt in prompts], dealt, state)
-
-
-def joined_rollout(own: Rollout, prompts: Sequence[list[int]], dealt: Dealt, state: OnlineState) -> Rollout:
-    """All ranks' responses to `prompts`, of which this rank sampled its `own`."""
-    if state.ranks.size == 1:
-        return own
-    prompt_tokens, prompt_mask = (part.to(own.tokens.device) for part in left_pad(prompts, state.pad_id))
-    parts = (state.ranks.joined(part, dealt) for part in (own.response_tokens, own.response_mask, own.ended))
-    return Rollout(prompt_tokens, prompt_mask, *parts)
+        return joined_rollout(rollout, [prompt.tokens for prompt in prompts], dealt, state.ranks, state.pad_id)
 
 
 def policy_logprobs(

@@ -28,6 +28,7 @@ from rlhf_engine.ranks import ALONE, Ranks
 from rlhf_engine.reward_modeling import pair_accuracy, pair_rows
 from rlhf_engine.sharding.state import rest_between_passes
 from rlhf_engine.shared_prompts import group_logprobs, shared_prompt_batch
+from rlhf_engine.shares import of_all_groups
 
 Config = DPOConfig | IPOConfig | KTOConfig
 
@@ -175,16 +176,10 @@ def measured_reference_point(
     if not isinstance(config, KTOConfig):
         return torch.zeros(())
 
-    def ratios(rows: int) -> Tensor:
-        parts = []
-        for micro_batch in micro_batches(mismatched(groups), rows):
-            hooks.safe_point()
-            parts.append(response_logprobs_of(state, micro_batch, config).ratios(config))
-        return torch.cat(parts)
-
-    rows = min(config.micro_batch_size, len(groups))
     with hooks.phase("reference point"):
-        return kto_reference_point(state.backoff.attempt("reference point", rows, ratios, hooks))
+        return kto_reference_point(
+            torch.cat(logratios_of_all(state, mismatched(groups), config, hooks, "reference point"))
+        )
 
 
 def mismatched(groups: Sequence[ComparisonGroup]) -> list[ComparisonGroup]:
@@ -209,15 +204,27 @@ def implicit_rewards(
 ) -> list[list[float]]:
     """beta h(y) of each group's responses."""
 
-    def rewards(rows: int) -> list[list[float]]:
-        found: list[list[float]] = []
-        for micro_batch in micro_batches(groups, rows):
-            hooks.safe_point()
-            flat = (config.beta * response_logprobs_of(state, micro_batch, config).ratios(config)).cpu()
-            found += [part.tolist() for part in flat.split([len(group.responses) for group in micro_batch])]
-        return found
+    ratios = logratios_of_all(state, groups, config, hooks, "implicit rewards")
+    return [(config.beta * part).tolist() for part in ratios]
 
-    return state.backoff.attempt("implicit rewards", min(config.micro_batch_size, len(groups)), rewards, hooks)
+
+def logratios_of_all(
+    state: PreferenceState, groups: Sequence[ComparisonGroup], config: Config, hooks: Hooks, what: str
+) -> list[Tensor]:
+    """[K] of each group's K responses, on all ranks; `what` it is called where memory runs out."""
+
+    def of_groups(own: list[ComparisonGroup]) -> list[Tensor]:
+        def ratios(rows: int) -> list[Tensor]:
+            found: list[Tensor] = []
+            for micro_batch in micro_batches(own, rows):
+                hooks.safe_point()
+                flat = response_logprobs_of(state, micro_batch, config).ratios(config)
+                found += flat.split([len(group.responses) for group in micro_batch])
+            return found
+
+        return state.backoff.attempt(what, min(config.micro_batch_size, len(own)), ratios, hooks)
+
+    return of_all_groups(state.ranks, groups, of_groups)
 
 
 @torch.no_grad()

@@ -11,7 +11,7 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
-from itertools import chain
+from itertools import chain, cycle, islice
 
 import torch
 import torch.distributed as dist
@@ -187,7 +187,7 @@ class ProcessGroupRanks(Ranks):
 def deal(lengths: Sequence[int], size: int) -> Dealt:
     """`Ranks.dealt`: longest first, to and fro over the ranks; what is missing in the last round is dealt again."""
     order = sorted(range(len(lengths)), key=lambda row: -lengths[row])
-    order += order[: -len(order) % size]
+    order += islice(cycle(order[:]), -len(order) % size)
     hands: Dealt = [[] for _ in range(size)]
     for turn in range(0, len(order), size):
         to_and_fro = hands if turn // size % 2 == 0 else reversed(hands)

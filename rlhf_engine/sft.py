@@ -14,7 +14,6 @@ from rlhf_engine.config import Precision
 from rlhf_engine.hooks import Hooks
 from rlhf_engine.logprobs import response_logprobs
 from rlhf_engine.losses import next_token_loss
-from rlhf_engine.masking import masked_sum
 from rlhf_engine.models import compute_precision
 from rlhf_engine.optim import ScheduledAdamW, check_finite_loss
 from rlhf_engine.ranks import ALONE, Ranks
@@ -81,17 +80,28 @@ def accumulate_gradients(
     return torch.stack(losses).sum()
 
 
-@torch.no_grad()
 def held_out_loss(policy: PreTrainedModel, batches: Iterable[Rollout], *, compute: Precision, hooks: Hooks) -> float:
     """Cross-entropy in nats per response token over all batches."""
-    total, tokens = torch.zeros((), dtype=torch.float64), 0
+    return nats_per_token(row_losses(policy, batches, compute=compute, hooks=hooks))
+
+
+@torch.no_grad()
+def row_losses(policy: PreTrainedModel, batches: Iterable[Rollout], *, compute: Precision, hooks: Hooks) -> Tensor:
+    """[N, 2] of the N rows of all batches: cross-entropy in nats of the response, and its tokens; float64, on the CPU."""
+    found = []
     for batch in batches:
         hooks.safe_point()
         with compute_precision(policy.device, compute):
             logprobs = response_logprobs(policy, batch)
-        total -= masked_sum(logprobs, batch.response_mask).double().cpu()
-        tokens += int(batch.response_mask.sum())
-    return float(total) / max(tokens, 1)
+        nats = -logprobs.masked_fill(~batch.response_mask, 0.0).sum(dim=-1)
+        found.append(torch.stack([nats.double(), batch.response_lengths.double()], dim=-1).cpu())
+    return torch.cat(found)
+
+
+def nats_per_token(row_losses: Tensor) -> float:
+    """The mean over all response tokens, of `row_losses`."""
+    nats, tokens = row_losses.sum(dim=0).tolist()
+    return float(nats / max(tokens, 1.0))
 
 
 def packed_text_batch(sequences: Sequence[Sequence[int]], device: torch.device) -> Rollout:

@@ -11,7 +11,9 @@ from rlhf_engine.data.formatting import fit_prompt
 from rlhf_engine.generation import generate_rollout, response_texts
 from rlhf_engine.hooks import Hooks, NoHooks
 from rlhf_engine.models import compute_precision
+from rlhf_engine.ranks import ALONE, Ranks
 from rlhf_engine.rollout import Rollout
+from rlhf_engine.shares import responses_of_all
 from rlhf_plugins.engine_trainer import EngineTrainer
 from rlhf_sdk.trainer import SampledResponse, UserError
 
@@ -35,28 +37,33 @@ class PolicySampler(EngineTrainer):
     def sampling_temperature(self) -> float:
         return float(self.config.temperature)
 
-    def responses_to(self, prompts: Sequence[Prompt], *, rows: int, hooks: Hooks) -> Rollout:
+    def responses_to(self, prompts: Sequence[Prompt], *, rows: int, hooks: Hooks, ranks: Ranks = ALONE) -> Rollout:
         """The policy's responses, at most `rows` at a time; the noise is the same each time."""
+        tokens, pad_id = [prompt.tokens for prompt in prompts], self.tokenizer.pad_token_id
 
-        def sample(batch_size: int) -> Rollout:
-            return generate_rollout(
-                self.policy_to_sample(),
-                [prompt.tokens for prompt in prompts],
-                episodes=range(len(prompts)),
-                seed=self.config.seed,
-                response_tokens=self.response_tokens(),
-                temperature=self.sampling_temperature(),
-                eos_id=self.tokenizer.eos_token_id,
-                pad_id=self.tokenizer.pad_token_id,
-                batch_size=batch_size,
-                hooks=hooks,
-            )
+        def answers(own: list[int]) -> Rollout:
+            def sample(batch_size: int) -> Rollout:
+                return generate_rollout(
+                    self.policy_to_sample(),
+                    [tokens[row] for row in own],
+                    episodes=own,
+                    seed=self.config.seed,
+                    response_tokens=self.response_tokens(),
+                    temperature=self.sampling_temperature(),
+                    eos_id=self.tokenizer.eos_token_id,
+                    pad_id=pad_id,
+                    batch_size=batch_size,
+                    hooks=hooks,
+                )
+
+            return self.backoff.attempt("samples", min(rows, len(own)), sample, hooks)
 
         with compute_precision(self.device, self.config.precision.compute):
-            return self.backoff.attempt("samples", min(rows, len(prompts)), sample, hooks)
+            return responses_of_all(ranks, tokens, pad_id, answers)
 
     def sample(self, prompts: list[str]) -> list[SampledResponse]:
-        """Keyed noise and no hooks: no random state moves, and nothing waits here. A prompt is read as it is given.
+        """Keyed noise and no hooks: no random state moves, and nothing waits here, neither for other ranks. A prompt is
+        read as it is given.
 
         Raises `UserError` for a prompt without tokens, or where no prompt is given and there are none.
         """

@@ -25,6 +25,11 @@ class Demonstration:
     response: str
     response_tokens: list[int]
 
+    @property
+    def token_count(self) -> int:
+        """Of prompt and response."""
+        return len(self.prompt.tokens) + len(self.response_tokens)
+
 
 @dataclass(frozen=True, slots=True)
 class ComparisonGroup:

@@ -23,6 +23,7 @@ from rlhf_engine.models import compute_precision
 from rlhf_engine.rewards import apply_missing_eos_rule, sequence_kl
 from rlhf_engine.rollout import Rollout
 from rlhf_engine.scalar_models import ScalarModel
+from rlhf_engine.shares import responses_of_all
 
 FIRST_EPISODE: Final = 1 << 48
 """Beyond every episode of training, so that the probe's noise is its own."""
@@ -106,25 +107,27 @@ class Probe:
         )
 
     def _answers(self, state: OnlineState, config: OnlineConfig, hooks: Hooks) -> Rollout:
-        policy = state.models.policy
+        policy, prompts = state.models.policy, [prompt.tokens for prompt in self.prompts]
 
-        def sample(batch_size: int) -> Rollout:
-            return generate_rollout(
-                policy,
-                [prompt.tokens for prompt in self.prompts],
-                episodes=range(FIRST_EPISODE, FIRST_EPISODE + len(self.prompts)),
-                seed=config.seed,
-                response_tokens=config.response_tokens,
-                temperature=config.temperature,
-                eos_id=state.eos_id,
-                pad_id=state.pad_id,
-                batch_size=batch_size,
-                hooks=hooks,
-            )
+        def answers(own: list[int]) -> Rollout:
+            def sample(batch_size: int) -> Rollout:
+                return generate_rollout(
+                    policy,
+                    [prompts[row] for row in own],
+                    episodes=[FIRST_EPISODE + row for row in own],
+                    seed=config.seed,
+                    response_tokens=config.response_tokens,
+                    temperature=config.temperature,
+                    eos_id=state.eos_id,
+                    pad_id=state.pad_id,
+                    batch_size=batch_size,
+                    hooks=hooks,
+                )
+
+            return state.backoff.attempt("probe", min(config.rollout_batch_size, len(own)), sample, hooks)
 
         with compute_precision(policy.device, config.precision.compute):
-            rows = min(config.rollout_batch_size, len(self.prompts))
-            return state.backoff.attempt("probe", rows, sample, hooks)
+            return responses_of_all(state.ranks, prompts, state.pad_id, answers)
 
 
 def _beyond(scores: Tensor, score_range: tuple[float, float] | None) -> list[float]:

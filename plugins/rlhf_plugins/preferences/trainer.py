@@ -21,6 +21,7 @@ from rlhf_engine.preference_training import PreferenceState, implicit_rewards, p
 from rlhf_engine.ranks import check_divisible
 from rlhf_engine.rewards import sequence_kl
 from rlhf_engine.rollout import Rollout, in_micro_batches
+from rlhf_engine.shares import of_all_rows
 from rlhf_plugins.comparison_trainer import SAMPLING_ROWS, ComparisonTrainer
 from rlhf_plugins.policy_sampling import PolicySampler
 
@@ -86,7 +87,7 @@ class PreferenceTrainer(ComparisonTrainer, PolicySampler):
         """KL(pi || pi_ref) in nats per sequence (k1, the mean over samples), and in the built-in world their gold."""
         prompts = self.prompts_to_sample(self.config.kl_samples)
         with self.run.phase("samples"):
-            rollout = self.responses_to(prompts, rows=SAMPLING_ROWS, hooks=self.run)
+            rollout = self.responses_to(prompts, rows=SAMPLING_ROWS, hooks=self.run, ranks=self.ranks)
             kl = self.sequence_kl(rollout)
         texts = response_texts(rollout, self.tokenizer)
         golds = _gold_scores(prompts, texts, rollout)
@@ -119,11 +120,16 @@ class PreferenceTrainer(ComparisonTrainer, PolicySampler):
             logprobs, reference = response_logprobs(self.state.policy, rows), response_logprobs(self.ref_policy, rows)
             return (sequence_kl(logprobs, reference, rows.response_mask),)
 
-        def in_pieces(rows: int) -> torch.Tensor:
-            return in_micro_batches(of_rows, rollout, rows, self.run)[0]
+        def of_share(own: list[int]) -> torch.Tensor:
+            part = rollout.picked(torch.tensor(own, device=self.device))
+
+            def in_pieces(rows: int) -> torch.Tensor:
+                return in_micro_batches(of_rows, part, rows, self.run)[0]
+
+            return self.backoff.attempt("KL", self.config.micro_batch_size, in_pieces, self.run)
 
         with compute_precision(self.device, self.config.precision.compute):
-            return self.backoff.attempt("KL", self.config.micro_batch_size, in_pieces, self.run)
+            return of_all_rows(self.ranks, rollout.lengths, of_share)
 
     def record_samples(
         self, prompts: list[Prompt], texts: list[str], golds: list[float], kl: torch.Tensor, rollout: Rollout

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+import torch
+
 from rlhf_engine.checks.rules import Rule
 from rlhf_engine.checks.supervised import LANGUAGE_MODEL_RULES, share_of_uniform
 from rlhf_engine.config import PretrainConfig
@@ -11,7 +13,8 @@ from rlhf_engine.data.api import load_documents
 from rlhf_engine.models import lm_head_weight, load_policy
 from rlhf_engine.order import shuffled_batch, steps_in
 from rlhf_engine.ranks import check_divisible
-from rlhf_engine.sft import SFTState, held_out_loss, packed_text_batch, sft_update
+from rlhf_engine.sft import SFTState, nats_per_token, packed_text_batch, row_losses, sft_update
+from rlhf_engine.shares import of_all_rows
 from rlhf_plugins.engine_trainer import EngineTrainer
 
 
@@ -67,10 +70,12 @@ class PretrainTrainer(EngineTrainer):
             return
         with self.guarded():
             sequences = load_documents(config.eval_data, self.tokenizer, config.sequence_tokens, hooks=self.run)
-            size = config.micro_batch_size
-            batches = [
-                packed_text_batch([sequences[i] for i in range(start, min(start + size, len(sequences)))], self.device)
-                for start in range(0, len(sequences), size)
-            ]
-            loss = held_out_loss(self.state.policy, batches, compute=config.precision.compute, hooks=self.run)
+
+            def of_rows(own: list[int]) -> torch.Tensor:
+                size = config.micro_batch_size
+                pieces = (own[start : start + size] for start in range(0, len(own), size))
+                batches = (packed_text_batch([sequences[i] for i in rows], self.device) for rows in pieces)
+                return row_losses(self.state.policy, batches, compute=config.precision.compute, hooks=self.run)
+
+            loss = nats_per_token(of_all_rows(self.ranks, [config.sequence_tokens] * len(sequences), of_rows))
         self.run.result("held_out", {"loss/valid_nats_per_token": loss, "sequences": len(sequences)})

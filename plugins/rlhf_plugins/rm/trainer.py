@@ -12,7 +12,7 @@ from rlhf_engine.checks.rules import Rule
 from rlhf_engine.checks.supervised import REWARD_MODEL_RULES
 from rlhf_engine.config import RMConfig
 from rlhf_engine.data.api import load_demonstrations
-from rlhf_engine.data.examples import Demonstration
+from rlhf_engine.data.examples import ComparisonGroup, Demonstration
 from rlhf_engine.errors import ConfigError
 from rlhf_engine.generation import generate_rollout
 from rlhf_engine.models import compute_precision, load_policy
@@ -22,13 +22,14 @@ from rlhf_engine.reward_modeling import (
     RewardModelState,
     bootstrap_weights,
     centring_offsets,
+    head_scores_by_group,
     normalising_affine,
     reward_model_update,
-    score_groups,
 )
 from rlhf_engine.rollout import Rollout, in_micro_batches
 from rlhf_engine.scalar_heads import HeadShape
 from rlhf_engine.scalar_models import is_reward_model, load_scalar_model, response_head_scores
+from rlhf_engine.shares import of_all_groups, of_all_rows, responses_of_all
 from rlhf_plugins.comparison_trainer import SAMPLING_ROWS, ComparisonTrainer
 
 
@@ -99,17 +100,17 @@ class RewardModelTrainer(ComparisonTrainer):
     def held_out_scores(self) -> list[list[float]]:
         """One score for each response of each held-out group."""
 
-        def score(rows: int) -> list[list[float]]:
-            return score_groups(
-                self.state.reward_model,
-                self.held_out,
-                micro_batch_size=rows,
-                compute=self.config.precision.compute,
-                hooks=self.run,
-            )
+        def of_groups(own: list[ComparisonGroup]) -> list[torch.Tensor]:
+            def score(rows: int) -> list[torch.Tensor]:
+                return head_scores_by_group(
+                    self.state.reward_model, own, rows, compute=self.config.precision.compute, hooks=self.run
+                )
+
+            return self.backoff.attempt("held-out accuracy", self.config.micro_batch_size, score, self.run)
 
         with self.run.phase("held-out accuracy"):
-            return self.backoff.attempt("held-out accuracy", self.config.micro_batch_size, score, self.run)
+            by_head = of_all_groups(self.ranks, self.held_out, of_groups)
+        return [scores.mean(dim=-1).tolist() for scores in by_head]
 
     def finish(self) -> None:
         """Normalises the scores as configured, and records the held-out accuracy and range of scores."""
@@ -142,12 +143,16 @@ class RewardModelTrainer(ComparisonTrainer):
         def of_rows(part: Rollout) -> tuple[torch.Tensor, ...]:
             return response_head_scores(self.state.reward_model, part).unbind(dim=-1)
 
-        def in_pieces(rows: int) -> tuple[torch.Tensor, ...]:
-            return in_micro_batches(of_rows, rollout, rows, self.run)
+        def of_share(own: list[int]) -> torch.Tensor:
+            share = rollout.picked(torch.tensor(own, device=self.device))
+
+            def in_pieces(rows: int) -> torch.Tensor:
+                return torch.stack(in_micro_batches(of_rows, share, rows, self.run), dim=-1)
+
+            return self.backoff.attempt("scores", self.config.micro_batch_size, in_pieces, self.run)
 
         with compute_precision(self.device, self.config.precision.compute):
-            by_head = self.backoff.attempt("scores", self.config.micro_batch_size, in_pieces, self.run)
-        return torch.stack(by_head, dim=-1).cpu()
+            return of_all_rows(self.ranks, rollout.lengths, of_share).cpu()
 
     def references(self, rows: Sequence[Demonstration]) -> Rollout:
         return Rollout.of_texts(
@@ -159,23 +164,26 @@ class RewardModelTrainer(ComparisonTrainer):
         )
 
     def samples(self, rows: Sequence[Demonstration]) -> Rollout:
-        policy = self.sft_policy()
+        policy, prompts = self.sft_policy(), [row.prompt.tokens for row in rows]
 
-        def sample(batch_size: int) -> Rollout:
-            return generate_rollout(
-                policy,
-                [row.prompt.tokens for row in rows],
-                episodes=range(len(rows)),
-                seed=self.config.seed,
-                response_tokens=self.config.norm_data.max_response_tokens,
-                temperature=self.config.world.temperature,
-                eos_id=self.tokenizer.eos_token_id,
-                pad_id=self.tokenizer.pad_token_id,
-                batch_size=batch_size,
-                hooks=self.run,
-            )
+        def answers(own: list[int]) -> Rollout:
+            def sample(batch_size: int) -> Rollout:
+                return generate_rollout(
+                    policy,
+                    [prompts[row] for row in own],
+                    episodes=own,
+                    seed=self.config.seed,
+                    response_tokens=self.config.norm_data.max_response_tokens,
+                    temperature=self.config.world.temperature,
+                    eos_id=self.tokenizer.eos_token_id,
+                    pad_id=self.tokenizer.pad_token_id,
+                    batch_size=batch_size,
+                    hooks=self.run,
+                )
 
-        return self.backoff.attempt("samples", SAMPLING_ROWS, sample, self.run)
+            return self.backoff.attempt("samples", SAMPLING_ROWS, sample, self.run)
+
+        return responses_of_all(self.ranks, prompts, self.tokenizer.pad_token_id, answers)
 
 
 def _check(config: RMConfig) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+import torch
 from transformers import PreTrainedModel
 
 from rlhf_engine.adapters import add_adapter
@@ -17,7 +18,8 @@ from rlhf_engine.models import lm_head_weight, load_policy
 from rlhf_engine.order import shuffled_batch, steps_in
 from rlhf_engine.ranks import check_divisible
 from rlhf_engine.rollout import Rollout
-from rlhf_engine.sft import SFTState, held_out_loss, sft_update
+from rlhf_engine.sft import SFTState, nats_per_token, row_losses, sft_update
+from rlhf_engine.shares import of_all_rows
 from rlhf_plugins.policy_sampling import PolicySampler
 
 
@@ -94,15 +96,17 @@ class SFTTrainer(PolicySampler):
         return self.config.eval_data.max_response_tokens
 
     def held_out_loss(self) -> float:
-        def of_batches(size: int) -> float:
-            batches = (
-                self.batch([self.held_out[i] for i in range(start, min(start + size, len(self.held_out)))])
-                for start in range(0, len(self.held_out), size)
-            )
-            return held_out_loss(self.state.policy, batches, compute=self.config.precision.compute, hooks=self.run)
+        def of_rows(own: list[int]) -> torch.Tensor:
+            def of_batches(size: int) -> torch.Tensor:
+                pieces = (own[start : start + size] for start in range(0, len(own), size))
+                batches = (self.batch([self.held_out[i] for i in rows]) for rows in pieces)
+                return row_losses(self.state.policy, batches, compute=self.config.precision.compute, hooks=self.run)
 
-        with self.run.phase("held-out loss"):
             return self.backoff.attempt("held-out loss", self.config.micro_batch_size, of_batches, self.run)
+
+        lengths = [self.held_out[i].token_count for i in range(len(self.held_out))]
+        with self.run.phase("held-out loss"):
+            return nats_per_token(of_all_rows(self.ranks, lengths, of_rows))
 
     def record_samples(self) -> None:
         """What the policy writes for the first held-out prompts."""
@@ -111,7 +115,10 @@ class SFTTrainer(PolicySampler):
             return
         with self.run.phase("samples"):
             rollout = self.responses_to(
-                [example.prompt for example in examples], rows=self.config.micro_batch_size, hooks=self.run
+                [example.prompt for example in examples],
+                rows=self.config.micro_batch_size,
+                hooks=self.run,
+                ranks=self.ranks,
             )
         texts = response_texts(rollout, self.tokenizer)
         for row, example in enumerate(examples):
