@@ -87,7 +87,7 @@ def held_out_loss(policy: PreTrainedModel, batches: Iterable[Rollout], *, comput
 
 @torch.no_grad()
 def row_losses(policy: PreTrainedModel, batches: Iterable[Rollout], *, compute: Precision, hooks: Hooks) -> Tensor:
-    """[N, 2] of the N rows of all batches: cross-entropy in nats of the response, and its tokens; float64, on the CPU."""
+    """[N, 2], float64 on the CPU, of all batches' rows: cross-entropy of the response in nats, and its tokens."""
     found = []
     for batch in batches:
         hooks.safe_point()

@@ -205,7 +205,7 @@ class Shim:
         state = _BY_EXIT_CODE.get(ExitCode(returncode), State.FAILED) if returncode in set(ExitCode) else State.FAILED
         lost = lost_rank_in_words(self.run.path, self._options)
         if lost:
-            return state, returncode or ExitCode.PLUGIN_FAILED, lost
+            return state, ExitCode.PLUGIN_FAILED if state is State.FAILED else returncode, lost
         printed = last_lines(self.run.log, 1)
         reason = printed[0].decode(errors="replace") if printed else ""
         exited = f"the worker exited with code {returncode} without saying why"

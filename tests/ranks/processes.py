@@ -14,7 +14,7 @@ from typing import Any
 PATIENCE_SECONDS = 120.0
 
 FORKS = multiprocessing.get_context("forkserver")
-FORKS.set_forkserver_preload(["torch", "transformers", "rlhf_engine.layouts", "trained"])
+FORKS.set_forkserver_preload(["torch", "transformers", "rlhf_engine.layouts", "trained", "evaluated"])
 
 
 def in_ranks(size: int, work: Callable[..., Any], *arguments: Any) -> list[Any]:

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import os
+import sys
 
-import msgspec
+import typer
 
 from rlhf_console.cli.options import RunArgument, RunsOption
 from rlhf_console.cli.rank_options import ProcessesOption
+from rlhf_console.printable import printable
 from rlhf_console.runs.store import find
-from rlhf_sdk.ranked.starting import join_command, worker_environment
 from rlhf_sdk.run_root import run_root
-from rlhf_sdk.trainer import UserError
 
 
 def join(
@@ -21,13 +20,14 @@ def join(
 ) -> None:
     """Take part, from another machine, in a run that was started with --nnodes; its folder must be the same there.
 
-    Ends when the run's attempt does, with torchrun's exit code. Signals are for the machine that started the run.
+    Ends when the run does, with its exit code. Where the other machines are lost it tries again for as long as they
+    wait, then ends with 75. Ctrl-C stops the run with a checkpoint; twice, it ends this machine's part alone.
     """
-    found = find(run_root(runs), run)
-    status = found.directory.status()
-    if status is None or status.options.nodes < 2:
-        raise UserError(f"run {found.record.id} waits for no other machine: start it with --nnodes and --rdzv")
-    options = msgspec.structs.replace(status.options, processes=processes or status.options.processes)
-    command = join_command(found.directory.path.absolute(), status, options)
-    # In its place: a signal to this process ends torchrun, and with it the ranks here.
-    os.execvpe(command[0], command, worker_environment(options))
+    from rlhf_sdk.ranked.joining import take_part
+
+    directory = find(run_root(runs), run).directory
+    raise typer.Exit(take_part(directory, processes, _tell))
+
+
+def _tell(text: str) -> None:
+    print(f"rlhf join: {printable(text)}", file=sys.stderr, flush=True)

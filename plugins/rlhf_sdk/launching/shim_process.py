@@ -14,6 +14,7 @@ import msgspec
 from rlhf_sdk.files import PRIVATE_FILE
 from rlhf_sdk.foreign import check_tree
 from rlhf_sdk.pace import AttemptOptions
+from rlhf_sdk.ranked.meeting import check_meeting
 from rlhf_sdk.run_dir import RunDir
 from rlhf_sdk.run_record import RunStatus
 from rlhf_sdk.states import ENDED
@@ -34,7 +35,9 @@ def begin_attempt(
     check_tree(run.path)
     before = run.status()
     attempt = before.attempt if before else 0
-    encoded = msgspec.json.encode(options.as_before(before.options) if before else options).decode()
+    options = options.as_before(before.options) if before else options
+    _check_meeting(options, resumed=before is not None)
+    encoded = msgspec.json.encode(options).decode()
     log = _open_log(run)
     try:
         shim = subprocess.Popen(
@@ -56,6 +59,17 @@ def working_directory(run: RunDir) -> str | None:
     """Where the run's relative paths are meant from, if that is there."""
     recorded = run.record().cwd
     return recorded if recorded and Path(recorded).is_dir() else None
+
+
+def _check_meeting(options: AttemptOptions, *, resumed: bool) -> None:
+    """Raises `UserError` where other machines could not meet this one."""
+    if options.nodes < 2:
+        return
+    try:
+        check_meeting(options.rendezvous)
+    except UserError as error:
+        alone = "; --nnodes 1 goes on with this machine alone" if resumed else ""
+        raise UserError(f"{error}{alone}") from None
 
 
 def _open_log(run: RunDir) -> int:

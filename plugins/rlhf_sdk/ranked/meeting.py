@@ -9,6 +9,7 @@ import psutil
 
 from rlhf_sdk.trainer import UserError
 
+REACH_SECONDS = 2.0
 INTERFACE_VARIABLES = ("GLOO_SOCKET_IFNAME", "NCCL_SOCKET_IFNAME")
 
 
@@ -42,6 +43,15 @@ def own_address(rendezvous: str) -> str:
             return str(way.getsockname()[0])
     except OSError:
         return ""
+
+
+def reachable(rendezvous: str) -> bool:
+    """Whether somebody listens at `rendezvous`, as far as can be told from here within a moment."""
+    try:
+        with socket.create_connection(_parts(rendezvous), timeout=REACH_SECONDS):
+            return True
+    except OSError:
+        return False
 
 
 def interface_variables(rendezvous: str) -> dict[str, str]:

@@ -41,7 +41,8 @@ def torchrun(run_id: str, options: AttemptOptions, *, joins: bool = False) -> li
     command += ["--max-restarts", str(options.restarts), "--rdzv-id", run_id, "--rdzv-backend", "c10d"]
     if options.nodes < 2:
         return [*command, "--rdzv-endpoint", "localhost:0"]
-    patience = max(int(options.rank_timeout_seconds), 1)
+    # Whoever waits no longer ends the meeting for all: that is the first machine's to say.
+    patience = max(int(options.rank_timeout_seconds), 1) * (3 if joins else 1)
     command += ["--rdzv-endpoint", options.rendezvous]
     command += ["--rdzv-conf", f"is_host={int(not joins)},join_timeout={patience}"]
     address = own_address(options.rendezvous)
