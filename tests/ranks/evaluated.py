@@ -87,8 +87,9 @@ def preferences(ranks: Ranks) -> Measured:
 def probe(ranks: Ranks) -> Measured:
     policy, value_model = new_policy().double(), new_scalar_model().double()
     models = PPOModels(policy, frozen_copy(policy), value_model, frozen_copy(value_model))
-    optimizers = (optimizer_of(model, ranks, 1) for model in (policy, value_model))
-    state = PPOState(models, *optimizers, FixedKL(0.1), eos_id=EOS, pad_id=PAD, ranks=ranks)
+    policy_optimizer, value_optimizer = (optimizer_of(model, ranks, 1) for model in (policy, value_model))
+    kl = FixedKL(0.1)
+    state = PPOState(models, policy_optimizer, value_optimizer, kl, eos_id=EOS, pad_id=PAD, ranks=ranks)
     taken = Probe(PROMPTS[:ROWS], Heads("second", frozen_copy(value_model), 0.0), word_tokenizer())
     with tokens_counted(policy) as tokens:
         reading = taken.read(state, config_with(), HOOKS)

@@ -12,12 +12,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from machines import Machine, two_machines
 from rlhf_sdk import launch
 from rlhf_sdk.commands import Pause, Resume
 from rlhf_sdk.events import Alert, MetricsLogged, Started
+from rlhf_sdk.exit_codes import ExitCode
 from rlhf_sdk.liveness import is_alive
 from rlhf_sdk.ranked.reports import read_reports
 from rlhf_sdk.run_dir import RunDir
@@ -65,16 +67,19 @@ def begun(run: RunDir, alpha: Machine) -> Iterator[None]:
 
 
 @contextmanager
-def joined(run: RunDir, beta: Machine) -> Iterator[None]:
+def joined(run: RunDir, beta: Machine, said: Path) -> Iterator[subprocess.Popen[bytes]]:
     command = [sys.executable, "-c", "from rlhf_console.cli import main; main()", "join", run.id]
-    part = subprocess.Popen(
-        beta.inside(*command, "--runs", str(run.root)),
-        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
-    )  # fmt: skip
+    with said.open("wb") as stream:
+        part = subprocess.Popen(
+            beta.inside(*command, "--runs", str(run.root)), stderr=stream, stdout=subprocess.DEVNULL
+        )
     try:
-        yield
+        yield part
     finally:
-        os.killpg(part.pid, signal.SIGKILL)
+        if part.poll() is None:
+            for process in psutil.Process(part.pid).children(recursive=True):
+                process.kill()
+            part.kill()
         part.wait()
 
 
@@ -98,28 +103,30 @@ def test_two_machines_are_held_together_and_outlive_a_cut_cable(
         "data": world(3, 6400), "model": {"path": models["policy"]}, "batch_size": 8, "micro_batch_size": 2,
         "max_steps": 800, "checkpoint_every": 1, "threads": 1, "eval_every": 0,
     }  # fmt: skip
-    run = launch.create_run(tmp_path / "runs", plugin="sft", config=config)
-    with begun(run, alpha):
-        with joined(run, beta):
-            until(run, lambda: told(run, MetricsLogged))
-            assert [report.host for report in read_reports(run.path)] == ["beta", "alpha"]
-            launch.request(run, Pause())
-            until(run, lambda: run.state() is State.PAUSED)
-            launch.request(run, Resume())
-            until(run, lambda: run.state() is State.RUNNING)
-            alpha.cable("down")
-            until(run, lambda: told(run, Alert))
-            alert = told(run, Alert)[0]
-            assert alert.code == "ranks_restart" and alert.message.startswith("rank 1 on alpha can't be reached")
-            assert f"rlhf join {run.id}" in alert.advice
+    run, said = launch.create_run(tmp_path / "runs", plugin="sft", config=config), tmp_path / "said"
+    with begun(run, alpha), joined(run, beta, said) as part:
+        until(run, lambda: told(run, MetricsLogged))
+        assert [report.host for report in read_reports(run.path)] == ["beta", "alpha"]
+        launch.request(run, Pause())
+        until(run, lambda: run.state() is State.PAUSED)
+        launch.request(run, Resume())
+        until(run, lambda: run.state() is State.RUNNING)
+        alpha.cable("down")
+        until(run, lambda: "waits for the others" in said.read_text())
+        alert = told(run, Alert)[0]
+        assert alert.code == "ranks_restart" and alert.message.startswith("rank 1 on alpha can't be reached")
+        assert f"rlhf join {run.id}" in alert.advice
         alpha.cable("up")
-        with joined(run, beta):
-            until(run, lambda: len(told(run, Started)) == 2)
-            again = told(run, Started)[1]
-            assert again.attempt == 2 and again.resumed_from.startswith("step-")
-            until(run, lambda: told(run, MetricsLogged)[-1].attempt == 2)
-            alpha.cable("down")
-            verdict = launch.wait(run)
-    assert verdict is not None and verdict.state is State.FAILED
+        until(run, lambda: len(told(run, Started)) == 2)
+        again = told(run, Started)[1]
+        assert again.attempt == 2 and again.resumed_from.startswith("step-")
+        until(run, lambda: told(run, MetricsLogged)[-1].attempt == 2)
+        alpha.cable("down")
+        verdict = launch.wait(run)
+        assert part.wait(PATIENCE_SECONDS) == ExitCode.PLUGIN_FAILED
+    assert verdict is not None and (verdict.state, verdict.exit_code) == (State.FAILED, ExitCode.PLUGIN_FAILED)
     assert verdict.reason.startswith("rank 0 on beta can't be reached")
     assert verdict.reason.endswith(f"no machine joined again within {RANK_TIMEOUT_SECONDS} s")
+    lines = said.read_text().splitlines()
+    assert len(lines) == 4 and all(line.startswith("rlhf join: ") for line in lines), lines
+    assert lines[-1] == f"rlhf join: run {run.id} is failed: {verdict.reason}"

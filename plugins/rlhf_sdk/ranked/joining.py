@@ -35,6 +35,9 @@ POLL_SECONDS = 0.2
 VERDICT_SECONDS = 10.0
 """How long the machine that started the run may take to say how it ended, once the ranks here have."""
 
+LONGER_SECONDS = 30.0
+"""How much longer than the first machine others wait, so that its word is heard."""
+
 PAUSE_SECONDS = 2.0
 PASSED_ON = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
 
@@ -82,7 +85,7 @@ class _Part:
                 return self._end(verdict)
             if self._leaving:
                 return 128 + self._leaving
-            if self._alone_for() > self._patience(status):
+            if self._too_long(status):
                 return self._give_up(status)
             self._say(f"{self._loss(status)}; waits for the others for {self._patience(status):.0f} s")
             status = check_joinable(self._run)
@@ -90,7 +93,7 @@ class _Part:
     def _met(self, status: RunStatus) -> bool:
         """Waits for the place where machines meet; False where it can't be reached, or there is no more need to."""
         while not (found := reachable(status.options.rendezvous)):
-            if self._leaving or self._alone_for() > self._patience(status) or launch.verdict(self._run):
+            if self._leaving or self._too_long(status) or launch.verdict(self._run):
                 break
             time.sleep(POLL_SECONDS)
         return found
@@ -122,9 +125,9 @@ class _Part:
         end_ranks(self._run.path)
         return self._agent.returncode == 0
 
-    def _alone_for(self) -> float:
-        """Seconds since the ranks here were together with the others, or since this part began."""
-        return time.monotonic() - self._together
+    def _too_long(self, status: RunStatus) -> bool:
+        """Since the ranks here were together with the others, or since this part began."""
+        return time.monotonic() - self._together > self._patience(status) + LONGER_SECONDS
 
     def _options(self, status: RunStatus) -> AttemptOptions:
         return msgspec.structs.replace(status.options, processes=self._processes or status.options.processes)
