@@ -220,6 +220,8 @@ def logratios_of_all(
                 hooks.safe_point()
                 flat = response_logprobs_of(state, micro_batch, config).ratios(config)
                 found += flat.split([len(group.responses) for group in micro_batch])
+            for model in (state.policy, state.ref_policy):
+                rest_between_passes(model)
             return found
 
         return state.backoff.attempt(what, min(config.micro_batch_size, len(own)), ratios, hooks)

@@ -19,6 +19,7 @@ from rlhf_engine.optim import ScheduledAdamW, check_finite_loss
 from rlhf_engine.ranks import ALONE, Ranks
 from rlhf_engine.scalar_heads import disagreement
 from rlhf_engine.scalar_models import ScalarModel
+from rlhf_engine.sharding.state import rest_between_passes
 from rlhf_engine.shared_prompts import group_head_scores, shared_prompt_batch
 
 
@@ -200,6 +201,7 @@ def head_scores_by_group(
         micro_batch = groups[start : start + micro_batch_size]
         flat = head_scores_of_groups(reward_model, micro_batch, compute=compute).cpu()
         scores += flat.split([len(group.responses) for group in micro_batch])
+    rest_between_passes(reward_model)
     return scores
 
 

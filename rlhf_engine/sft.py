@@ -18,6 +18,7 @@ from rlhf_engine.models import compute_precision
 from rlhf_engine.optim import ScheduledAdamW, check_finite_loss
 from rlhf_engine.ranks import ALONE, Ranks
 from rlhf_engine.rollout import Rollout
+from rlhf_engine.sharding.state import rest_between_passes
 
 
 @dataclass
@@ -95,6 +96,7 @@ def row_losses(policy: PreTrainedModel, batches: Iterable[Rollout], *, compute: 
             logprobs = response_logprobs(policy, batch)
         nats = -logprobs.masked_fill(~batch.response_mask, 0.0).sum(dim=-1)
         found.append(torch.stack([nats.double(), batch.response_lengths.double()], dim=-1).cpu())
+    rest_between_passes(policy)
     return torch.cat(found)
 
 

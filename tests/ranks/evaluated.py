@@ -14,14 +14,14 @@ from rlhf_engine.config import DPOConfig, KTOConfig, OptimizerConfig
 from rlhf_engine.hacking.probe import Heads, Probe
 from rlhf_engine.hooks import NoHooks
 from rlhf_engine.kl_control import FixedKL
-from rlhf_engine.ppo import PPOModels, PPOState
+from rlhf_engine.ppo import PPOState
 from rlhf_engine.preference_training import PreferenceState, implicit_rewards, measured_reference_point
 from rlhf_engine.ranks import Ranks
 from rlhf_engine.reward_modeling import head_scores_by_group
 from rlhf_engine.sft import nats_per_token, row_losses
 from rlhf_engine.shares import of_all_groups, of_all_rows
-from small_ppo import EOS, PAD, config_with, frozen_copy, new_policy, new_scalar_model
-from trained import PROMPTS, groups, optimizer_of
+from small_ppo import EOS, PAD, config_with
+from trained import PROMPTS, Setting, groups, separate
 
 HOOKS = NoHooks()
 ROWS = 7
@@ -46,8 +46,9 @@ def tokens_counted(*models: nn.Module) -> Iterator[Callable[[], int]]:
         handle.remove()
 
 
-def held_out_loss(ranks: Ranks) -> Measured:
-    policy, rollout = new_policy().double(), random_rollout(ROWS, seed=3)
+def held_out_loss(ranks: Ranks, setting: Setting) -> Measured:
+    policy, rollout = setting.policy(), random_rollout(ROWS, seed=3)
+    setting.lay_out(ranks, model=policy)
 
     def of_rows(own: list[int]) -> torch.Tensor:
         batches = (rollout.rows(torch.tensor(own[start : start + 2])) for start in range(0, len(own), 2))
@@ -57,8 +58,9 @@ def held_out_loss(ranks: Ranks) -> Measured:
         return [nats_per_token(of_all_rows(ranks, rollout.lengths, of_rows))], tokens()
 
 
-def held_out_scores(ranks: Ranks) -> Measured:
-    model, compared = new_scalar_model().double(), groups(ROWS)
+def held_out_scores(ranks: Ranks, setting: Setting) -> Measured:
+    model, compared = setting.scalar_model(), groups(ROWS)
+    setting.lay_out(ranks, model=model)
 
     def of_groups(own: list[Any]) -> list[torch.Tensor]:
         return head_scores_by_group(model, own, 2, compute="float32", hooks=HOOKS)
@@ -69,14 +71,14 @@ def held_out_scores(ranks: Ranks) -> Measured:
     return torch.cat(found).flatten().tolist(), tokens()
 
 
-def preferences(ranks: Ranks) -> Measured:
+def preferences(ranks: Ranks, setting: Setting) -> Measured:
     """Implicit rewards, and KTO's z0 (below 0 it would be 0)."""
-    reference = new_policy().double()
-    policy = new_policy().double()
+    policy, reference = setting.policy(), setting.policy().requires_grad_(False)
     with torch.no_grad():
         for parameter in policy.parameters():
             parameter.mul_(0.5)
-    state = PreferenceState(policy, reference, optimizer_of(policy, ranks, 1), ranks=ranks)
+    setting.lay_out(ranks, model=policy, ref_model=reference)
+    state = PreferenceState(policy, reference, setting.optimizer(policy.named_parameters(), ranks), ranks=ranks)
     compared = groups(ROWS)
     with tokens_counted(policy, reference) as tokens:
         rewards = implicit_rewards(state, compared, DPOConfig(optimizer=OPTIMIZER, micro_batch_size=2), HOOKS)
@@ -84,13 +86,15 @@ def preferences(ranks: Ranks) -> Measured:
     return [float(z0), *(reward for group in rewards for reward in group)], tokens()
 
 
-def probe(ranks: Ranks) -> Measured:
-    policy, value_model = new_policy().double(), new_scalar_model().double()
-    models = PPOModels(policy, frozen_copy(policy), value_model, frozen_copy(value_model))
-    policy_optimizer, value_optimizer = (optimizer_of(model, ranks, 1) for model in (policy, value_model))
-    kl = FixedKL(0.1)
-    state = PPOState(models, policy_optimizer, value_optimizer, kl, eos_id=EOS, pad_id=PAD, ranks=ranks)
-    taken = Probe(PROMPTS[:ROWS], Heads("second", frozen_copy(value_model), 0.0), word_tokenizer())
+def probe(ranks: Ranks, setting: Setting) -> Measured:
+    models = separate(setting)
+    policy, value_model = models.policy, models.value_model
+    setting.lay_out(
+        ranks, model=policy, value_model=value_model, ref_model=models.ref_policy, reward_model=models.reward_model
+    )
+    optimizer = setting.optimizer(policy.named_parameters(), ranks)
+    state = PPOState(models, optimizer, optimizer, FixedKL(0.1), eos_id=EOS, pad_id=PAD, ranks=ranks)
+    taken = Probe(PROMPTS[:ROWS], Heads("second", value_model, 0.0), word_tokenizer())
     with tokens_counted(policy) as tokens:
         reading = taken.read(state, config_with(), HOOKS)
     lengths = [float(len(text)) for text in reading.texts]
@@ -98,6 +102,6 @@ def probe(ranks: Ranks) -> Measured:
     return [*lengths, *map(float, reading.tokens), *map(float, reading.ended), *figures], tokens()
 
 
-def evaluate(ranks: Ranks) -> dict[str, Measured]:
+def evaluate(ranks: Ranks, setting: Setting) -> dict[str, Measured]:
     """Figures, and how many tokens this rank read for them."""
-    return {work.__name__: work(ranks) for work in (held_out_loss, held_out_scores, preferences, probe)}
+    return {work.__name__: work(ranks, setting) for work in (held_out_loss, held_out_scores, preferences, probe)}

@@ -6,15 +6,18 @@ import pytest
 
 from evaluated import evaluate
 from processes import in_ranks
+from rlhf_engine.config import ShardingConfig
 from rlhf_engine.ranks import ALONE
+from trained import Setting
 
 TOLERANCE = 1e-9
+WHOLE, SHARDED = Setting(), Setting(sharding=ShardingConfig(model="zero-3"))
 
 
 def test_what_one_two_and_four_ranks_measure_is_the_same() -> None:
-    alone = evaluate(ALONE)
-    for size in (2, 4):
-        by_rank = in_ranks(size, evaluate)
+    alone = evaluate(ALONE, WHOLE)
+    for size, setting in ((2, WHOLE), (4, WHOLE), (2, SHARDED)):
+        by_rank = in_ranks(size, evaluate, setting)
         for what, (figures, tokens) in alone.items():
             assert by_rank[0][what][0] == pytest.approx(figures, abs=TOLERANCE, rel=TOLERANCE), what
             assert all(found[what][0] == by_rank[0][what][0] for found in by_rank), what
