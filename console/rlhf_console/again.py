@@ -13,6 +13,8 @@ from rlhf_console.profiles import PIPELINE, Stage, flatten, merge, nested, parse
 from rlhf_console.requests import RunRequest, validated
 from rlhf_sdk.checkpoints import list_checkpoints
 from rlhf_sdk.forking import FORK, copy_to_fork, find_checkpoint, state_to_fork
+from rlhf_sdk.launch import NO_OPTIONS
+from rlhf_sdk.pace import AttemptOptions
 from rlhf_sdk.run_dir import RunDir
 from rlhf_sdk.run_record import RunRecord
 from rlhf_sdk.states import State
@@ -67,6 +69,11 @@ class Again:
                 shutil.rmtree(run.path)
                 raise
         return run
+
+    def options(self, asked: AttemptOptions = NO_OPTIONS) -> AttemptOptions:
+        """What was asked for, with as many processes as the run had where nothing is said of them."""
+        status = self.run.status()
+        return asked.as_before(status.options) if status else asked
 
     def _changed_by_checkpoint(self, record: RunRecord) -> dict[str, tuple[Any, str]]:
         """Dotted key -> value and its origin: what was set by hand until a fork's checkpoint, or the model of one."""

@@ -10,7 +10,7 @@ import typer
 
 from rlhf_console.again import Again
 from rlhf_console.cli.config_options import DetachOption
-from rlhf_console.cli.launcher_options import LauncherOption, LauncherSettings, chosen_launcher
+from rlhf_console.cli.launcher_options import LauncherOption, LauncherSettings, brings_together, chosen_launcher
 from rlhf_console.cli.options import (
     CheckpointEveryOption,
     JsonOption,
@@ -20,6 +20,7 @@ from rlhf_console.cli.options import (
     RunsOption,
     notify_at,
 )
+from rlhf_console.cli.rank_options import NodesOption, ProcessesOption, RendezvousOption, with_ranks
 from rlhf_console.cli.start import begin, watch_or_announce
 from rlhf_console.durations import attempt_options
 from rlhf_console.requests import reused_runs
@@ -42,6 +43,9 @@ def relaunch(
     notify: NotifyOption = "",
     max_time: MaxTimeOption = "",
     checkpoint_every: CheckpointEveryOption = "",
+    nproc: ProcessesOption = 0,
+    nnodes: NodesOption = 0,
+    rdzv: RendezvousOption = "",
     launcher: LauncherOption = "",
     launcher_options: LauncherSettings = None,
     detach: DetachOption = False,
@@ -52,7 +56,9 @@ def relaunch(
     again = Again(find(root, run).directory, reuse=reused_runs(from_runs or [], root))
     notify_at(notify)
     choice = chosen_launcher(launcher, launcher_options or [], placing.choice_of(again.run))
-    started = _start(again, root, settings, attempt_options(max_time, checkpoint_every), choice)
+    options = attempt_options(max_time, checkpoint_every)
+    options = with_ranks(options, again.run.record().plugin, nproc, nnodes, rdzv, meet=not brings_together(choice))
+    started = _start(again, root, settings, options, choice)
     watch_or_announce(runs, started, detach=detach, as_json=as_json)
 
 
@@ -68,6 +74,9 @@ def fork(
     notify: NotifyOption = "",
     max_time: MaxTimeOption = "",
     checkpoint_every: CheckpointEveryOption = "",
+    nproc: ProcessesOption = 0,
+    nnodes: NodesOption = 0,
+    rdzv: RendezvousOption = "",
     launcher: LauncherOption = "",
     launcher_options: LauncherSettings = None,
     detach: DetachOption = False,
@@ -78,9 +87,11 @@ def fork(
     again = Again(find(root, run).directory, "model" if model_only else "fork", at)
     notify_at(notify)
     choice = chosen_launcher(launcher, launcher_options or [], placing.choice_of(again.run))
-    started = _start(again, root, settings, attempt_options(max_time, checkpoint_every), choice)
+    options = attempt_options(max_time, checkpoint_every)
+    options = with_ranks(options, again.run.record().plugin, nproc, nnodes, rdzv, meet=not brings_together(choice))
+    started = _start(again, root, settings, options, choice)
     watch_or_announce(runs, started, detach=detach, as_json=as_json)
 
 
 def _start(again: Again, root: Path, settings: list[str] | None, options: AttemptOptions, choice: Choice) -> LiveRun:
-    return begin(again.create(again.request(settings or []), root, sys.argv[1:]), options, choice)
+    return begin(again.create(again.request(settings or []), root, sys.argv[1:]), again.options(options), choice)

@@ -133,7 +133,7 @@ class Draft:
         argv = ["rlhf-console", self.name]
         if self.again is not None:
             run = self.again.create(self.request, self.root, argv)
-            launch.begin(run, choice=placing.choice_of(self.again.run) or LOCAL)
+            launch.begin(run, self.again.options(), placing.choice_of(self.again.run) or LOCAL)
         else:
             run = self.request.create(self.root, name="", argv=argv)
             launch.start(run)
