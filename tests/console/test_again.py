@@ -5,6 +5,7 @@ import signal
 import time
 from pathlib import Path
 
+import msgspec
 import pytest
 from typer.testing import CliRunner
 
@@ -15,6 +16,7 @@ from rlhf_console.runs.fold import RunSummary, fold
 from rlhf_sdk import launch
 from rlhf_sdk.checkpoints import damage, latest_good, read_state, write_checkpoint
 from rlhf_sdk.commands import SetValue
+from rlhf_sdk.pace import AttemptOptions
 from rlhf_sdk.run_dir import RunDir
 from rlhf_sdk.run_record import RunRecord, encode_record
 from rlhf_sdk.states import State
@@ -183,3 +185,14 @@ def test_a_plan_finds_other_runs_in_the_folder_that_was_named(tmp_path: Path) ->
     dry = ["run", "rm", "--dry-run", "--runs", str(tmp_path), "--set", "rm.model.path=run:sft"]
     done = CliRunner().invoke(app, dry)
     assert "no run 'sft'" not in done.stderr and str(tmp_path / "sft") in done.stderr + done.stdout
+
+
+def test_another_run_has_as_many_processes_as_the_first_unless_told(echo: RunDir, tmp_path: Path) -> None:
+    ranked = RunDir(tmp_path / "ranked")
+    ranked.path.mkdir()
+    status = echo.status()
+    assert status is not None
+    ranked.status_file.write_bytes(encode_record(msgspec.structs.replace(status, options=AttemptOptions(processes=2))))
+    assert Again(ranked).options().ranks == 2
+    assert Again(ranked).options(AttemptOptions(processes=1)).ranks == 1
+    assert Again(ranked).options(AttemptOptions(max_seconds=5.0)).max_seconds == 5.0

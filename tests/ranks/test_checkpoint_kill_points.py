@@ -84,8 +84,8 @@ class Dealt:
         return {"ranks": "2"}
 
 
-def checkpoints_of(folder: Path, rank: int, end: socket.socket) -> Any:
-    """What the worker of one rank has of them; `at(step)` writes one."""
+def checkpoints_of(folder: Path, rank: int, end: socket.socket) -> tuple[RankedCheckpoints, Callable[..., None]]:
+    """What the worker of one rank has of them; and what writes one of a step."""
     link = Link(end, rank == 0)
     trainer = Dealt(rank, link)
     journal = SimpleNamespace(seq=0, sample_seq=0, step=0, attempt=1, sync=lambda: None)
@@ -101,7 +101,7 @@ def checkpoints_of(folder: Path, rank: int, end: socket.socket) -> Any:
         trainer.step = run.step = journal.step = step
         found.save("test", finished=finished)
 
-    return at
+    return found, at
 
 
 def killed_before(owner: Any, name: str) -> None:
@@ -160,7 +160,7 @@ def two_ranks(folder: Path) -> Iterator[list[int]]:
         if process == 0:
             ends[1 - rank].close()
             with suppress(BaseException):
-                _save_twice(checkpoints_of(folder, rank, ends[rank]), rank)
+                _save_twice(checkpoints_of(folder, rank, ends[rank])[1], rank)
             os._exit(0)
         processes.append(process)
     for end in ends:
@@ -232,5 +232,7 @@ def test_without_a_kill_each_rank_has_its_random_states_where_they_differ(tmp_pa
     assert content(found) == 2
     assert (found / "rng" / "state").read_text() == "0"
     assert (found / "rng" / rank_name(1) / "state").read_text() == "1"
+    for rank, own in ((0, found / "rng"), (1, found / "rng" / rank_name(1))):
+        assert checkpoints_of(found.parent, rank, socket.socket())[0].rng_folder(found) == own
     earlier = found.with_name("step-00000001")
     assert damage(earlier) is None and [path.name for path in (earlier / "rng").iterdir()] == ["state"]

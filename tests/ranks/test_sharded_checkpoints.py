@@ -160,9 +160,13 @@ def test_plain_transformers_loads_what_is_exported(
     before, _ = written[case.name]
     for name, parameter in plain.named_parameters():
         assert np.array_equal(parameter.detach().numpy(), before[name]), name
-    ddp_like = tmp_path / "plain"
-    plain.save_pretrained(ddp_like)
-    assert (ddp_like / "generation_config.json").read_text() == (tmp_path / "out/generation_config.json").read_text()
+
+
+def test_all_but_the_weights_of_a_sharded_model_is_as_of_a_whole_one(root: Path, written: object) -> None:
+    sharded, whole = (root / name / "model" for name in ("zero-2 llama", "ddp llama"))
+    names = {path.name for path in whole.iterdir()} - {"model.safetensors"}
+    assert {path.name for path in sharded.iterdir()} == names and "generation_config.json" in names
+    assert all((sharded / name).read_bytes() == (whole / name).read_bytes() for name in names)
 
 
 def test_every_tensor_is_written_once(root: Path, written: dict[str, tuple[Whole, Whole]]) -> None:
