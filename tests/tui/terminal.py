@@ -10,6 +10,7 @@ import subprocess
 import sys
 import termios
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pyte
@@ -56,6 +57,13 @@ class Terminal:
         if self.process.poll() is None:
             self.kill()
         raise AssertionError(f"{wanted} not shown:\n" + "\n".join(self._screen.display))
+
+    def rest(self) -> bytes:
+        """All that was sent, after the process has ended."""
+        with suppress(OSError):
+            while piece := os.read(self._ours, 1 << 16):
+                self.sent += piece
+        return self.sent
 
     def press(self, keys: str) -> None:
         os.write(self._ours, keys.encode())

@@ -11,6 +11,7 @@ from terminal import console
 STYLE = re.compile(rb"\x1b\[([\d;]*)m")
 CLIPBOARD = re.compile(rb"\x1b\]52;c;([^\x07\x1b]*)(?:\x07|\x1b\\)")
 DEFAULT_COLOURS = {39, 49}
+ENTER, LEAVE = b"\x1b[?1049h", b"\x1b[?1049l"
 
 
 def colours_sent(sent: bytes) -> set[int]:
@@ -76,3 +77,24 @@ def test_settings_that_cannot_be_are_refused_before_the_screen_is_taken(tmp_path
     lines = terminal.shows("Did you mean 'pause'?")
     assert terminal.process.wait(10) == 2 and b"\x1b[?1049h" not in terminal.sent
     assert "console.toml: keys.pasue" in "".join(lines).replace("\n", "")
+
+
+def test_the_terminal_is_given_back_after_a_kill_too(tmp_path: Path) -> None:
+    write_kl_explosion(tmp_path)
+    terminal = console(tmp_path)
+    terminal.shows("✗ failed")
+    assert ENTER in terminal.sent and LEAVE not in terminal.sent
+    terminal.process.kill()
+    terminal.process.wait(10)
+    terminal.shows("rlhf-console was killed")
+    assert LEAVE in terminal.sent and b"\x1b[?1003l" in terminal.sent
+    terminal.vanish()
+
+
+def test_after_a_proper_end_nothing_is_added(tmp_path: Path) -> None:
+    write_kl_explosion(tmp_path)
+    terminal = console(tmp_path)
+    terminal.shows("✗ failed")
+    terminal.press("q")
+    assert terminal.process.wait(10) == 0
+    assert terminal.rest().count(LEAVE) == 1 and b"killed" not in terminal.sent

@@ -41,10 +41,12 @@ def _open(options: argparse.Namespace) -> int:
     from rlhf_console.runs.store import find
     from rlhf_console.settings import load_settings
     from rlhf_console.tui.app import ConsoleApp
+    from rlhf_console.tui.terminal_guard import guarded_terminal
 
     opened = find(root, chosen) if chosen else None
     app = ConsoleApp(root, opened, load_settings(), readonly=options.readonly)
-    app.run()
+    with guarded_terminal():
+        app.run()
     return app.return_code or 0
 
 

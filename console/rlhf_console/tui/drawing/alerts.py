@@ -22,8 +22,8 @@ def alert_row(alert: Alert, step: int, width: int) -> Row:
     return fit(join([text_cells(when, "dim"), *columns, where, text_cells(alert.message)]), width)
 
 
-def alert_page(alert: Alert, width: int) -> list[Row]:
-    """The message, the advice, the figures, examples, and the way to what else happened then."""
+def alert_page(alert: Alert, width: int, hint: str = "") -> list[Row]:
+    """The message, the advice, the figures, examples, and as a `hint` the way to what else happened then."""
     label, style = SEVERITY_LOOKS[alert.severity]
     when = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(alert.time))
     where = f"in {alert.phase}" if alert.phase else ""
@@ -32,7 +32,7 @@ def alert_page(alert: Alert, width: int) -> list[Row]:
     advice = [text_cells(line, "accent") for line in wrap(f"→ {alert.advice}", width)] if alert.advice else []
     figures = [text_cells(f"{name} {figure(value)}") for name, value in alert.figures.items()]
     measured = [fit(join(figures), width)] if figures else []
-    on_its_way = text_cells("enter: that step in the charts", "dim")
+    on_its_way = text_cells(hint, "dim")
     return [head, *said, *advice, *measured, *_examples(alert, width), on_its_way]
 
 

@@ -23,14 +23,18 @@ def flat(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any
             yield f"{prefix}{key}", value
 
 
-def config_rows(record: RunRecord, now: Mapping[str, Any], width: int, *, all_keys: bool) -> list[Row]:
-    """What was chosen first of all; with `all_keys` the defaults too. `now` has the values that were set since."""
+def config_rows(record: RunRecord, now: Mapping[str, Any], width: int, *, all_keys: bool, hint: str) -> list[Row]:
+    """What was chosen first of all; with `all_keys` the defaults too. `now` has the values that were set since.
+
+    `hint` is how the others are shown.
+    """
     values = dict(flat(record.config))
     shown = {key: value for key, value in values.items() if all_keys or _chosen(record, key) or key in now}
     hidden = len(values) - len(shown)
     rows = [_about(record, width), []]
     rows += [_row(record, key, value, now, width) for key, value in shown.items()]
-    return rows + ([[], text_cells(f"{hidden} more keys have their defaults: a shows them", "dim")] if hidden else [])
+    how = f": {hint}" if hint else ""
+    return rows + ([[], text_cells(f"{hidden} more keys have their defaults{how}", "dim")] if hidden else [])
 
 
 def _chosen(record: RunRecord, key: str) -> bool:

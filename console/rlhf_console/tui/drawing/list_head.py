@@ -8,13 +8,13 @@ from rlhf_console.tui.drawing.cells import Row, fit, join, text_cells
 from rlhf_sdk.states import LIVE
 
 
-def list_head(index: RunIndex, arranged: Arrangement, width: int, *, archive: bool, readonly: bool) -> Row:
-    """`archive`: the runs are those that were put away."""
+def list_head(index: RunIndex, arranged: Arrangement, width: int, *, archive: str, readonly: bool) -> Row:
+    """`archive`: what can be done with runs that were put away, where it is those; empty for others."""
     runs, bad = index.runs, len(index.unreadable)
     live = sum(run.state in LIVE for run in runs)
     what = text_cells(f"{len(runs)} runs, {live} at work") if runs else text_cells("no runs yet: try `rlhf demo`")
     if archive:
-        what = text_cells(f"archive: {len(runs)} runs; a fetches one back, A leaves", "warn")
+        what = text_cells(f"archive: {len(runs)} runs; {archive}", "warn")
     order = f"by {arranged.order}" if arranged.order != NEWEST else ""
     how = [f"/{arranged.words}" if arranged.words else "", order, "backwards" if arranged.backwards else ""]
     row = join([

@@ -11,6 +11,7 @@ from rlhf_console.runs.focus import OpenRun
 from rlhf_console.tui.drawing.alerts import alert_page, alert_row, alert_text
 from rlhf_console.tui.drawing.cells import Row, text_cells
 from rlhf_console.tui.drawing.places import step_when
+from rlhf_console.tui.screens.keys import hint
 from rlhf_console.tui.screens.view import GoToStep, View
 from rlhf_console.tui.widgets.pick_list import PickList
 from rlhf_console.tui.widgets.row_view import Page
@@ -53,7 +54,8 @@ class AlertsView(View):
     @on(PickList.Moved)
     def _explain(self) -> None:
         chosen, page = self._chosen, self.query_one(Page)
-        page.show(alert_page(chosen, max(self.size.width - 1, 1)) if chosen else NOTHING)
+        how = hint(self.screen, "open", "goes to that step in the charts")
+        page.show(alert_page(chosen, max(self.size.width - 1, 1), how) if chosen else NOTHING)
 
     @property
     def _chosen(self) -> Alert | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import ClassVar
 
@@ -17,6 +17,7 @@ from rlhf_console.runs.focus import OpenRun
 from rlhf_console.runs.fold import RunSummary
 from rlhf_console.runs.seed_groups import SeedGroup
 from rlhf_console.tui.drawing.cells import Row
+from rlhf_console.tui.drawing.figures_text import figures_text
 from rlhf_console.tui.drawing.lines import Line
 from rlhf_console.tui.drawing.overlaid import Drawn, Overlaid
 from rlhf_console.tui.drawing.places import axes_of
@@ -145,6 +146,17 @@ class ChartsView(ChartChoice):
 
     def _panel_lines(self, panel: Panel) -> list[Line]:
         return self._lines.of(panel, self.options)
+
+    def copied_text(self) -> str:
+        """The figures of the chosen chart."""
+        return figures_text(self.panel, self._panel_lines(self.panel), self.options) if self.panel else ""
+
+    def lines_of_text(self) -> Iterator[str]:
+        """All of them that are in sight."""
+        if self.panel is not None:
+            lines = self._panel_lines(self.panel)
+            most = len(lines) * max((len(line.values) for line in lines), default=0)
+            yield from figures_text(self.panel, lines, self.options, most=most or 1).splitlines()
 
     def action_export(self) -> None:
         """Aside: a long run has many figures."""

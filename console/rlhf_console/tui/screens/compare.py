@@ -30,6 +30,7 @@ from rlhf_console.tui.drawing.cells import Row, fit, text_cells
 from rlhf_console.tui.drawing.comparison import BLIND_HEADS, means_row, pair_row, pair_rows, sides_row
 from rlhf_console.tui.drawing.samples import sample_text
 from rlhf_console.tui.screens.controlled import ControlledScreen, SentLine
+from rlhf_console.tui.screens.keys import hint
 from rlhf_console.tui.screens.sides import SidesScreen
 from rlhf_console.tui.widgets.cells import Cells
 from rlhf_console.tui.widgets.key_bar import KeyBar
@@ -234,7 +235,8 @@ class CompareScreen(ControlledScreen):
     def action_blind(self) -> None:
         """Hides which is which; the list is then in the prompts' order, for a gain would tell."""
         if len(self._sides) != 2:
-            self.notify("blind votes are on two sides: s chooses them", severity="warning", markup=False)
+            how = hint(self, "sides", "chooses them")
+            self.notify(f"blind votes are on two sides: {how}", severity="warning", markup=False)
             return
         self._blind = not self._blind
         self._order = "prompt" if self._blind else ORDERS[0]

@@ -14,6 +14,7 @@ from rlhf_console.runs.glance import RunHeading, other_headings
 from rlhf_console.tui.drawing.cells import Row
 from rlhf_console.tui.drawing.config import config_rows, difference_rows
 from rlhf_console.tui.screens.choose import ChooseScreen
+from rlhf_console.tui.screens.keys import hint
 from rlhf_console.tui.screens.pages import PageView
 from rlhf_sdk.run_dir import RunDir
 from rlhf_sdk.run_record import RunRecord
@@ -51,7 +52,8 @@ class ConfigView(PageView):
         if self._other is not None:
             return difference_rows(run.live.record, self._other, width)
         now = {event.key: event.value for event in run.live.summary.values_set}
-        return config_rows(run.live.record, now, width, all_keys=self._all_keys)
+        how = hint(self.screen, "all-keys", "shows them")
+        return config_rows(run.live.record, now, width, all_keys=self._all_keys, hint=how)
 
     def go_back(self) -> bool:
         was_beside, self._other = self._other is not None, None

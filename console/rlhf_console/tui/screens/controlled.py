@@ -13,6 +13,7 @@ from rlhf_console.runs.sent_commands import SENDER, SentCommands
 from rlhf_console.tui.drawing.sent import sent_row
 from rlhf_console.tui.link import LinkedApp
 from rlhf_console.tui.screens.confirm import Confirm
+from rlhf_console.tui.screens.keys import hint
 from rlhf_console.tui.screens.set_value import Change, SetValueScreen
 from rlhf_console.tui.widgets.cells import Cells
 from rlhf_sdk.commands import AnyCommand, Checkpoint, Pause, SampleNow, SetValue, Stop
@@ -107,10 +108,17 @@ class ControlledScreen(Screen[None]):
             self._ask(run, command, what, f"It is {chosen.before} now. {SETS}", where=" in")
 
     def action_release(self) -> None:
-        self._with_run(lambda run: self._ask(run, Pause(sender=SENDER, release=True), "release", RELEASES))
+        self._with_run(
+            lambda run: self._ask(run, Pause(sender=SENDER, release=True), "release", self._before(RELEASES))
+        )
+
+    def _before(self, what: str) -> str:
+        """How to go on afterwards."""
+        how = hint(self, "pause", "goes on from there")
+        return f"{what}; {how}." if how else f"{what}."
 
     def action_stop(self) -> None:
-        self._with_run(lambda run: self._ask(run, Stop(sender=SENDER), "stop", STOPS))
+        self._with_run(lambda run: self._ask(run, Stop(sender=SENDER), "stop", self._before(STOPS)))
 
     def _ask(self, run: RunDir, command: AnyCommand, what: str, explanation: str, where: str = "") -> None:
         def answered(yes: bool | None) -> None:
@@ -121,5 +129,5 @@ class ControlledScreen(Screen[None]):
 
 
 SETS = "The other value holds from the next update on."
-STOPS = "It writes a checkpoint first; p goes on from there."
-RELEASES = "It writes a checkpoint and gives the device free; p goes on from there."
+STOPS = "It writes a checkpoint first"
+RELEASES = "It writes a checkpoint and gives the device free"

@@ -21,6 +21,7 @@ from rlhf_console.tui.drawing.cells import fit, join, text_cells
 from rlhf_console.tui.drawing.form import check_row_rows, entry_row, plain, read, shown_entries
 from rlhf_console.tui.screens.choose import ChooseScreen
 from rlhf_console.tui.screens.confirm import Confirm
+from rlhf_console.tui.screens.keys import hint
 from rlhf_console.tui.widgets.cells import Cells
 from rlhf_console.tui.widgets.key_bar import KeyBar
 from rlhf_console.tui.widgets.pick_list import PickList
@@ -107,9 +108,9 @@ class FormScreen(Screen[str]):
         """The name, and what is to be said; else how much was changed."""
         changed = len(self._draft.settings)
         said = text_cells(text or (f"{changed} changed" if changed else "as it stands"), style)
-        hint = text_cells("" if text else "f5 starts it", "dim")
+        how = text_cells("" if text else hint(self, "start", "starts it"), "dim")
         self.query_one("#title", Cells).show(
-            [fit(join([text_cells(self._draft.name, "title"), said, hint]), self.size.width)]
+            [fit(join([text_cells(self._draft.name, "title"), said, how]), self.size.width)]
         )
 
     def _show(self, entries: list[Entry]) -> None:

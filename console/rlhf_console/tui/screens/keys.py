@@ -28,9 +28,15 @@ def key_table(screen: Screen[Any]) -> list[tuple[str, str, str]]:
 
 
 def key_of(screen: Screen[Any], action: str) -> str:
-    """The first key that the action of this id has on `screen`, as people read it."""
+    """The first key that the action of this id has on `screen`, as people read it; empty where none leads to it now."""
     bindings = (active.binding for active in screen.active_bindings.values())
-    return next(shown_key(binding.key) for binding in bindings if binding.id == action)
+    return next((shown_key(binding.key) for binding in bindings if binding.id == action), "")
+
+
+def hint(screen: Screen[Any], action: str, what: str) -> str:
+    """`what` with the key of an action in front; empty where no key leads to it now."""
+    key = key_of(screen, action)
+    return f"{key} {what}" if key else ""
 
 
 class KeysScreen(ModalScreen[None]):

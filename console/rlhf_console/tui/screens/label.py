@@ -15,12 +15,13 @@ from rlhf_console.runs.labelling import Labelling
 from rlhf_console.runs.vote_summary import tables_of
 from rlhf_console.tui.drawing.cells import Row
 from rlhf_console.tui.drawing.label import end_rows, head_row, heads_row, prompt_rows, response_rows, told_row
+from rlhf_console.tui.screens.keys import hint
 from rlhf_console.tui.widgets.cells import Cells
 from rlhf_console.tui.widgets.key_bar import KeyBar
 from rlhf_console.tui.widgets.row_view import Page
 from rlhf_sdk.preferences import Verdict
 
-HINT = "4 both bad, d marks the words that differ, space reads on"
+HINTS = {"vote-both-bad": "both bad", "word-diff": "marks the words that differ", "scroll-on": "reads on"}
 FRAME_ROWS = 5
 """Head, heads of the responses and a blank row above them, what was told, keys."""
 
@@ -55,7 +56,7 @@ class LabelScreen(Screen[None]):
     def __init__(self, session: Labelling) -> None:
         super().__init__()
         self._session = session
-        self._note, self._told, self._diff = "", HINT, False
+        self._note, self._told, self._diff = "", "", False
 
     def compose(self) -> ComposeResult:
         yield Cells(id="label-head")
@@ -68,6 +69,7 @@ class LabelScreen(Screen[None]):
         yield KeyBar()
 
     def on_mount(self) -> None:
+        self._told = ", ".join(filter(None, [hint(self, action, what) for action, what in HINTS.items()]))
         self.call_after_refresh(self.draw)
 
     def on_resize(self) -> None:

@@ -36,6 +36,7 @@ from rlhf_console.tui.drawing.run_rows import about_row, heading_row, run_row
 from rlhf_console.tui.screens.arranged import ArrangedScreen, RunTree
 from rlhf_console.tui.screens.compare import CompareScreen
 from rlhf_console.tui.screens.controlled import SentLine
+from rlhf_console.tui.screens.keys import hint
 from rlhf_console.tui.screens.launch import LaunchScreen
 from rlhf_console.tui.widgets.cells import Cells
 from rlhf_console.tui.widgets.key_bar import KeyBar
@@ -140,13 +141,19 @@ class RunsScreen(ArrangedScreen):
         width = self.size.width
         self._arrange()
         index, arrangement = self._index, self.arrangement
-        head = list_head(index, arrangement, width, archive=self.shows_archive, readonly=self.readonly)
+        head = list_head(index, arrangement, width, archive=self._archive_hints(), readonly=self.readonly)
         self.query_one("#about", Cells).show([head])
         self.query_one("#columns", Cells).show([heading_row(width)])
         self.run_tree.show(self.listing.runs)
         self._go_to_awaited()
         self._draw_one()
         self.query_one(SentLine).follow(self.sent, width)
+
+    def _archive_hints(self) -> str:
+        if not self.shows_archive:
+            return ""
+        hints = [hint(self, "archive", "fetches one back"), hint(self, "archived", "leaves")]
+        return ", ".join(filter(None, hints))
 
     def _go_to_awaited(self) -> None:
         ids = [listed_id(item) for item in self.listing.runs] if self._awaited else []

@@ -14,9 +14,8 @@ from textual.widgets import Static
 
 from rlhf_console.runs.pairs import MOST_SIDES, Side, labels_of
 from rlhf_console.tui.drawing.cells import Row, fit, spread, text_cells
+from rlhf_console.tui.screens.keys import hint
 from rlhf_console.tui.widgets.pick_list import PickList
-
-HELP = "space: mark two or three, the first stands on the left; enter: compare them"
 
 
 class SidesScreen(ModalScreen[tuple[Side, ...]]):
@@ -42,12 +41,17 @@ class SidesScreen(ModalScreen[tuple[Side, ...]]):
 
     def compose(self) -> ComposeResult:
         with Vertical(id="sides-box"):
-            yield Static(HELP, markup=False)
+            yield Static(id="sides-help", markup=False)
             yield PickList(self._row, lambda side: side, opens=True, id="all-sides")
 
     def on_mount(self) -> None:
         self._draw()
         self.query_one(PickList).focus()
+        self.call_after_refresh(self._say_how)
+
+    def _say_how(self) -> None:
+        marks = hint(self, "mark", "marks two or three, the first stands on the left")
+        self.query_one("#sides-help", Static).update(f"{marks}; {hint(self, 'open', 'compares them')}")
 
     def _draw(self) -> None:
         self.query_one(PickList).show(self._sides)
