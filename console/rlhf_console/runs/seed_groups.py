@@ -28,7 +28,7 @@ class SeedGroup:
     def of(cls, marked: Marked, plugin: str) -> SeedGroup:
         """Of a point with pipelines the stages that `plugin` makes."""
         if isinstance(marked, Point):
-            return cls.of_point(marked, marked.stage_of(plugin), marked.name)
+            return cls.of_point(marked, marked.stage_of(plugin), marked.short)
         return cls(lambda: [marked])
 
     @classmethod

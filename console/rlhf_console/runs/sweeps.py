@@ -34,6 +34,11 @@ class Point:
     def id(self) -> str:
         return f"{self.sweep.id}{OF_POINT}{self.name}"
 
+    @property
+    def short(self) -> str:
+        """The name without the stage in front of each key."""
+        return ", ".join(_without_stage(part) for part in self.name.split(", "))
+
     def runs(self, stage: str = "") -> list[RunDir]:
         """Those there are by now, by seed; of a pipeline the stage's."""
         names = [f"{self.sweep.id}.{cell}" + (f".{stage}" if stage else "") for cell in self.cells]
@@ -74,10 +79,9 @@ def points_of(run: RunDir) -> list[Point]:
 
 
 def short_names(points: Sequence[Point]) -> dict[str, str]:
-    """By name: without the stage in front of each key, where they still differ."""
-    short = [", ".join(_without_stage(part) for part in point.name.split(", ")) for point in points]
-    names = short if len(set(short)) == len(points) else [point.name for point in points]
-    return {point.name: name for point, name in zip(points, names, strict=True)}
+    """By name; whole names where the short ones are the same."""
+    differ = len({point.short for point in points}) == len(points)
+    return {point.name: point.short if differ else point.name for point in points}
 
 
 def _without_stage(setting: str) -> str:

@@ -11,6 +11,7 @@ from rlhf_console.tui.drawing.cells import Row, join, text_cells
 from rlhf_console.tui.drawing.lines import Line, marker, series_style
 
 VALUE_WIDTH, BAND_WIDTH = 7, 13
+ROUNDING = 1e-12
 NOT_FINITE = ("NaN", "∞", "-∞")
 
 
@@ -40,4 +41,6 @@ def value_text(line: Line, cursor: float | None = None) -> str:
     if line.band.counts[index] == 1:
         return f"{figure(value)} n=1"
     half = (line.band.high[index] - line.band.low[index]) / 2
-    return f"{figure(value)}±{half:.2g}" if math.isfinite(half) else figure(value)
+    if not math.isfinite(half):
+        return figure(value)
+    return f"{figure(value)}±{half if half > ROUNDING * abs(value) else 0.0:.2g}"

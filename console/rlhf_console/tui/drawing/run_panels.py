@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
+
+from msgspec import structs
 
 from rlhf_console.headlines import Declared, grouped_panels, shortest_names
 from rlhf_console.runs.focus import OpenRun
@@ -140,10 +142,14 @@ def _memory_title(run: OpenRun) -> str:
     return "Device memory, peak" if on_device else "Memory, RSS"
 
 
-def one_by_one(panels: Sequence[Panel]) -> list[Panel]:
-    """A panel for each metric, so that lines of one chart differ in what they are of alone."""
+def one_by_one(panels: Sequence[Panel], logged: Container[str]) -> list[Panel]:
+    """A panel for each metric that was logged, so that lines of one chart differ in what they are of alone."""
+    told = [
+        structs.replace(panel, metrics=[name for name in panel.metrics if name == MEMORY or name in logged])
+        for panel in panels
+    ]
     return [
         panel if len(panel.metrics) == 1 else Panel(f"{panel.title}: {name}", [metric], panel.unit)
-        for panel in panels
+        for panel in told
         for metric, name in zip(panel.metrics, shortest_names(panel.metrics), strict=True)
     ]

@@ -48,11 +48,12 @@ class ArrangedScreen(KeepingScreen):
         self.rearrange(replace(self.arrangement, backwards=not self.arrangement.backwards))
 
     def action_fold(self, folded: bool) -> None:
-        """What is below the item under the cursor; from one without any, what is below the one above it."""
+        """What is below the item under the cursor; where nothing is to be folded, what is below the one above it."""
         item = self.run_tree.item
         if item is None:
             return
-        if folded and not self.place_of(item).below:
+        place = self.place_of(item)
+        if folded and (place.folded or not place.below):
             self.run_tree.go(self._place_above(item))
             item = self.run_tree.item or item
         if self.place_of(item).below:

@@ -81,7 +81,7 @@ class ChartsView(ChartChoice):
             self._lines = Overlaid()
         self._lines.draw(Drawn(run, self._points, self._marked, self.options.turned))
         panels = run_panels(run, declared)
-        self.choose_from(one_by_one(panels) if self._points else panels)
+        self.choose_from(one_by_one(panels, run.live.summary.metrics) if self._points else panels)
         if self.summary.metrics and self.options.axis not in axes_of(self.summary):
             self.options = replace(self.options, axis="step")
         self.draw()
@@ -105,6 +105,10 @@ class ChartsView(ChartChoice):
         last, count = first + len(in_sight), len(self.panels)
         places = f"{last} of {count}" if last == first + 1 else f"{first + 1}-{last} of {count}"
         return "  ".join(part for part in (self.in_words(), places) if part)
+
+    def in_words(self) -> str:
+        turned = ("each seed" if self._points else "means over seeds") if self.options.turned else ""
+        return "  ".join(filter(None, (turned, super().in_words())))
 
     def _shape(self) -> tuple[int, int]:
         if self.enlarged:
