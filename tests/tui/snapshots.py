@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import difflib
 import os
+import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from string import ascii_lowercase, ascii_uppercase, digits
 
+import pytest
 from rich.style import Style
 from textual.pilot import Pilot
 
@@ -22,6 +25,19 @@ NAMES = ascii_lowercase + ascii_uppercase + digits
 SETTLE_SECONDS, PATIENCE_ROUNDS = 0.1, 300
 UNDER_WAY = ("% read", "being asked")
 """Said while something is still to come."""
+
+
+@contextmanager
+def still_clock(monkeypatch: pytest.MonkeyPatch, folder: Path, now: float) -> Iterator[None]:
+    """Within, it is always `now`, in UTC, and the current folder is `folder`."""
+    monkeypatch.chdir(folder)
+    monkeypatch.setenv("TZ", "UTC")
+    time.tzset()
+    monkeypatch.setattr("time.time", lambda: now)
+    yield
+    monkeypatch.undo()
+    time.tzset()
+
 
 Looks = list[list[tuple[str, str]]]
 """By row: stretches of text with their style in words."""

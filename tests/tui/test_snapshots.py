@@ -1,7 +1,6 @@
 """Every screen at three sizes and in two themes, as it was when last looked at: `make snapshots` renews."""
 
 import os
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,7 +13,7 @@ from recorded import BEGAN, write_healthy, write_pipeline
 from recorded_runs import write_crash, write_kl_explosion, write_out_of_memory, write_paused
 from rlhf_console.runs.launching import Choice
 from rlhf_console.tui.screens.run import VIEWS
-from snapshots import check, snapshot
+from snapshots import check, snapshot, still_clock
 
 SIZES = [(80, 24), (120, 40), (200, 55)]
 NEWEST_FIRST = (
@@ -34,14 +33,15 @@ VIEW_SHOWS = {
 @pytest.fixture
 def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """Runs of every kind, at a moment that never changes, on a machine that has nothing of its own."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("TZ", "UTC")
-    time.tzset()
-    monkeypatch.setattr("time.time", lambda: NOW)
-    monkeypatch.setattr("rlhf_console.plugins.plan", lambda *_: [])
-    monkeypatch.setattr("rlhf_console.tui.screens.launch.with_answers", lambda _: iter(()))
-    monkeypatch.setattr("rlhf_console.tui.screens.launch.choices", lambda: [Choice("echo", ""), Choice("ppo", "demo")])
-    runs = Path("runs")
+    with still_clock(monkeypatch, tmp_path, NOW):
+        monkeypatch.setattr("rlhf_console.plugins.plan", lambda *_: [])
+        monkeypatch.setattr("rlhf_console.tui.screens.launch.with_answers", lambda _: iter(()))
+        choices = [Choice("echo", ""), Choice("ppo", "demo")]
+        monkeypatch.setattr("rlhf_console.tui.screens.launch.choices", lambda: choices)
+        yield written(Path("runs"))
+
+
+def written(runs: Path) -> Path:
     write_healthy(runs, created=BEGAN)
     for write in (write_kl_explosion, write_out_of_memory, write_crash, write_paused):
         write(runs)
@@ -50,9 +50,7 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
         set_created(runs / name, BEGAN - 600 * place)
     for heartbeat in runs.glob("*/heartbeat"):
         os.utime(heartbeat, (NOW, NOW))
-    yield runs
-    monkeypatch.undo()
-    time.tzset()
+    return runs
 
 
 def set_created(directory: Path, moment: float) -> None:

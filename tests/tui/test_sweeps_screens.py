@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -27,11 +27,12 @@ from rlhf_console.tui.drawing.chart_options import ChartOptions
 from rlhf_console.tui.drawing.figures_text import figures_text
 from rlhf_console.tui.drawing.legend import value_text
 from rlhf_console.tui.drawing.lines import MARKERS, Band, Line
+from rlhf_console.tui.drawing.pareto import pareto_rows
 from rlhf_console.tui.drawing.point_rows import about_point
 from rlhf_sdk.run_dir import RunDir
 from rlhf_sdk.spec import Panel
 from rlhf_sdk.states import State
-from snapshots import check, snapshot
+from snapshots import check, snapshot, still_clock
 
 NOW = BEGAN + 7200
 WHOLE = View(0.0, 10.0)
@@ -155,15 +156,9 @@ def test_copied_figures_are_those_in_sight_with_the_ends_of_bands() -> None:
 
 @pytest.fixture
 def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """At a moment that never changes."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("TZ", "UTC")
-    time.tzset()
-    monkeypatch.setattr("time.time", lambda: NOW)
-    write_sweep(Path("runs"), weights=(1, 2), short=12)
-    yield Path("runs")
-    monkeypatch.undo()
-    time.tzset()
+    with still_clock(monkeypatch, tmp_path, NOW):
+        write_sweep(Path("runs"), weights=(1, 2), short=12)
+        yield Path("runs")
 
 
 @pytest.mark.parametrize("size", [(80, 24), (120, 40)], ids=lambda size: f"{size[0]}x{size[1]}")
@@ -225,3 +220,29 @@ def test_runs_by_hand_that_differ_in_their_seed_become_a_mean(tmp_path: Path) ->
         assert "means over seeds" not in "".join(screen_lines(pilot))
 
     drive(tmp_path, script)
+
+
+def figure_of(mean: float, half: float | None = None) -> dict[str, float | None]:
+    return {"mean": mean, "half_width": half, "seeds": 3}
+
+
+def swept(**points: tuple[float, float]) -> dict[str, Any]:
+    rows = {name: {"gold": figure_of(gain, 0.5), "kl": figure_of(cost, 1.0)} for name, (gain, cost) in points.items()}
+    return {"sweep": {"tables": [], "rows": rows, "gain": "gold", "cost": "kl", "front": ["a"]}}
+
+
+def test_gain_against_cost_has_a_sign_for_each_point_with_its_intervals() -> None:
+    rows = [plain_text(row) for row in pareto_rows(swept(a=(4.0, 2.0), b=(1.0, 8.0)), 79)]
+    (high,), (low,) = ([line for line in rows[1:13] if sign in line] for sign in MARKERS[:2])
+    assert rows.index(high) < rows.index(low) and high.index("●") < low.index("▲")
+    assert "● a on the front" in rows[-2] and "▲ b beaten" in rows[-2]
+    across = [column for column, text in enumerate(low) if ord(text) > BRAILLE]
+    assert across[0] < low.index("▲") < across[-1], "its interval lies on both sides"
+    assert all(len(row) <= 79 for row in rows)
+
+
+def test_a_result_that_is_no_sweeps_has_no_such_picture() -> None:
+    assert pareto_rows({}, 79) == pareto_rows({"sweep": {"rows": 3}}, 79) == []
+    without = swept(a=(1.0, 1.0))
+    del without["sweep"]["gain"]
+    assert pareto_rows(without, 79) == [] and pareto_rows(swept(a=(1.0, 1.0)), 20) == []

@@ -12,6 +12,7 @@ from rlhf_console.render import result
 from rlhf_console.runs.focus import OpenRun
 from rlhf_console.tui.drawing.cells import Row, text_cells
 from rlhf_console.tui.drawing.checks import check_rows
+from rlhf_console.tui.drawing.pareto import pareto_rows
 from rlhf_console.tui.drawing.ranks import rank_rows
 from rlhf_console.tui.screens.view import View
 from rlhf_console.tui.widgets.row_view import Page
@@ -43,6 +44,8 @@ class ChecksView(PageView):
 
 
 class ResultView(PageView):
+    """Of a sweep first its gain against its cost."""
+
     TITLE = "Result"
 
     def rows(self, run: OpenRun, width: int) -> list[Row]:
@@ -50,4 +53,4 @@ class ResultView(PageView):
         text = "\n\n".join(result(name, data, width=width - 1) for name, data in results.items())
         over = run.live.summary.exit_code is not None
         nothing = "this run has no result" if over else "no result yet: if there is one, it comes at the end"
-        return [text_cells(line) for line in (text or nothing).split("\n")]
+        return [*pareto_rows(results, width), *(text_cells(line) for line in (text or nothing).split("\n"))]
