@@ -20,6 +20,7 @@ from benchmarks import (
     start_up,
     telemetry,
     update_parts,
+    world_sizes,
 )
 from benchmarks.console import lag, live, long, runs, samples, slow_link, start
 from benchmarks.scale import records, store, updates
@@ -37,6 +38,7 @@ BENCHMARKS: dict[str, Callable[[], object]] = {
     "plan-accuracy-probe": plan_accuracy.with_probe,
     "precision": precision.main,
     "telemetry": telemetry.main,
+    "world-sizes": world_sizes.main,
     "speed": partial(speed.main, []),
     "update-parts": update_parts.main,
     "console-start": start.main,
