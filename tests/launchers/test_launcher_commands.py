@@ -66,6 +66,7 @@ def test_mistakes_are_named_before_anything_is_written(stub: Stub, root: Path) -
         ("--launcher", "slurm", "--launcher-option", "hours=-1"): "hours = -1: must be a number > 0",
         ("--launcher", "slurm", "--launcher-option", "gpu"): "expected KEY=VALUE",
         ("--launcher", "sky"): "bucket must be set",
+        ("--launcher", "sky", "--launcher-option", "bucket=s3://hf_0123456789abcdefghij"): "holds a key or password",
         ("--launcher-option", "partition=gpu"): "unknown key 'partition'",
     }
     for options, said in wrong.items():

@@ -18,8 +18,9 @@ from rlhf_sdk.states import State
 from rlhf_sdk.trainer import RunFailure
 
 FIRST_PORT, PORTS = 20000, 20000
-GOES_ON = (State.REQUEUED, State.FINISHED)
-"""A job of a finished run that comes back ends at once, which is better than one that failed for nothing."""
+GOES_ON = (State.REQUEUED, State.RELEASED, State.FINISHED)
+"""What a run is after USR1: released where rank 0 is on another machine, and heard of it by a command. A job of a
+finished run that comes back ends at once, which is better than one that failed for nothing."""
 
 
 class SlurmJob:

@@ -87,13 +87,16 @@ class Attempt:
 
 
 def join_attempt(run: RunDir, options: AttemptOptions) -> int:
-    """This machine's part of the attempt that meets at `options.rendezvous`, once that has begun on the first one.
+    """This machine's part of the attempt that meets at `options.rendezvous`, once that has begun on the first one; none of
+    a run that is finished.
 
     Raises `UserError` if it does not within the time that ranks wait for each other.
     """
     deadline = time.monotonic() + options.rank_timeout_seconds
     while time.monotonic() < deadline:
         status = run.status()
+        if run.state() is State.FINISHED:
+            return ExitCode.DONE
         if status is not None and status.options.rendezvous == options.rendezvous and status.state not in ENDED:
             # Ranks hear signals once they listen; torchrun, which would end at once, never does.
             signal.pthread_sigmask(signal.SIG_BLOCK, PASSED_ON)

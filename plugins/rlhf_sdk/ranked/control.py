@@ -20,9 +20,10 @@ class Wishes(msgspec.Struct):
     commands: list[AnyCommand] = []
     ending: Verdict | None = None
     checkpoint_reason: str = ""
+    paused: bool = False
 
     def __bool__(self) -> bool:
-        return bool(self.commands or self.ending or self.checkpoint_reason)
+        return bool(self.commands or self.ending or self.checkpoint_reason or self.paused)
 
 
 class SharedControl(Control):
@@ -35,8 +36,11 @@ class SharedControl(Control):
         self._wishes = Wishes()
 
     def share(self, link: RankLink) -> None:
-        """From now on all ranks obey together."""
+        """From now on all ranks obey together, also what rank 0 has heard until now and not yet done."""
         self._link = link
+        self._wishes.ending, self.ending = self.ending or self._wishes.ending, None
+        self._wishes.checkpoint_reason, self.checkpoint_reason = self.checkpoint_reason, ""
+        self._wishes.paused, self.paused = self.paused, False
 
     def poll(self) -> None:
         """Raises `OthersShortOfMemory` where another rank ran out of memory."""
@@ -68,6 +72,7 @@ class SharedControl(Control):
         if wishes.ending is not None:
             self.end(wishes.ending)
         self.checkpoint_reason = wishes.checkpoint_reason or self.checkpoint_reason
+        self.paused = self.paused or wishes.paused
 
     def wish_end(self, ending: Verdict) -> None:
         if self._link is None:
