@@ -87,8 +87,8 @@ class Attempt:
 
 
 def join_attempt(run: RunDir, options: AttemptOptions) -> int:
-    """This machine's part of the attempt that meets at `options.rendezvous`, once that has begun on the first one; none of
-    a run that is finished.
+    """This machine's part of the attempt that meets at `options.rendezvous`, once that has begun on the first one; none
+    of a run that is finished.
 
     Raises `UserError` if it does not within the time that ranks wait for each other.
     """
