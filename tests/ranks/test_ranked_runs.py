@@ -189,6 +189,21 @@ def test_a_lost_rank_is_named_and_all_begin_again(
 
 
 @pytest.mark.usefixtures("struck")
+def test_a_rank_killed_in_a_sharded_checkpoint_leaves_the_one_before(
+    root: Path, models: dict[str, str], straight: dict[str, RunDir], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TROUBLE", "killed_in_a_checkpoint")
+    run = begun(root, "struck_sft", sft_config(models, sharding={"model": "zero-3"}))
+    verdict = launch.wait(run)
+    assert verdict is not None and verdict.state is State.FINISHED, run.log.read_text()[-3000:]
+    starts = [event for event in run.events() if isinstance(event, Started)]
+    assert [(event.attempt, event.resumed_from) for event in starts] == [(1, None), (2, "step-00000001")]
+    assert not [path for path in run.checkpoints.iterdir() if not path.name.startswith("step-")]
+    last = max(figures(run))
+    assert figures(run)[last] == pytest.approx(figures(straight["sft"])[last], rel=1e-3, abs=1e-4)
+
+
+@pytest.mark.usefixtures("struck")
 def test_a_rank_that_diverges_ends_the_run_without_a_restart(
     root: Path, models: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

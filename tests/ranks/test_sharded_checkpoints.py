@@ -20,7 +20,7 @@ from rlhf_engine.sft import SFTState, sft_update
 from rlhf_engine.sharding.state import is_shard
 from rlhf_plugins.sharded.trained import Trained
 from rlhf_sdk.shards.assembling import copy_model, make_models_whole
-from rlhf_sdk.shards.index import read_index
+from rlhf_sdk.shards.index import FileOfPieces, read_index
 from trained import HOOKS, Setting
 
 Whole = dict[str, Any]
@@ -109,6 +109,17 @@ def saved_and_gone_on(ranks: Ranks, root: Path) -> dict[str, tuple[Whole, Whole]
     return found
 
 
+def refused(ranks: Ranks, root: Path) -> list[str]:
+    """What a rank says where another one can't write."""
+    small = Small(ranks, Case("zero-3", "llama"))
+    taken = FileOfPieces("model/model.safetensors", 1).below(root / "taken")
+    taken.parent.mkdir(parents=True, exist_ok=True)
+    taken.touch()
+    with pytest.raises(FileExistsError) as error:
+        small.save(root / "taken")
+    return [str(error.value)]
+
+
 def read_as(ranks: Ranks, root: Path, pairs: list[tuple[str, Case]]) -> dict[str, tuple[Whole, Whole]]:
     """What another number of ranks in another layout finds, and what two more steps make of it."""
     found = {}
@@ -160,6 +171,11 @@ def test_plain_transformers_loads_what_is_exported(
     before, _ = written[case.name]
     for name, parameter in plain.named_parameters():
         assert np.array_equal(parameter.detach().numpy(), before[name]), name
+
+
+def test_all_ranks_learn_that_one_cannot_write(root: Path) -> None:
+    said = in_ranks(2, refused, root)
+    assert said[0] == said[1] and "rank-00001.safetensors" in said[0][0]
 
 
 def test_all_but_the_weights_of_a_sharded_model_is_as_of_a_whole_one(root: Path, written: object) -> None:
