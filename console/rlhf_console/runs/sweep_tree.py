@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import chain
@@ -10,6 +9,13 @@ from itertools import chain
 from rlhf_console.runs.glance import Glance
 from rlhf_console.runs.sweeps import Point
 from rlhf_sdk.states import State
+
+TELLING = (
+    *(State.RUNNING, State.STARTING, State.PAUSED, State.STALLED),
+    *(State.FAILED, State.OOM, State.KILLED, State.LOST),
+    *(State.STOPPED, State.RELEASED, State.REQUEUED, State.QUEUED),
+)
+"""Which state of a cell is its point's: the first of these."""
 
 
 @dataclass(frozen=True)
@@ -40,14 +46,14 @@ class ListedPoint:
 
     @property
     def state(self) -> State | None:
-        """At work while any cell is; else the worst end that one had; finished when all that are to be are."""
-        states = Counter(cell.state for cell in self.cells)
-        going = next((state for state in (State.RUNNING, State.STARTING, State.PAUSED) if states[state]), None)
-        if going is not None or not states:
-            return going or State.CREATED
-        bad = next((state for state in states if state is not None and state is not State.FINISHED), None)
-        if bad is not None:
-            return bad
+        """At work while any cell is; else the worst end that one had; finished when all that are to be are.
+
+        None until every cell has been looked at.
+        """
+        states = {cell.state for cell in self.cells}
+        told = next((state for state in TELLING if state in states), None)
+        if told is not None or None in states:
+            return told
         return State.FINISHED if self.finished == len(self.point.cells) else State.CREATED
 
 

@@ -10,6 +10,7 @@ from rlhf_console.runs.labelling import Labelling, open_session
 from rlhf_console.settings import Settings, load_settings
 from rlhf_console.tui.app import DEFAULTS, ConsoleApp
 from rlhf_console.tui.screens.label import LabelScreen
+from rlhf_console.tui.terminal_guard import guarded_terminal
 from rlhf_sdk.files import PRIVATE_UMASK
 
 
@@ -30,7 +31,8 @@ class LabelApp(ConsoleApp):
 def main() -> None:
     os.umask(PRIVATE_UMASK)
     app = LabelApp(open_session(Path(sys.argv[1]).read_bytes()), load_settings())
-    app.run()
+    with guarded_terminal():
+        app.run()
     sys.exit(app.return_code or 0)
 
 

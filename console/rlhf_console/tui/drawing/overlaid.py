@@ -89,6 +89,11 @@ class Overlaid:
         self._means = {runs: self._means.get(runs) or SeedLines([self._known[run] for run in runs]) for runs in groups}
 
     @property
+    def seeds(self) -> int:
+        """Of how many runs the largest mean is; 0 without any."""
+        return max((len(runs) for runs in self._means), default=0)
+
+    @property
     def runs(self) -> list[RunLines]:
         return list(self._known.values())
 

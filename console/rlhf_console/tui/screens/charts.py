@@ -107,8 +107,16 @@ class ChartsView(ChartChoice):
         return "  ".join(part for part in (self.in_words(), places) if part)
 
     def in_words(self) -> str:
-        turned = ("each seed" if self._points else "means over seeds") if self.options.turned else ""
-        return "  ".join(filter(None, (turned, super().in_words())))
+        return "  ".join(filter(None, (self._turned_in_words(), super().in_words())))
+
+    def _turned_in_words(self) -> str:
+        if not self.options.turned:
+            return ""
+        if self._points:
+            return "each seed"
+        return (
+            f"mean over {self._lines.seeds} seeds" if self._lines.seeds else "no marked run differs in its seed alone"
+        )
 
     def _shape(self) -> tuple[int, int]:
         if self.enlarged:

@@ -230,7 +230,7 @@ class RunsScreen(ArrangedScreen):
     def _runs_under_the_cursor(self) -> list[RunDir]:
         item = self.run_tree.item
         if isinstance(item, ListedPoint):
-            return item.point.runs()
+            return [run.directory for run in item.told]
         return [item.directory] if item is not None else []
 
     def action_launch(self) -> None:
