@@ -8,7 +8,9 @@ from hypothesis import strategies as st
 from benchmarks.console.material import metric_lines, write_run
 from benchmarks.console.terminal import CONSOLE, Terminal
 from recorded import append, write_record
+from recorded_sweeps import HALF, STEPS, cell_values, write_sweep
 from rlhf_console.runs.store import LiveRun
+from rlhf_sdk.events import MetricsLogged, encode_line
 from rlhf_sdk.run_dir import RunDir
 
 MOST_BYTES = 10 << 10
@@ -29,6 +31,27 @@ def test_following_a_run_sends_what_changed_alone_and_the_process_has_no_torch(t
         terminal.seconds_until(lambda text, step=step: f"step {step}/4000" in text)  # type: ignore[misc]
     assert terminal.received - before < ROUNDS * MOST_BYTES
     assert terminal.mappings("torch") == 0
+    terminal.close()
+
+
+def test_following_a_sweep_sends_what_changed_alone(tmp_path: Path) -> None:
+    """Means and bands of three points, three seeds each, all of which go on."""
+    write_sweep(tmp_path / "runs", weights=(1, 2, 3))
+    cells = sorted((tmp_path / "runs").glob("swept.*"))
+    terminal = Terminal(CONSOLE, "swept", "--runs", str(tmp_path / "runs"), state=tmp_path / "state")
+    terminal.seconds_until(lambda text: f"60±{HALF:.2g}" in text)
+    terminal.run_for(1.5)
+    before = terminal.received
+    terminal.run_for(1.5)
+    assert terminal.received == before, "nothing happens, nothing is sent"
+    for step in range(STEPS + 1, STEPS + 1 + ROUNDS):
+        for place, cell in enumerate(cells):
+            values = cell_values(step, 1 + place // 3, place % 3)
+            append(
+                cell, "events.jsonl", encode_line(MetricsLogged(values=values, seconds=1.0, step=step, seq=100 + step))
+            )
+        terminal.seconds_until(lambda text, step=step: f"{3 * step}±{HALF:.2g}" in text)  # type: ignore[misc]
+    assert terminal.received - before < ROUNDS * MOST_BYTES
     terminal.close()
 
 

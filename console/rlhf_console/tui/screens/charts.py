@@ -79,7 +79,6 @@ class ChartsView(ChartChoice):
         if run is not self.run:
             self.begin(run)
             self._lines = Overlaid()
-        self._lines.draw(Drawn(run, self._points, self._marked, self.options.turned))
         panels = run_panels(run, declared)
         self.choose_from(one_by_one(panels, run.live.summary.metrics) if self._points else panels)
         if self.summary.metrics and self.options.axis not in axes_of(self.summary):
@@ -139,6 +138,7 @@ class ChartsView(ChartChoice):
     def draw(self) -> None:
         if self.run is None:
             return
+        self._lines.draw(Drawn(self.run, self._points, self._marked, self.options.turned))
         first, in_sight = self._in_sight()
         frame = self._frame(self.run)
         for place, chart in enumerate(self._arrange(len(in_sight))):
