@@ -75,12 +75,18 @@ class Setting:
     steps: int = 20
     compute: Precision = "float32"
     models: Literal["separate", "shared_trunk", "adapters"] = "separate"
+    eager: bool = False
+    checkpointing: bool = False
 
     def policy(self) -> Any:
-        return new_policy(self.architecture).to(self.dtype)
+        return new_policy(self.architecture, **self.changes).to(self.dtype)
 
     def scalar_model(self) -> Any:
-        return new_scalar_model(self.architecture).to(self.dtype)
+        return new_scalar_model(self.architecture, **self.changes).to(self.dtype)
+
+    @property
+    def changes(self) -> dict[str, Any]:
+        return {"attention": "eager" if self.eager else "sdpa", "gradient_checkpointing": self.checkpointing}
 
     def lay_out(self, ranks: Ranks, **models: nn.Module) -> None:
         lay_out(models, self.sharding, CPU, ranks.size)
