@@ -132,4 +132,5 @@ def prompt_tokens(size: Size) -> list[list[int]]:
 
 
 def optimizer_of(parameters: Any, case: Case) -> ScheduledAdamW:
-    return ScheduledAdamW(parameters, case.shared()["optimizer"], 8, case.ranks)
+    settings = case.shared()["optimizer"]
+    return ScheduledAdamW(parameters, settings, 8, case.ranks, partitioned=case.sharding == "zero-1")

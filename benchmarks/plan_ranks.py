@@ -156,8 +156,7 @@ def held(prepared: Prepared, named: Held) -> Held:
         counted |= {id(part) for part in own}
         found[role] = {"weights": _bytes(own)}
     for role, optimizer in prepared.optimizers.items():
-        states = optimizer.adamw.state.values()
-        moments = [state[key] for state in states for key in ("exp_avg", "exp_avg_sq")]
+        moments = [state[key] for state in optimizer.moments.values() for key in ("exp_avg", "exp_avg_sq")]
         found[role] |= {"moments": _bytes(moments), "gradients": _bytes(optimizer.parameters)}
     for role in found.keys() - named.keys():
         for kind, count in found.pop(role).items():

@@ -20,7 +20,7 @@ from rlhf_engine.memory_rows import (
 from rlhf_engine.online_roles import Roles, critic_free_roles, ppo_roles
 from rlhf_engine.probe_plan import probe_rows, second_model_shape
 from rlhf_engine.ranked_plan.places import of_one_rank
-from rlhf_engine.ranked_plan.placing import NOTHING
+from rlhf_engine.ranked_plan.placing import NOTHING, Placed
 from rlhf_engine.update_rows import Update, update_rows
 
 AFTER_ROLLOUT = ("policy logprobs", "reference logprobs", "values", "scores")
@@ -93,12 +93,12 @@ def _rollout_rows(roles: Roles, sampled: Batch, number: int) -> list[MemoryRow]:
 def _logprob_rows(roles: Roles, scored: Batch, number: int) -> list[MemoryRow]:
     policy, ref_policy = roles.trained[0], roles.ref_policy
     shape, lora = policy.shape, policy.lora
-    gathers = NOTHING if policy.gathers.stays_gathered else policy.gathers
+    gathers, of_reference = (_unless_left(weights, policy.gathers) for weights in (policy.gathers, ref_policy))
     return [
         *forward_rows(
             shape, scored, number, "policy logprobs", role="policy", lora=lora, entropies=True, gathers=gathers
         ),
-        *forward_rows(shape, scored, number, "reference logprobs", entropies=True, gathers=ref_policy),
+        *forward_rows(shape, scored, number, "reference logprobs", entropies=True, gathers=of_reference),
     ]
 
 
@@ -106,14 +106,19 @@ def _value_rows(roles: Roles, scored: Batch, number: int) -> list[MemoryRow]:
     if roles.critic is None:
         return []
     policy, critic = roles.trained[0], roles.trained[-1]
-    batch, shared = Batch(scored.rows, scored.tokens), critic.gathers is policy.gathers
-    gathers = NOTHING if shared and critic.gathers.stays_gathered else critic.gathers
+    batch, gathers = Batch(scored.rows, scored.tokens), _unless_left(critic.gathers, policy.gathers)
     return forward_rows(roles.critic, batch, number, "values", role=critic.name, lora=critic.lora, gathers=gathers)
 
 
 def _score_rows(roles: Roles, batch: Batch, number: int) -> list[MemoryRow]:
-    gathers = roles.rewarding_backbone or roles.rewarding
+    left = [role.gathers for role in roles.trained]
+    gathers = _unless_left(roles.rewarding_backbone or roles.rewarding, *left)
     return forward_rows(roles.reward_model, batch, number, "scores", lora=roles.reward_adapter, gathers=gathers)
+
+
+def _unless_left(gathers: Placed, *left: Placed) -> Placed:
+    """Nothing where zero-2 has left these very weights gathered."""
+    return NOTHING if gathers.stays_gathered and any(gathers is one for one in left) else gathers
 
 
 def _left_gathered(roles: Roles) -> list[MemoryRow]:

@@ -105,15 +105,20 @@ def _shardings(config: Any, own: Changes) -> Iterator[tuple[str, Changes]]:
     plain = {**own, **{f"sharding.{role}": "" for role in roles}}
     if config.sharding.offload:
         plain["sharding.offload"] = False
-    for name in ("ddp", "zero-1", "zero-2", "zero-3"):
+    if config.sharding.gather_dtype != "float32":
+        plain["sharding.gather_dtype"] = "float32"
+    cut = {**plain, "sharding.gather_dtype": "bfloat16"} if config.precision.compute == "bfloat16" else plain
+    for name in ("ddp", "zero-1"):
         yield name, plain | {"sharding.model": name}
+    for name in ("zero-2", "zero-3"):
+        yield name, cut | {"sharding.model": name}
     if own.get("layout", getattr(config, "layout", "")) == "adapters":
         return
     if isinstance(config, PPOConfig):
         frozen = {f"sharding.{role}": "zero-3" for role in FROZEN}
-        yield "zero-2/3", plain | {"sharding.model": "zero-2"} | frozen
+        yield "zero-2/3", cut | {"sharding.model": "zero-2"} | frozen
     if isinstance(config, OnlineConfig | PreferenceConfig):
-        yield "zero-3/host", plain | {"sharding.model": "zero-3", "sharding.offload": True}
+        yield "zero-3/host", cut | {"sharding.model": "zero-3", "sharding.offload": True}
 
 
 def _written(value: Any) -> str:
