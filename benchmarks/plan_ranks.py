@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import itertools
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
@@ -20,14 +21,17 @@ from benchmarks.memory_meter import live_bytes, peaks_by_phase
 from benchmarks.plan_accuracy import SIZES, SMALL, by_phase
 from benchmarks.plan_cases import HOOKS, Case, Prepared
 from benchmarks.plan_updates import UPDATES
+from benchmarks.record import record
 from benchmarks.tiny_models import saved_models
-from benchmarks.wire_meter import Sent, WireMeter
+from benchmarks.wire_meter import WORDS, Sent, WireMeter
 from rlhf_engine.config import Architecture, ShardingLayout
 from rlhf_engine.memory_rows import ALWAYS
+from rlhf_engine.ranked_plan.traffic import JOINS
 from rlhf_engine.ranks import ALONE, ProcessGroupRanks, Ranks
 from rlhf_engine.sharding.state import local
 
 LAYOUTS: tuple[ShardingLayout, ...] = ("ddp", "zero-1", "zero-2", "zero-3")
+RANKS: dict[int, tuple[Architecture, ...]] = {2: ("llama", "gpt_neox"), 4: ("gpt_neox",)}
 TRAINERS = ("SFT", "RM", "DPO", "RLOO", "PPO separate", "PPO shared_trunk", "PPO adapters")
 KINDS = {"weights": "weights", "Adam moments": "moments", "gradients": "gradients"}
 
@@ -80,9 +84,33 @@ class OneRank:
         """Of the peak."""
         return max(self.planned_peaks.values()) / max(self.peaks.values()) - 1
 
+    @property
+    def peaks_mib(self) -> float:
+        """The highest."""
+        return max(self.peaks.values()) / 2**20
+
+    @property
+    def holds_as_planned(self) -> bool:
+        """No more in any role and kind; in zero-1 the plan is of the rank that has most."""
+        return all(
+            count == self.planned_held[role][kind] or (kind == "moments" and count < self.planned_held[role][kind])
+            for role, kinds in self.held.items()
+            for kind, count in kinds.items()
+        )
+
+    @property
+    def sends_as_planned(self) -> bool:
+        """What ranks tell one another beside (sums for metrics, figures of pairs) left out."""
+        return {key: count for key, count in self.sent.items() if not is_word(*key)} == dict(self.planned_sent)
+
 
 FORKS = get_context("forkserver")
 FORKS.set_forkserver_preload(["benchmarks.plan_updates"])
+
+
+def is_word(phase: str, what: str) -> bool:
+    """Whether it is some numbers that the plan leaves out."""
+    return what == WORDS or (phase, what) == ("update", JOINS)
 
 
 def in_ranks(size: int, work: Callable[..., Any], *arguments: Any) -> list[Any]:
@@ -103,14 +131,25 @@ def _one_rank(rank: int, size: int, store: str, work: Callable[..., Any], argume
         dist.destroy_process_group()
 
 
-def compare(case: RankedCase, *, memory: bool = True) -> list[OneRank]:
-    """Every rank of the case; with `memory` its peaks too."""
+def compare(cases: Sequence[RankedCase]) -> list[list[OneRank]]:
+    """Every rank of each case, in their order; all of as many ranks."""
+    with ExitStack() as kept:
+        folders = [kept.enter_context(_saved(case)) for case in cases]
+        by_rank = in_ranks(cases[0].ranks, observe_all, cases, folders)
+    return [list(ranks) for ranks in zip(*by_rank, strict=True)]
+
+
+def _saved(case: RankedCase) -> AbstractContextManager[Path]:
     alone = case.of(ALONE)
-    with saved_models(alone.init, alone.size.vocabulary, alone.heads) as folder:
-        return in_ranks(case.ranks, observe, case, folder, memory)
+    return saved_models(alone.init, alone.size.vocabulary, alone.heads)
 
 
-def observe(ranks: Ranks, case: RankedCase, folder: Path, memory: bool) -> OneRank:
+def observe_all(ranks: Ranks, cases: Sequence[RankedCase], folders: Sequence[Path]) -> list[OneRank]:
+    """One after another, with their peaks."""
+    return [observe(ranks, case, folder, memory=True) for case, folder in zip(cases, folders, strict=True)]
+
+
+def observe(ranks: Ranks, case: RankedCase, folder: Path, *, memory: bool) -> OneRank:
     """The second update of one rank: its collectives, its tensors, and with `memory` its peaks."""
     others = live_bytes()
     prepared, meter = UPDATES[case.trainer](case.of(ranks), folder), WireMeter(ranks, HOOKS)
@@ -166,3 +205,46 @@ def held(prepared: Prepared, named: Held) -> Held:
 
 def _bytes(tensors: Sequence[Tensor]) -> int:
     return sum(local(tensor).numel() * tensor.element_size() for tensor in tensors)
+
+
+def main() -> None:
+    """Every trainer in every layout on 2 ranks, of two families, and on 4, of one."""
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    found: dict[str, list[OneRank]] = {}
+    for size, families in RANKS.items():
+        combined = itertools.product(TRAINERS, families, LAYOUTS)
+        cases = [RankedCase(trainer, family, size, layout) for trainer, family, layout in combined]
+        for case, ranks in zip(cases, compare(cases), strict=True):
+            found[case.name] = ranks
+            print(f"{case.name:<44} {ranks[0].peaks_mib:7.1f} MiB {_errors(ranks)}", flush=True)
+    record("plan_ranks", {"layouts": {layout: summary(found, layout) for layout in LAYOUTS}, "cases": _plain(found)})
+
+
+def summary(found: Mapping[str, Sequence[OneRank]], layout: str) -> dict[str, Any]:
+    """Of a layout: how many cases, in how many of them bytes held and sent are the plan's, and the peak's errors."""
+    of_layout = [ranks for name, ranks in found.items() if name.endswith(layout)]
+    errors = [rank.error for ranks in of_layout for rank in ranks]
+    return {
+        "cases": len(of_layout),
+        "held as planned": sum(all(rank.holds_as_planned for rank in ranks) for ranks in of_layout),
+        "sent as planned": sum(all(rank.sends_as_planned for rank in ranks) for ranks in of_layout),
+        "lowest": round(min(errors), 4),
+        "highest": round(max(errors), 4),
+    }
+
+
+def _errors(ranks: Sequence[OneRank]) -> str:
+    marks = [
+        ("held", all(rank.holds_as_planned for rank in ranks)),
+        ("sent", all(rank.sends_as_planned for rank in ranks)),
+    ]
+    said = ", ".join(f"{what} {'as planned' if right else 'OTHERWISE'}" for what, right in marks)
+    return f"{', '.join(f'{rank.error:+.1%}' for rank in ranks)} ({said})"
+
+
+def _plain(found: Mapping[str, Sequence[OneRank]]) -> list[dict[str, Any]]:
+    return [
+        {"case": name, "measured_mib": round(ranks[0].peaks_mib, 1), "errors": [round(rank.error, 3) for rank in ranks]}
+        for name, ranks in found.items()
+    ]

@@ -7,6 +7,7 @@ from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
+from benchmarks.paper_tables import TABLES
 from benchmarks.speed.table import comparison_table, conditions_table
 from rlhf_console.cli.verbs import VERBS, load_verb
 from rlhf_engine.checks import online, supervised, texts, weights
@@ -169,12 +170,21 @@ def performance_page() -> str:
     return with_table(page, "speed conditions", conditions_table())
 
 
+def scaling_page() -> str:
+    """docs/scaling_on_paper.md with its tables made anew."""
+    page = (DOCS / "scaling_on_paper.md").read_text()
+    for name, lines in TABLES.items():
+        page = with_table(page, name, lines())
+    return page
+
+
 PAGES = {
     "options.md": options_page,
     "commands.md": commands_page,
     "checks.md": checks_page,
     "reward_hacking.md": hacking_page,
     "performance.md": performance_page,
+    "scaling_on_paper.md": scaling_page,
 }
 
 if __name__ == "__main__":

@@ -76,7 +76,7 @@ def _cheapest(found: Sequence[Mapping[str, Any]], memory: int) -> list[str]:
         return ["None of them fits that trains the same; see what would save memory."]
     best = min(fitting, key=lambda one: one["sent"])
     settings = [f"    --set {printable(setting)}" for setting in best["settings"]]
-    return [f"Of those that fit and train the same, {best['sharding']} sends least:", *settings]
+    return [f"Of those that fit and train the same, {printable(best['sharding'])} sends least:", *settings]
 
 
 def _short(figure: float) -> str:

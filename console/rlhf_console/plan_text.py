@@ -26,6 +26,8 @@ KINDS = {
 """What a role needs, and its column in the table."""
 COLUMNS = list(dict.fromkeys(KINDS.values()))
 GATHERED = "gathered"
+SHORT = {"gradients": "grads", GATHERED: "gather", "activations": "activ."}
+"""Of columns, where there is one more than a screen is wide."""
 TIGHT = 0.05
 """Less of the memory to spare than this share: fragmentation may take it."""
 WIDTH = 79
@@ -169,12 +171,13 @@ def by_role(rows: Rows) -> str:
     shared = [role for role in found if role in {row["what"] for row in rows}]
     ordered = [role for role in found if role not in shared] + shared
     sums = {kind: sum(cells[kind] for cells in found.values()) for kind in COLUMNS}
-    shown = [kind for kind in COLUMNS if sums[kind] or kind != GATHERED]
+    narrow = sums[GATHERED] > 0
+    shown = [kind for kind in COLUMNS if sums[kind] or not (narrow or kind == GATHERED)]
     lines = [
         [role, *(unit.cell(cells[kind]) for kind in shown), unit.cell(sum(cells.values()))]
         for role, cells in [*((role, found[role]) for role in ordered), ("in all", sums)]
     ]
-    return table([unit.name, *shown, "in all"], lines)
+    return table([unit.name, *(SHORT.get(kind, kind) if narrow else kind for kind in shown), "in all"], lines)
 
 
 def _role_and_kind(what: str) -> tuple[str, str]:

@@ -36,11 +36,13 @@ def planned(
 ) -> dict[str, Any]:
     """A `PlanAdvice` as plain data, its rows with their peak; other runs are looked up in `root`.
 
-    Raises `UserError` where the plugin has no plan.
+    Raises `UserError` where the plugin has no plan, or none of several ranks.
     """
     found = plugins.advise(plugin, config, stages, target.device, root, ranks)
     if not found["rows"]:
         raise UserError(f"plugin {plugin!r} has no memory plan")
+    if ranks.size > 1 and "layouts" not in found:
+        raise UserError(f"--nproc: plugin {plugin!r} has a memory plan of one process alone")
     return found | {"rows": with_peak(found["rows"])}
 
 

@@ -6,12 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.plan_ranks import OneRank, RankedCase, observe
+from benchmarks.plan_ranks import OneRank, RankedCase, is_word, observe
 from benchmarks.plan_updates import UPDATES
 from benchmarks.tiny_models import saved_models
-from benchmarks.wire_meter import WORDS
 from processes import in_ranks
-from rlhf_engine.ranked_plan.traffic import JOINS
 from rlhf_engine.ranks import ALONE, Ranks
 
 CASES = {
@@ -30,7 +28,7 @@ SMALL_WORDS = 100
 
 
 def observed(ranks: Ranks, cases: list[RankedCase], folders: list[Path]) -> list[OneRank]:
-    return [observe(ranks, case, folder, False) for case, folder in zip(cases, folders, strict=True)]
+    return [observe(ranks, case, folder, memory=False) for case, folder in zip(cases, folders, strict=True)]
 
 
 @pytest.mark.parametrize("size", CASES)
@@ -41,7 +39,7 @@ def test_a_rank_holds_and_sends_what_its_plan_says(size: int, tmp_path: Path) ->
     by_rank = in_ranks(size, observed, cases, folders)
     for number, case in enumerate(cases):
         for rank, found in enumerate(ranks[number] for ranks in by_rank):
-            words = {key: found.sent.pop(key) for key in list(found.sent) if WORDS in key or key == ("update", JOINS)}
+            words = {key: found.sent.pop(key) for key in list(found.sent) if is_word(*key)}
             assert found.sent == found.planned_sent, (case.name, rank)
             assert all(count < SMALL_WORDS * size * 2 for count in words.values()), (case.name, words)
             if case.sharding != "zero-1":
