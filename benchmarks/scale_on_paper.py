@@ -45,6 +45,8 @@ CHECKPOINTED = {"model.gradient_checkpointing": True, "reward_model.gradient_che
 MICRO_BATCHES = (64, 32, 16, 8, 4, 2, 1)
 ROLLOUT_ROWS = (64, 16, 4)
 ENOUGH_ROWS = 4
+SPARED = 0.05
+"""Of the memory, what fragmentation may take."""
 HIDDEN = 0.75
 """Of the time that an update computes, what sending may take at the most to be thought hidden behind it."""
 PHASES = {
@@ -163,6 +165,6 @@ def largest_that_fits(case: OnPaper) -> OnPaper | None:
     useful = [rows for rows in MICRO_BATCHES if rows <= config_of(case.model).batch_size // case.gpus]
     for rows, sampled in itertools.product(useful, ROLLOUT_ROWS):
         tried = case.having(micro_batch_size=rows, rollout_batch_size=sampled)
-        if tried.fits:
+        if tried.peak.bytes <= (1 - SPARED) * device().memory:
             return tried
     return None

@@ -27,7 +27,7 @@ def generator() -> ModuleType:
     return module
 
 
-@pytest.mark.parametrize("page", ["options.md", "commands.md", "checks.md", "performance.md"])
+@pytest.mark.parametrize("page", ["options.md", "commands.md", "checks.md", "performance.md", "scaling_on_paper.md"])
 def test_generated_pages_are_current(page: str) -> None:
     assert (DOCS / page).read_text() == generator().PAGES[page](), "run `make docs`"
 
