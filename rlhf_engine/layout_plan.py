@@ -79,7 +79,7 @@ def online_rows(config: OnlineConfig, roles: Roles, second: ModelShape | None = 
         *_score_rows(roles, Batch(scored.rows, tokens), number),
         *_left_gathered(roles),
         *update_rows(Update(roles.trained, micro_batch, number, accumulated=minibatch > config.micro_batch_size)),
-        *probe_rows(config, policy, roles.reward_model, second, roles.reward_adapter),
+        *probe_rows(config, policy, roles.reward_model, second, roles.reward_adapter, roles.ranks),
         *merged_weights(policy),
     ]
 

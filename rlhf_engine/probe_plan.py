@@ -31,19 +31,24 @@ def probe_rows(
     reward_model: ModelShape,
     second: ModelShape | None,
     reward_adapter: LoraConfig | None = None,
+    ranks: int = 1,
 ) -> list[MemoryRow]:
-    """The weights of the second reward model, which stay, and the busiest moment of a probe; nothing without probes."""
+    """The weights of the second reward model, which stay, and the busiest moment of one rank's share of a probe.
+
+    Nothing without probes.
+    """
     if not config.probe.every:
         return []
     number, prompts = compute_bytes(config.precision), config.probe.held_out(config.data).max_prompt_tokens
-    tokens, size = prompts + config.response_tokens, config.probe.size
+    tokens, size = prompts + config.response_tokens, -(-config.probe.size // ranks)
     answers = Batch(min(config.rollout_batch_size, size), tokens, config.response_tokens)
     read = Batch(min(config.micro_batch_size, size), tokens, config.response_tokens)
     scored = Batch(read.rows, tokens)
+    shape, gathers = policy.shape, policy.gathers
     moments = [
-        sampling_rows(policy.shape, answers, number, PROBE),
-        forward_rows(policy.shape, read, number, PROBE, role="policy", lora=policy.lora, entropies=True),
-        forward_rows(policy.shape, read, number, PROBE, entropies=True),
+        sampling_rows(shape, answers, number, PROBE, gathers=gathers),
+        forward_rows(shape, read, number, PROBE, role="policy", lora=policy.lora, entropies=True, gathers=gathers),
+        forward_rows(shape, read, number, PROBE, entropies=True),
         forward_rows(reward_model, scored, number, PROBE, lora=reward_adapter),
     ]
     if second is None:
