@@ -144,7 +144,7 @@ class Trainer(Protocol):
 
 @runtime_checkable
 class ShardSaver(Protocol):
-    """A trainer whose weights or moments are dealt to several ranks."""
+    """A trainer whose weights or moments are sharded over several ranks."""
 
     def save_shards(self, directory: Path) -> None:
         """Writes this rank's share into the folder that all ranks write to; called by all, before `save`.

@@ -126,7 +126,9 @@ def test_the_last_checkpoint_gets_whole_models_and_keeps_moments_in_pieces(tmp_p
 
 def test_what_a_reference_needs_is_assembled_once_and_again_when_the_checkpoint_is_another(tmp_path: Path) -> None:
     checkpoint = saved(tmp_path)
+    (tmp_path / ASSEMBLED / ".tmp-step-00000002").mkdir(parents=True)
     found = assembled(checkpoint)
+    assert not list((tmp_path / ASSEMBLED).glob(".tmp-*"))
     assert found == tmp_path / ASSEMBLED / checkpoint.name and damage(checkpoint) is None
     assert_equal(found / PATH, some_tensors())
     made = (found / PATH).stat().st_ino

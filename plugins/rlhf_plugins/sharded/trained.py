@@ -1,4 +1,4 @@
-"""What a trainer's checkpoint keeps of models and optimizers, dealt to ranks or not, written and read.
+"""What a trainer's checkpoint keeps of models and optimizers, sharded or not, written and read.
 
 A path is that of the file in a checkpoint of one process; what no rank has whole lies in pieces below `shards/`.
 torch.distributed.checkpoint, which takes its time to load, is imported where there is such.
@@ -48,9 +48,9 @@ class Trained:
     optimizers: Mapping[str, ScheduledAdamW]
 
     def save_shards(self, directory: Path, ranks: Ranks) -> None:
-        """What is dealt to ranks, by all of them together. Raises OSError where one of them can't write."""
+        """What is sharded, by all ranks together. Raises OSError where one of them can't write."""
         self._rest()
-        found = {path: tensors for path, tensors in self._to_save().items() if self._is_dealt(path, tensors)}
+        found = {path: tensors for path, tensors in self._to_save().items() if self._is_sharded(path, tensors)}
         if found:
             _save(found, directory, ranks)
 
@@ -61,11 +61,11 @@ class Trained:
             save_weights(model, tokenizer, directory / name)
         for name, part in self.parts.items():
             (directory / name).mkdir(exist_ok=True)
-            if not self._is_dealt(f"{name}/{PART}", part):
+            if not self._is_sharded(f"{name}/{PART}", part):
                 save_part(part, directory / name)
         for name, optimizer in self.optimizers.items():
             path = moments_file(name)
-            if not self._is_dealt(path, tensors := optimizer.state_tensors()):
+            if not self._is_sharded(path, tensors := optimizer.state_tensors()):
                 save_file(tensors, directory / path)
 
     def load(self, directory: Path, optimizer_steps: Mapping[str, int]) -> None:
@@ -76,13 +76,13 @@ class Trained:
         self._rest()
         in_pieces = read_index(directory).files
         for path, tensors, load_whole in self._to_fill(directory):
-            if path in in_pieces or self._is_dealt(path, tensors):
+            if path in in_pieces or self._is_sharded(path, tensors):
                 _fill(tensors, stored_tensors(directory, path), directory / path)
             else:
                 load_whole()
         for name, optimizer in self.optimizers.items():
             path = moments_file(name)
-            if path in in_pieces or self._is_dealt(path, {}):
+            if path in in_pieces or self._is_sharded(path, {}):
                 stored = stored_tensors(directory, path)
                 moments = _moments_to_fill(optimizer, stored)
                 _read(moments, stored, directory / path)
@@ -113,7 +113,7 @@ class Trained:
         for name, part in self.parts.items():
             yield f"{name}/{PART}", part, partial(load_part, part, directory / name)
 
-    def _is_dealt(self, path: str, tensors: Tensors) -> bool:
+    def _is_sharded(self, path: str, tensors: Tensors) -> bool:
         """The same on all ranks, also where one of them has none of it."""
         optimizers = {moments_file(name): optimizer for name, optimizer in self.optimizers.items()}
         if path in optimizers:

@@ -12,7 +12,7 @@ from pathlib import Path
 import msgspec
 
 from rlhf_sdk.bounds import read_record
-from rlhf_sdk.checkpoints import MANIFEST, checkpoint_step, damage, write_checkpoint
+from rlhf_sdk.checkpoints import MANIFEST, checkpoint_step, clean_leftovers, damage, write_checkpoint
 from rlhf_sdk.files import make_private_directory
 from rlhf_sdk.shards.index import SHARDS, FileOfPieces, ShardIndex, read_index, write_index
 from rlhf_sdk.shards.tensor_files import TensorFile, write_tensors
@@ -146,4 +146,5 @@ def _made(checkpoint: Path, index: ShardIndex, place: Path) -> Path:
             copy_model(checkpoint, name, folder / name)
         (folder / SOURCE).write_bytes(msgspec.json.encode(_source_of(checkpoint)))
 
+    clean_leftovers(place)
     return write_checkpoint(place, checkpoint_step(checkpoint.name), fill)
