@@ -7,6 +7,8 @@ from typing import Any
 
 import msgspec
 
+RESTARTS, RANK_TIMEOUT_SECONDS = 3, 600.0
+
 
 class AttemptOptions(msgspec.Struct, frozen=True, kw_only=True):
     """`--max-time` and `--checkpoint-every`, in seconds or steps; 0: not given.
@@ -14,7 +16,8 @@ class AttemptOptions(msgspec.Struct, frozen=True, kw_only=True):
     After `max_seconds` the attempt checkpoints and ends as requeued, exit code 75. `processes` on each of `nodes`
     machines train together, which meet at `rendezvous` (host:port) if there are several (0: as in the attempt before,
     else one); `restarts`: how often they may begin anew after one was lost, which is after `rank_timeout_seconds` if it
-    does not answer. `stage_processes`: of a pipeline's stages, of a sweep's cells.
+    does not answer (None, 0: as in the attempt before, else RESTARTS and RANK_TIMEOUT_SECONDS). `stage_processes`: of a
+    pipeline's stages, of a sweep's cells.
     """
 
     max_seconds: float = 0.0
@@ -24,20 +27,34 @@ class AttemptOptions(msgspec.Struct, frozen=True, kw_only=True):
     nodes: int = 0
     stage_processes: int = 0
     rendezvous: str = ""
-    restarts: int = 3
-    rank_timeout_seconds: float = 600.0
+    restarts: int | None = None
+    rank_timeout_seconds: float = 0.0
 
     @property
     def ranks(self) -> int:
         """How many processes train together."""
         return max(self.processes, 1) * max(self.nodes, 1)
 
+    @property
+    def restart_limit(self) -> int:
+        return RESTARTS if self.restarts is None else self.restarts
+
+    @property
+    def patience_seconds(self) -> float:
+        """How long ranks wait for one that does not answer."""
+        return self.rank_timeout_seconds or RANK_TIMEOUT_SECONDS
+
     def as_before(self, before: AttemptOptions) -> AttemptOptions:
-        """With the processes of the attempt `before` where none were asked for."""
-        if self.processes or self.nodes or self.stage_processes:
-            return self
-        return msgspec.structs.replace(
+        """With the processes of the attempt `before` where none were asked for, and its patience with them."""
+        patient = msgspec.structs.replace(
             self,
+            restarts=before.restarts if self.restarts is None else self.restarts,
+            rank_timeout_seconds=self.rank_timeout_seconds or before.rank_timeout_seconds,
+        )
+        if self.processes or self.nodes or self.stage_processes:
+            return patient
+        return msgspec.structs.replace(
+            patient,
             processes=before.processes,
             nodes=before.nodes,
             stage_processes=before.stage_processes,

@@ -8,6 +8,7 @@ import msgspec
 import typer
 
 from rlhf_console import plugins
+from rlhf_console.durations import seconds_of
 from rlhf_console.profiles import PIPELINE, SWEEP
 from rlhf_sdk.pace import AttemptOptions
 from rlhf_sdk.ranked.meeting import check_meeting
@@ -22,6 +23,16 @@ NodesOption = Annotated[
 ]
 RendezvousOption = Annotated[
     str, typer.Option("--rdzv", metavar="HOST:PORT", help="Where machines meet: this one's address, a free port.")
+]
+RestartsOption = Annotated[
+    int | None,
+    typer.Option("--restarts", min=0, help="How often ranks begin again after one was lost; else as before, else 3."),
+]
+RankTimeoutOption = Annotated[
+    str,
+    typer.Option(
+        "--rank-timeout", metavar="TIME", help="How long ranks wait for one that is silent; else as before, else 10m."
+    ),
 ]
 
 
@@ -44,6 +55,12 @@ def with_ranks(
     if meet and nodes > 1:
         check_meeting(rendezvous)
     return msgspec.structs.replace(options, processes=processes, nodes=nodes, rendezvous=rendezvous)
+
+
+def with_patience(options: AttemptOptions, restarts: int | None, rank_timeout: str) -> AttemptOptions:
+    """`options` with how often ranks begin again, and how long they wait; None and "": not given."""
+    seconds = seconds_of(rank_timeout, "--rank-timeout") if rank_timeout else 0.0
+    return msgspec.structs.replace(options, restarts=restarts, rank_timeout_seconds=seconds)
 
 
 def check_ranked(plugin: str, processes: int) -> None:

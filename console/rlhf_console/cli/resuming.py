@@ -19,7 +19,15 @@ from rlhf_console.cli.options import (
     notify_at,
     print_json,
 )
-from rlhf_console.cli.rank_options import NodesOption, ProcessesOption, RendezvousOption, with_ranks
+from rlhf_console.cli.rank_options import (
+    NodesOption,
+    ProcessesOption,
+    RankTimeoutOption,
+    RendezvousOption,
+    RestartsOption,
+    with_patience,
+    with_ranks,
+)
 from rlhf_console.cli.start import watch_or_announce
 from rlhf_console.durations import attempt_options
 from rlhf_console.printable import printable
@@ -41,6 +49,8 @@ def resume(
     nproc: ProcessesOption = 0,
     nnodes: NodesOption = 0,
     rdzv: RendezvousOption = "",
+    restarts: RestartsOption = None,
+    rank_timeout: RankTimeoutOption = "",
     launcher: LauncherOption = "",
     launcher_options: LauncherSettings = None,
     detach: DetachOption = False,
@@ -51,7 +61,7 @@ def resume(
     Several runs are told to go on, and not watched. A launcher places a run again that it had placed before.
     """
     notify_at(notify)
-    options = attempt_options(max_time, checkpoint_every)
+    options = with_patience(attempt_options(max_time, checkpoint_every), restarts, rank_timeout)
     found = [find(run_root(runs), name) for name in run]
     if len(found) > 1:
         _resume_all(found, options, as_json=as_json)

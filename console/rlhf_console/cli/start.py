@@ -33,7 +33,15 @@ from rlhf_console.cli.options import (
     notify_at,
     print_json,
 )
-from rlhf_console.cli.rank_options import NodesOption, ProcessesOption, RendezvousOption, with_ranks
+from rlhf_console.cli.rank_options import (
+    NodesOption,
+    ProcessesOption,
+    RankTimeoutOption,
+    RendezvousOption,
+    RestartsOption,
+    with_patience,
+    with_ranks,
+)
 from rlhf_console.cli.watching import display, exit_code_of, follow
 from rlhf_console.durations import attempt_options
 from rlhf_console.printable import printable
@@ -82,6 +90,8 @@ def run(
     nproc: ProcessesOption = 0,
     nnodes: NodesOption = 0,
     rdzv: RendezvousOption = "",
+    restarts: RestartsOption = None,
+    rank_timeout: RankTimeoutOption = "",
     launcher: LauncherOption = "",
     launcher_options: LauncherSettings = None,
     detach: DetachOption = False,
@@ -95,7 +105,7 @@ def run(
     root = run_root(runs)
     notify_at(notify)
     choice = chosen_launcher(launcher, launcher_options or [])
-    options = attempt_options(max_time, checkpoint_every)
+    options = with_patience(attempt_options(max_time, checkpoint_every), restarts, rank_timeout)
     options = with_ranks(options, plugin, nproc, nnodes, rdzv, meet=not brings_together(choice))
     wanted = [*data_setting(plugin, data or []), *(settings or [])]
     request = resolve_request(plugin, profile, wanted, from_runs or [], seed, root)

@@ -92,7 +92,7 @@ def join_attempt(run: RunDir, options: AttemptOptions) -> int:
 
     Raises `UserError` if it does not within the time that ranks wait for each other.
     """
-    deadline = time.monotonic() + options.rank_timeout_seconds
+    deadline = time.monotonic() + options.patience_seconds
     while time.monotonic() < deadline:
         status = run.status()
         if run.state() is State.FINISHED:
@@ -105,7 +105,7 @@ def join_attempt(run: RunDir, options: AttemptOptions) -> int:
                 command, env=worker_environment(status.options), cwd=working_directory(run), check=False
             ).returncode
         time.sleep(POLL_SECONDS)
-    raise UserError(f"run {run.id} did not begin on the first machine within {options.rank_timeout_seconds:.0f} s")
+    raise UserError(f"run {run.id} did not begin on the first machine within {options.patience_seconds:.0f} s")
 
 
 def _make_here(run: RunDir, options: AttemptOptions) -> int:

@@ -133,7 +133,7 @@ class _Part:
         return msgspec.structs.replace(status.options, processes=self._processes or status.options.processes)
 
     def _patience(self, status: RunStatus) -> float:
-        return status.options.rank_timeout_seconds
+        return status.options.patience_seconds
 
     def _own_reports(self) -> list[RankReport]:
         return [report for report in read_reports(self._run.path) if report.host == host_name()]

@@ -38,11 +38,11 @@ def torchrun(run_id: str, options: AttemptOptions, *, joins: bool = False) -> li
     torchrun would look it up by the machine's name, which others need not know."""
     command = [sys.executable, "-P", "-m", "torch.distributed.run"]
     command += ["--nproc-per-node", str(max(options.processes, 1)), "--nnodes", str(max(options.nodes, 1))]
-    command += ["--max-restarts", str(options.restarts), "--rdzv-id", run_id, "--rdzv-backend", "c10d"]
+    command += ["--max-restarts", str(options.restart_limit), "--rdzv-id", run_id, "--rdzv-backend", "c10d"]
     if options.nodes < 2:
         return [*command, "--rdzv-endpoint", "localhost:0"]
     # Whoever waits no longer ends the meeting for all: that is the first machine's to say.
-    patience = max(int(options.rank_timeout_seconds), 1) * (3 if joins else 1)
+    patience = max(int(options.patience_seconds), 1) * (3 if joins else 1)
     command += ["--rdzv-endpoint", options.rendezvous]
     command += ["--rdzv-conf", f"is_host={int(not joins)},join_timeout={patience}"]
     address = own_address(options.rendezvous)
@@ -126,5 +126,5 @@ def lost_rank_in_words(run: Path, options: AttemptOptions) -> str:
     if blamed is not None:
         return blame_in_words(blamed, time.time())
     lost = [report.reason for report in reports if report.code == LOST_OTHERS and report.host == host_name()]
-    waited = f"; no machine joined again within {options.rank_timeout_seconds:.0f} s" if options.nodes > 1 else ""
+    waited = f"; no machine joined again within {options.patience_seconds:.0f} s" if options.nodes > 1 else ""
     return f"{lost[0]}{waited}" if lost else ""

@@ -98,7 +98,7 @@ class RankedWorker(Worker):
         self.ranked_runtime = ranked_runtime(trainer.runtime)
         if "ranks" not in spec.capabilities or self.ranked_runtime is None:
             raise UserError(f"plugin {spec.name!r} trains in one process: start it without --nproc and --nnodes")
-        self.link = self.ranked_runtime.join_ranks(self.options.rank_timeout_seconds)
+        self.link = self.ranked_runtime.join_ranks(self.options.patience_seconds)
         # torchrun counts restarts on each machine for itself, from 0 on one that joins again.
         self.journal.attempt = max(self.link.meet(self.journal.attempt))
         self.place = replace(self.place, restarts_left=min(self.link.meet(self.place.restarts_left)))
@@ -164,7 +164,7 @@ class RankedWorker(Worker):
     def _how_to_come_back(self) -> str:
         if self.options.nodes < 2:
             return ""
-        patience = f"{self.options.rank_timeout_seconds:.0f} s"
+        patience = f"{self.options.patience_seconds:.0f} s"
         again = f"rlhf join {self.directory.id}"
         return f"; machines whose `{again}` has ended say it again: they are waited for {patience}"
 
