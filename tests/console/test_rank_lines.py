@@ -7,7 +7,9 @@ from msgspec import structs
 from rlhf_console.runs.ranks import short_hosts, slowest
 from rlhf_console.tui.drawing.cells import plain_text
 from rlhf_console.tui.drawing.ranks import SHOWN_RANKS, rank_rows
-from rlhf_sdk.ranked.reports import RankReport, blame_in_words, to_blame
+from rlhf_sdk.liveness import host_name, own_identity
+from rlhf_sdk.ranked.blame import blame_in_words, standstill_in_words, to_blame
+from rlhf_sdk.ranked.reports import RankReport
 from rlhf_sdk.run_record import ProcessIdentity
 
 NOW = 1_000_000.0
@@ -92,11 +94,26 @@ def test_the_rank_to_blame_says_so_or_is_gone_or_got_on_least_recently() -> None
     here = report(0).host
     failed = report(1, ended="failed", code="plugin_failed", reason="shapes don't match", time=NOW)
     lost = report(2, ended="failed", code="lost_others", time=NOW - 5)
-    assert to_blame([report(0, waiting_for="rows"), lost, failed]) == failed
+    assert to_blame([report(0, waiting_for="rows"), lost, failed], NOW) == failed
     assert blame_in_words(failed, NOW) == f"rank 1 on {here} failed in update/forward: shapes don't match"
     hung = report(3, since=NOW - 90)
-    assert to_blame([report(0, waiting_for="rows", since=NOW - 100), hung]) == hung
+    assert to_blame([report(0, waiting_for="rows", since=NOW - 100), hung], NOW) == hung
     assert blame_in_words(hung, NOW) == (
         f"rank 3 on {here} has not got on for 90 s in update/forward, and the others waited for it"
     )
-    assert to_blame([report(0, waiting_for="rows")]) is None
+    assert to_blame([report(0, waiting_for="rows")], NOW) is None
+
+
+def test_a_rank_that_is_stopped_while_it_waits_is_to_blame_and_where_none_is_all_are_named() -> None:
+    here: dict[str, object] = {"host": host_name(), "process": own_identity(), "waiting_for": "gradients"}
+    stopped, waits = report(1, time=NOW - 15, **here), report(0, **here)
+    assert to_blame([waits, stopped], NOW) == stopped
+    assert blame_in_words(stopped, NOW) == (
+        f"rank 1 on {host_name()} does nothing any more in update/forward, waiting for gradients: nothing was heard of"
+        " it for 15 s: stopped, or its machine is stuck"
+    )
+    assert to_blame([waits], NOW) is None
+    assert standstill_in_words([waits, report(1, **here)]) == (
+        f"ranks waited for each other in vain: rank 0 on {host_name()} in update/forward for gradients; "
+        f"rank 1 on {host_name()} in update/forward for gradients"
+    )

@@ -61,6 +61,7 @@ def root(tmp_path: Path) -> Iterator[Path]:
 @pytest.fixture
 def struck(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Installs the plugins of `struck_plugin.txt` for this process and its children."""
+    monkeypatch.setenv("STRUCK", "1")
     site = tmp_path / "site"
     metadata = site / "struck-1.0.dist-info"
     metadata.mkdir(parents=True)
@@ -163,25 +164,24 @@ def test_a_sharded_run_stopped_and_resumed_ends_as_the_straight_one(root: Path, 
 
 
 @pytest.mark.usefixtures("struck")
-@pytest.mark.parametrize("trouble", ["killed", "raises", "hangs"])
+@pytest.mark.parametrize("rank, trouble", [(1, "killed"), (0, "killed"), (1, "raises"), (1, "hangs")])
 def test_a_lost_rank_is_named_and_all_begin_again(
     root: Path,
     models: dict[str, str],
     straight: dict[str, RunDir],
     monkeypatch: pytest.MonkeyPatch,
+    rank: int,
     trouble: str,
 ) -> None:
     monkeypatch.setenv("TROUBLE", trouble)
+    monkeypatch.setenv("STRUCK", str(rank))
     patience = 12.0 if trouble == "hangs" else 60.0
     run = begun(root, "struck_sft", sft_config(models), AttemptOptions(processes=2, rank_timeout_seconds=patience))
     assert_ended_alike(run, straight["sft"])
     said = alerts(run)["ranks_restart"].message
-    expected = {
-        "killed": "rank 1 on {host} is gone in update",
-        "raises": "rank 1 on {host} failed",
-        "hangs": "rank 1 on {host} has not got on for",
-    }[trouble].format(host=read_reports(run.path)[1].host)
-    assert said.startswith(expected.split(" in ")[0]), said
+    expected = {"killed": "is gone", "raises": "failed", "hangs": "has not got on for"}[trouble]
+    assert said.startswith(f"rank {rank} on {read_reports(run.path)[1].host} {expected}"), said
+    assert f"rank {1 - rank} waited for meeting" in said and said.endswith("(restart 1 of 3)"), said
     assert ("shapes don't match" in said) == (trouble == "raises")
     starts = [event for event in run.events() if isinstance(event, Started)]
     assert [(event.attempt, event.resumed_from) for event in starts] == [(1, None), (2, "step-00000002")]

@@ -1,4 +1,4 @@
-"""What each rank says of itself, in `ranks/`, and which of them is to blame where one was lost."""
+"""What each rank says of itself, in `ranks/`."""
 
 from __future__ import annotations
 
@@ -18,7 +18,6 @@ from rlhf_sdk.scrubbing import scrub
 
 FOLDER = "ranks"
 REPORT_SECONDS = 1.0
-SILENT_SECONDS = 10.0
 SHORTEST_STEP_SECONDS = 1e-6
 
 
@@ -28,7 +27,8 @@ class RankReport(msgspec.Struct, frozen=True, kw_only=True):
     `at`: the phase it is in; `since`: when it last got on (a phase, a safe point); `waiting_for`: what it waits for of
     the others; `waited_share`: of its time since the step before; `rows_per_second`: what it was dealt in that time
     (prompts to answer, rows to score or train on, each time), by the time in which it did not wait; memory in bytes.
-    `ended` says how it ended: a state, and `reason` why; empty while it lives.
+    `ended` says how it ended: a state, and `reason` why; empty before. `lost_before`: that reason, in the attempt
+    before, if it had lost another rank then.
     """
 
     rank: int
@@ -47,6 +47,7 @@ class RankReport(msgspec.Struct, frozen=True, kw_only=True):
     ended: str = ""
     code: str = ""
     reason: str = ""
+    lost_before: str = ""
 
     @property
     def name(self) -> str:
@@ -63,21 +64,27 @@ def report_file(run: Path, rank: int) -> Path:
 
 def read_reports(run: Path) -> list[RankReport]:
     """Of the newest attempt, by rank; empty for a run of one process. What can't be read is left out."""
-    found = []
-    for path in sorted((run / FOLDER).glob("[0-9]*.json")):
-        with suppress(OSError, ValueError):
-            found.append(msgspec.json.decode(read_record(path), type=RankReport))
+    found = [report for path in sorted((run / FOLDER).glob("[0-9]*.json")) if (report := _report_in(path))]
     newest = max((report.attempt for report in found), default=0)
     return [report for report in found if report.attempt == newest]
 
 
+def _report_in(path: Path) -> RankReport | None:
+    with suppress(OSError, ValueError):
+        return msgspec.json.decode(read_record(path), type=RankReport)
+    return None
+
+
 class RankReporter:
-    """Writes this rank's report once a second from a thread, so that a rank that waits or hangs is seen too."""
+    """`before`: the report that was there, of this rank in an earlier attempt.
+
+    Writes this rank's report once a second from a thread, so that a rank that waits or hangs is seen too."""
 
     def __init__(self, run: Path, place: RankPlace, attempt: int) -> None:
         self._path = report_file(run, place.rank)
         make_private_directory(self._path.parent)
         now = time.time()
+        self.before = _report_in(self._path)
         self._report = RankReport(
             rank=place.rank,
             size=place.size,
@@ -87,6 +94,7 @@ class RankReporter:
             time=now,
             since=now,
             at="starting",
+            lost_before=self.before.reason if self.before and self.before.code == LOST_OTHERS else "",
         )
         self._link: RankLink | None = None
         self._step_began, self._waited_before, self._rows_before = now, 0.0, 0
@@ -135,42 +143,6 @@ class RankReporter:
         report = msgspec.structs.replace(self._report, time=time.time(), waiting_for=waiting_for)
         with suppress(OSError):
             write_atomically(self._path, msgspec.json.encode(scrub(msgspec.to_builtins(report))), durable=False)
-
-
-def to_blame(reports: list[RankReport]) -> RankReport | None:
-    """The rank that the others lost: one that says how it failed, else one that is gone, else the one that got on least
-    recently without waiting for anybody."""
-    failed = [report for report in reports if report.code and report.code != LOST_OTHERS]
-    if failed:
-        return min(failed, key=lambda report: report.time)
-    gone = [report for report in reports if not report.ended and report.lives() is False]
-    busy = [report for report in reports if not report.ended and not report.waiting_for]
-    return min(gone or busy, key=lambda report: report.since, default=None)
-
-
-def out_of_reach(others: list[RankReport]) -> RankReport | None:
-    """The rank that a lost link is told by, where none is to blame: elsewhere, not heard of for longest."""
-    return min(
-        (report for report in others if report.host != host_name()), key=lambda report: report.time, default=None
-    )
-
-
-def blame_in_words(report: RankReport, now: float) -> str:
-    """What became of a rank, in which phase."""
-    where = f" in {report.at}" if report.at else ""
-    if report.code == LOST_OTHERS or (report.waiting_for and not report.ended and report.host != host_name()):
-        return f"{report.name} can't be reached{where} from {host_name()}: {_of_a_lost_link(report, now)}"
-    if report.code:
-        return f"{report.name} failed{where}: {report.reason}"
-    if report.lives() is False:
-        return f"{report.name} is gone{where}: killed, or its machine ended it (process {report.process.pid})"
-    return f"{report.name} has not got on for {now - report.since:.0f} s{where}, and the others waited for it"
-
-
-def _of_a_lost_link(report: RankReport, now: float) -> str:
-    if not report.ended and now - report.time > SILENT_SECONDS:
-        return f"nothing was heard of it for {now - report.time:.0f} s"
-    return "each waited for the other; look at the network between the machines"
 
 
 LOST_OTHERS = "lost_others"

@@ -15,8 +15,9 @@ import msgspec
 from rlhf_sdk.commands import AnyCommand, Checkpoint, Pause, Stop, send_command
 from rlhf_sdk.liveness import host_name, is_alive
 from rlhf_sdk.pace import AttemptOptions
+from rlhf_sdk.ranked.blame import blame_in_words, to_blame
 from rlhf_sdk.ranked.meeting import interface_variables, own_address
-from rlhf_sdk.ranked.reports import LOST_OTHERS, blame_in_words, read_reports, to_blame
+from rlhf_sdk.ranked.reports import LOST_OTHERS, read_reports
 from rlhf_sdk.run_dir import RunDir
 from rlhf_sdk.run_record import RunStatus
 
@@ -116,15 +117,21 @@ def end_ranks(run: Path) -> None:
                 os.kill(report.process.pid, signal.SIGKILL)
 
 
+def used_up(options: AttemptOptions) -> str:
+    """That ranks begin again no more."""
+    limit = options.restart_limit
+    return f"; begun again {limit} times already" if limit > 1 else "; begun again once already" if limit else ""
+
+
 def lost_rank_in_words(run: Path, options: AttemptOptions) -> str:
     """What became of the rank that ended a run which could not say so itself; empty if nothing is known.
 
     After a link was lost it is what the ranks here said of it, and that nobody came back.
     """
-    reports = read_reports(run)
-    blamed = to_blame(reports)
+    reports, now = read_reports(run), time.time()
+    blamed = to_blame(reports, now)
     if blamed is not None:
-        return blame_in_words(blamed, time.time())
+        return f"{blame_in_words(blamed, now)}{used_up(options) if options.nodes < 2 else ''}"
     lost = [report.reason for report in reports if report.code == LOST_OTHERS and report.host == host_name()]
     waited = f"; no machine joined again within {options.patience_seconds:.0f} s" if options.nodes > 1 else ""
     return f"{lost[0]}{waited}" if lost else ""

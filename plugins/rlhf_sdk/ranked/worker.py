@@ -20,20 +20,14 @@ from rlhf_sdk.events import Alert
 from rlhf_sdk.exit_codes import ExitCode
 from rlhf_sdk.journal import Journal
 from rlhf_sdk.pace import AttemptOptions, Pace
+from rlhf_sdk.ranked.blame import blame_in_words, out_of_reach, standstill_in_words, to_blame
 from rlhf_sdk.ranked.checkpoints import RankedCheckpoints
 from rlhf_sdk.ranked.control import SharedControl
 from rlhf_sdk.ranked.link import RankedRuntime, RankLink, rank_environment, ranked_runtime
 from rlhf_sdk.ranked.mute_journal import MuteJournal
-from rlhf_sdk.ranked.reports import (
-    LOST_OTHERS,
-    RankReport,
-    RankReporter,
-    blame_in_words,
-    out_of_reach,
-    read_reports,
-    to_blame,
-)
+from rlhf_sdk.ranked.reports import LOST_OTHERS, RankReport, RankReporter, read_reports
 from rlhf_sdk.ranked.run import RankedRun
+from rlhf_sdk.ranked.starting import used_up
 from rlhf_sdk.run_dir import RunDir
 from rlhf_sdk.spec import PluginSpec
 from rlhf_sdk.states import State
@@ -103,6 +97,7 @@ class RankedWorker(Worker):
         self.journal.attempt = max(self.link.meet(self.journal.attempt))
         self.place = replace(self.place, restarts_left=min(self.link.meet(self.place.restarts_left)))
         self.reporter.linked(self.link, self.journal.attempt)
+        self._announce_own_loss()
         assert isinstance(self.checkpoints, RankedCheckpoints), "made above"
         self.checkpoints.link = self.link
         super().start_runtime(spec, run, trainer)
@@ -128,16 +123,19 @@ class RankedWorker(Worker):
         if self.ranked_runtime is None or not self.ranked_runtime.lost_others(error):
             return super().verdict(error)
         blamed = self._to_blame()
-        if blamed is None:
-            return structs.replace(super().verdict(error), code=LOST_OTHERS)
-        return verdict_on(blamed, leads=self.place.leads)
+        waited = f"; rank {self.place.rank} waited for {self.link.waiting_for}" if self.link.waiting_for else ""
+        if blamed is not None:
+            return verdict_on(blamed, leads=self.place.leads, waited=waited)
+        reason = standstill_in_words(read_reports(self.directory.path))
+        code = "rank_failed" if self.place.leads else LOST_OTHERS
+        return Verdict(State.FAILED, ExitCode.PLUGIN_FAILED, reason, code, "output.log has what each rank printed")
 
     def _to_blame(self) -> RankReport | None:
         """A rank that failed says so before its connections close; one that was killed never does."""
         deadline = time.monotonic() + REPORT_WAIT_SECONDS
         while True:
             others = [report for report in read_reports(self.directory.path) if report.rank != self.place.rank]
-            blamed = to_blame(others)
+            blamed = to_blame(others, time.time())
             said = blamed is not None and (blamed.ended or blamed.lives() is False)
             if said or time.monotonic() > deadline:
                 return blamed or out_of_reach(others)
@@ -145,21 +143,34 @@ class RankedWorker(Worker):
 
     def record(self, verdict: Verdict) -> None:
         begins_anew = verdict.code in BEGIN_ANEW and self.place.restarts_left > 0
+        if verdict.code in BEGIN_ANEW and not begins_anew:
+            verdict = structs.replace(verdict, reason=f"{verdict.reason}{used_up(self.options)}")
         self.failed_code = verdict.code if verdict.code and verdict.code not in _DECIDED else ""
         if begins_anew and self.place.leads:
-            self._announce_restart(verdict)
+            self._announce_restart(verdict, self.options.restart_limit - self.place.restarts_left + 1)
         elif self.place.leads:
             super().record(verdict)
         elif verdict.reason:
             print(f"rank {self.place.rank}: {verdict.reason}", file=sys.stderr)
         self.reporter.end(verdict.state, verdict.reason, LOST_OTHERS if verdict.code == "rank_failed" else verdict.code)
 
-    def _announce_restart(self, verdict: Verdict) -> None:
-        left = self.place.restarts_left
-        message = f"{verdict.reason}; all ranks begin again from the last good checkpoint ({left} restarts left)"
+    def _announce_restart(self, verdict: Verdict, number: int) -> None:
+        count = f"restart {number} of {self.options.restart_limit}"
+        message = f"{verdict.reason}; all ranks begin again from the last good checkpoint ({count})"
         advice = f"{verdict.advice}{self._how_to_come_back()}"
         self.journal.event(Alert(severity="error", code="ranks_restart", message=message, advice=advice))
         self.journal.sync()
+
+    def _announce_own_loss(self) -> None:
+        """Rank 0 was lost in the attempt before and could not say so: what the others said then."""
+        before = self.reporter.before
+        if not self.place.leads or not self.place.restart or before is None or before.ended:
+            return
+        said = [report.lost_before for report in read_reports(self.directory.path) if report.lost_before]
+        reason = said[0] if said else f"{before.name} was lost in {before.at or 'set-up'}"
+        advice = "output.log has what that rank printed"
+        lost = Verdict(State.FAILED, ExitCode.PLUGIN_FAILED, reason, "rank_failed", advice)
+        self._announce_restart(lost, self.place.restart)
 
     def _how_to_come_back(self) -> str:
         if self.options.nodes < 2:
@@ -169,9 +180,9 @@ class RankedWorker(Worker):
         return f"; machines whose `{again}` has ended say it again: they are waited for {patience}"
 
 
-def verdict_on(blamed: RankReport, *, leads: bool) -> Verdict:
-    """What the end of another rank means for this one."""
-    reason = blame_in_words(blamed, time.time())
+def verdict_on(blamed: RankReport, *, leads: bool, waited: str = "") -> Verdict:
+    """What the end of another rank means for this one, which had `waited`."""
+    reason = f"{blame_in_words(blamed, time.time())}{waited}"
     if not leads:
         code = blamed.code if blamed.code in _DECIDED else LOST_OTHERS
         return Verdict(State.FAILED, ExitCode.PLUGIN_FAILED, reason, code)
