@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.paper_tables import TABLES
-from benchmarks.speed.table import comparison_table, conditions_table
+from benchmarks.speed.table import comparison_table, conditions_table, trunk_table
 from rlhf_console.cli.verbs import VERBS, load_verb
 from rlhf_engine.checks import online, supervised, texts, weights
 from rlhf_engine.checks.live import FEWEST, RECENT
@@ -167,6 +167,7 @@ def hacking_page() -> str:
 def performance_page() -> str:
     """docs/performance.md with its tables made anew from the record."""
     page = with_table((DOCS / "performance.md").read_text(), "speed", comparison_table())
+    page = with_table(page, "trunk", trunk_table())
     return with_table(page, "speed conditions", conditions_table())
 
 

@@ -11,7 +11,7 @@ from rlhf_engine.logprobs import chunk_logits, chunk_rows
 from rlhf_engine.models import lm_head_weight
 from rlhf_engine.packing import scattered
 from rlhf_engine.rollout import Rollout
-from rlhf_engine.trunk import states_at
+from rlhf_engine.rollout_states import states_before_actions
 
 
 def _chunks(count: int, vocabulary: int, device: torch.device) -> tuple[Tensor, ...]:
@@ -68,7 +68,7 @@ def response_divergences(
     """KL(teacher || student) of the next token at each response token, in nats, fp32 [B, R]; 0 outside the mask."""
     mask = rollout.response_mask
     with torch.no_grad():
-        teacher_states = states_at(teacher, rollout.token_rows, rollout.acting_places)
-    states = states_at(student, rollout.token_rows, rollout.acting_places)
+        teacher_states = states_before_actions(teacher, rollout)
+    states = states_before_actions(student, rollout)
     found = divergences(states, lm_head_weight(student), teacher_states, lm_head_weight(teacher), temperature)
     return scattered(found, mask)

@@ -73,6 +73,8 @@ class Experience:
     def shuffled_minibatches(self, count: int, *, epochs: int, seed: int) -> Iterator[Self]:
         """`epochs` passes in an order drawn from `seed`, each cut into `count` equal minibatches.
 
+        Within one, responses to a prompt stay side by side, since their prompt is then computed once.
+
         Raises ValueError if the batch can't be cut evenly.
         """
         if len(self) % count:
@@ -81,7 +83,7 @@ class Experience:
         for _ in range(epochs):
             order = torch.randperm(len(self), generator=generator)
             for index in order.chunk(count):
-                yield self.rows(index.to(self.scores.device))
+                yield self.rows(index.sort().values.to(self.scores.device))
 
     def share_of(self, ranks: Ranks) -> Self:
         """The episodes that this rank works on."""

@@ -20,8 +20,8 @@ from rlhf_engine.logprobs import logprobs_of_states
 from rlhf_engine.models import backbone_of, load_policy, set_gradient_checkpointing
 from rlhf_engine.ppo import PPOModels
 from rlhf_engine.rollout import Rollout
+from rlhf_engine.rollout_states import states_before_actions
 from rlhf_engine.scalar_models import ScalarModel, load_scalar_model, values_of_states
-from rlhf_engine.trunk import states_at
 
 Layout = Callable[[PPOConfig, PreTrainedTokenizerBase, torch.device, Hooks], PPOModels]
 Frozen = TypeVar("Frozen", bound=nn.Module)
@@ -67,7 +67,7 @@ class SharedTrunkModels(PPOModels):
     """The critic's backbone is the policy's: one forward and one backward pass serve both losses."""
 
     def logprobs_and_values(self, rollout: Rollout, *, temperature: float) -> tuple[Tensor, Tensor]:
-        states = states_at(self.policy, rollout.token_rows, rollout.acting_places)
+        states = states_before_actions(self.policy, rollout)
         logprobs = logprobs_of_states(self.policy, states, rollout, temperature=temperature)
         return logprobs, values_of_states(self.value_model, states, rollout)
 

@@ -13,7 +13,7 @@ from rlhf_engine.masking import at_least_float32, wide_dtype
 from rlhf_engine.models import lm_head_weight
 from rlhf_engine.packing import scattered
 from rlhf_engine.rollout import Rollout
-from rlhf_engine.trunk import states_at
+from rlhf_engine.rollout_states import states_before_actions
 
 CHUNK_BYTES = 32 * 2**20
 """Largest fp32 logits that exist at once; memory for logits grows neither with the batch nor with the prompt."""
@@ -100,7 +100,7 @@ def logprobs_and_entropies(
 
 def response_logprobs(model: nn.Module, rollout: Rollout, *, temperature: float = 1.0) -> Tensor:
     """log pi(a_t | s_t) of each response token, fp32 [B, R]; 0 where `response_mask` is False."""
-    states = states_at(model, rollout.token_rows, rollout.acting_places)
+    states = states_before_actions(model, rollout)
     return logprobs_of_states(model, states, rollout, temperature=temperature)
 
 
@@ -117,7 +117,7 @@ def response_logprobs_and_entropies(
 ) -> tuple[Tensor, Tensor]:
     """`response_logprobs` and the entropy of pi(. | s_t) in nats, both fp32 [B, R], 0 outside the mask."""
     mask = rollout.response_mask
-    states = states_at(model, rollout.token_rows, rollout.acting_places)
+    states = states_before_actions(model, rollout)
     targets = rollout.response_tokens[mask]
     logprobs, entropies = logprobs_and_entropies(states, lm_head_weight(model), targets, temperature)
     return scattered(logprobs, mask), scattered(entropies, mask)

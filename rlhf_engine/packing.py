@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 import torch.nn.functional as F
@@ -16,6 +17,7 @@ from torch import Tensor
 
 from rlhf_engine.masking import at_least_float32
 from rlhf_engine.models import position_ids_of
+from rlhf_engine.varlen import sequences_of, usable
 
 STEM, PADDING = 0, -1
 
@@ -49,6 +51,13 @@ class Rows:
         return causal & ((asked == STEM) | ((asked == asking) & (asked != PADDING)))
 
 
+class Attention(Protocol):
+    """What each of the tokens that ask sees."""
+
+    def attended(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+        """Queries [n, heads, D] to keys and values [N, key heads, D]: [n, heads * D]."""
+
+
 @dataclass(frozen=True)
 class Queries:
     """`count` tokens that follow one another and attend to the first `keys` tokens of their row.
@@ -66,15 +75,14 @@ class Queries:
 class Packed:
     """N valid tokens of B rows, and the n of them whose last states are `read` [n], row by row.
 
-    `queries` holds what each row's tokens attend to, `last_queries` the same of those that are read.
+    `attention` is that of all tokens, `last_attention` that of those that are read.
     """
 
     tokens: Tensor
     positions: Tensor
     read: Tensor
-    lengths: list[int]
-    queries: list[list[Queries]]
-    last_queries: list[list[Queries]]
+    attention: Attention
+    last_attention: Attention
 
     @classmethod
     def of(cls, rows: Rows, places: Tensor, dtype: torch.dtype) -> Packed:
@@ -82,23 +90,15 @@ class Packed:
 
         `dtype`: what matrix products run in.
         """
-        mask, width = rows.mask, rows.tokens.shape[1]
-        columns = [row.nonzero().squeeze(1) for row in mask]
-        seen = [own[kept][:, kept] for own, kept in zip(rows.seen(), columns, strict=True)]
-        lengths = [len(kept) for kept in columns]
+        mask = rows.mask
         read = (mask.flatten().cumsum(0) - 1)[places]
-        counts = torch.bincount(places // width, minlength=len(mask)).tolist()
-        starts = (mask.sum(dim=1).cumsum(0) - mask.sum(dim=1))[places // width]
-        asking = (read - starts).split(counts)
-        stems = (rows.branches == STEM).sum(dim=1).tolist()
-        return cls(
-            rows.tokens[mask],
-            rows.positions[mask],
-            read,
-            lengths,
-            [_of_row(*row, dtype) for row in zip(seen, stems, lengths, strict=True)],
-            [[Queries(len(own), len(row), additive(row[own], dtype))] for row, own in zip(seen, asking, strict=True)],
-        )
+        if usable(mask.device, dtype):
+            branches, own = rows.branches[mask], mask.nonzero()[:, 0]
+            every = torch.arange(len(own), device=own.device)
+            attention = tuple(sequences_of(branches, own, asking, dtype) for asking in (every, read))
+        else:
+            attention = _row_by_row(rows, places, read, dtype)
+        return cls(rows.tokens[mask], rows.positions[mask], read, *attention)
 
 
 def _of_row(seen: Tensor, stem: int, length: int, dtype: torch.dtype) -> list[Queries]:
@@ -112,18 +112,38 @@ def additive(seen: Tensor, dtype: torch.dtype) -> Tensor:
     return torch.zeros(seen.shape, dtype=dtype, device=seen.device).masked_fill_(~seen, -torch.inf)
 
 
-def attended(
-    query: Tensor, key: Tensor, value: Tensor, lengths: Sequence[int], queries: Sequence[Sequence[Queries]]
-) -> Tensor:
-    """Attention of packed queries [n, heads, D] to keys and values [N, key heads, D], row by row: [n, heads * D].
+@dataclass(frozen=True)
+class RowByRow:
+    """A call for each row's stem, causal, and one for its branches: no padding is computed, and plain sequences need no
+    mask; on a CPU that is faster than one padded batch.
 
-    No padding is computed, and plain sequences need no mask; on a CPU that is faster than one padded batch.
+    Of each row, how many tokens it has, and `queries` in order.
     """
-    asking = iter(query.split([part.count for row in queries for part in row]))
-    found: list[Tensor] = []
-    for row, keys, values in zip(queries, key.split(lengths), value.split(lengths), strict=True):
-        found += _row_attended(row, asking, keys, values)
-    return torch.cat(found)
+
+    lengths: list[int]
+    queries: list[list[Queries]]
+
+    def attended(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+        asking = iter(query.split([part.count for row in self.queries for part in row]))
+        found: list[Tensor] = []
+        for row, keys, values in zip(self.queries, key.split(self.lengths), value.split(self.lengths), strict=True):
+            found += _row_attended(row, asking, keys, values)
+        return torch.cat(found)
+
+
+def _row_by_row(rows: Rows, places: Tensor, read: Tensor, dtype: torch.dtype) -> tuple[RowByRow, RowByRow]:
+    """Attention of all tokens, and of those that are `read` [n], at `places` [n]."""
+    mask, width = rows.mask, rows.tokens.shape[1]
+    columns = [row.nonzero().squeeze(1) for row in mask]
+    seen = [own[kept][:, kept] for own, kept in zip(rows.seen(), columns, strict=True)]
+    lengths = [len(kept) for kept in columns]
+    counts = torch.bincount(places // width, minlength=len(mask)).tolist()
+    starts = (mask.sum(dim=1).cumsum(0) - mask.sum(dim=1))[places // width]
+    asking = (read - starts).split(counts)
+    stems = (rows.branches == STEM).sum(dim=1).tolist()
+    queries = [_of_row(*row, dtype) for row in zip(seen, stems, lengths, strict=True)]
+    last = [[Queries(len(own), len(row), additive(row[own], dtype))] for row, own in zip(seen, asking, strict=True)]
+    return RowByRow(lengths, queries), RowByRow(lengths, last)
 
 
 def _row_attended(row: Sequence[Queries], asking: Iterator[Tensor], keys: Tensor, values: Tensor) -> Iterator[Tensor]:

@@ -22,8 +22,8 @@ from rlhf_engine.models import (
 )
 from rlhf_engine.packing import mean_states, scattered
 from rlhf_engine.rollout import Rollout
+from rlhf_engine.rollout_states import final_states, states_before_actions, states_of_responses
 from rlhf_engine.scalar_heads import HeadShape, disagreement, ensemble_scores, init_heads, network_class
-from rlhf_engine.trunk import states_at
 
 
 class ScalarModel(nn.Module):
@@ -156,7 +156,7 @@ def response_values(value_model: ScalarModel, rollout: Rollout) -> Tensor:
 
     The mean over the heads of the state itself: a critic never pools, for V of a state may not look ahead.
     """
-    return values_of_states(value_model, states_at(value_model, rollout.token_rows, rollout.acting_places), rollout)
+    return values_of_states(value_model, states_before_actions(value_model, rollout), rollout)
 
 
 def values_of_states(value_model: ScalarModel, states: Tensor, rollout: Rollout) -> Tensor:
@@ -168,11 +168,10 @@ def response_head_scores(reward_model: ScalarModel, rollout: Rollout) -> Tensor:
     """Every head's score of each row, fp32 [B, n], read at the last token (EOS, where it ended), or off the mean of
     the response's states.
     """
-    rows, mask = rollout.token_rows, rollout.response_mask
     if reward_model.head_shape.pooling == "last":
-        return reward_model.head_scores(states_at(reward_model, rows, rollout.final_states(rollout.places)))
-    states = states_at(reward_model, rows, rollout.response_places)
-    return reward_model.head_scores(mean_states(states, mask))
+        return reward_model.head_scores(final_states(reward_model, rollout))
+    states = states_of_responses(reward_model, rollout)
+    return reward_model.head_scores(mean_states(states, rollout.response_mask))
 
 
 def response_scores(reward_model: ScalarModel, rollout: Rollout) -> Tensor:

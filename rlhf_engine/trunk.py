@@ -21,7 +21,7 @@ from transformers.activations import SiLUActivation
 from rlhf_engine.linear import gated_silu, linear, product_dtype
 from rlhf_engine.masking import at_least_float32, wide_dtype
 from rlhf_engine.models import backbone_of
-from rlhf_engine.packing import STEM, Packed, Rows, attended
+from rlhf_engine.packing import STEM, Packed, Rows
 from rlhf_engine.sharding.state import shards_of
 
 Rotary = tuple[Tensor, ...]
@@ -214,14 +214,14 @@ def _through(block: Any, function: Callable[..., Tensor], *arguments: Any) -> Te
 
 
 def _whole_block(block: Any, family: Family, states: Tensor, rotary: Rotary, packed: Packed) -> Tensor:
-    attended_to = (packed.lengths, packed.queries)
-    return family.finished(block, states, attended(*family.projected(block, states, rotary, slice(None)), *attended_to))
+    attention = packed.attention
+    return family.finished(block, states, attention.attended(*family.projected(block, states, rotary, slice(None))))
 
 
 def _last_block(block: Any, family: Family, states: Tensor, rotary: Rotary, packed: Packed) -> Tensor:
-    attended_to = (packed.lengths, packed.last_queries)
+    attention = packed.last_attention
     return family.finished(
-        block, states[packed.read], attended(*family.projected(block, states, rotary, packed.read), *attended_to)
+        block, states[packed.read], attention.attended(*family.projected(block, states, rotary, packed.read))
     )
 
 

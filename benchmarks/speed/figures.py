@@ -51,6 +51,8 @@ def figures(contender: Contender, measured: Measured) -> dict[str, Any]:
         "turns": [_rounded(turn) for turn in turns],
         **{key: median(turns, key) for key in (TIME, WALL, MEMORY, MEMORY_ABOVE)},
     }
+    if measured.warm_up.get(contender.name):
+        found["first_turn_wall_seconds"] = measured.warm_up[contender.name][0][WALL]
     if rates:
         found["floor_seconds"] = floor_seconds(measured.stage.name, task_of(contender, measured), rates)
     if contender.against in measured.turns:

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from unittest.mock import patch
 
 import torch
+from torch import Tensor
 
-from benchmarks.speed.own_configs import dpo_config, ppo_config, rm_config, sft_config
+from benchmarks.speed.own_configs import dpo_config, ppo_config, rloo_config, rm_config, sft_config
 from benchmarks.speed.task import Task
 from benchmarks.speed.turns import Turns
 from benchmarks.telemetry import SilentRun
 from rlhf_engine.collecting import roll_out
 from rlhf_engine.config import TrainerConfig
+from rlhf_engine.packing import Rows
+from rlhf_engine.rollout import Rollout
+from rlhf_plugins.critic_free.trainer import CriticFreeTrainer
 from rlhf_plugins.engine_trainer import EngineTrainer
 from rlhf_plugins.ppo.trainer import PPOTrainer
 from rlhf_plugins.preferences.trainer import PreferenceTrainer
@@ -37,6 +42,21 @@ def ppo(task: Task, turns: Turns) -> None:
     names = {"entropy": "policy/entropy_nats", "score": "reward/score_mean", "kl": "kl/sequence_nats"}
     names["ended"] = "response/eos_share"
     _take_turns(PPOTrainer(), ppo_config(task), task, turns, names)
+
+
+def rloo(task: Task, turns: Turns) -> None:
+    names = {"entropy": "policy/entropy_nats", "score": "reward/score_mean"}
+    _take_turns(CriticFreeTrainer(), rloo_config(task), task, turns, names)
+
+
+def rloo_apart(task: Task, turns: Turns) -> None:
+    """The same, with each response behind a prompt of its own."""
+
+    def apart(rollout: Rollout) -> tuple[Rows, Tensor]:
+        return rollout.token_rows, rollout.places
+
+    with patch("rlhf_engine.rollout_states.with_shared_prompts", apart):
+        rloo(task, turns)
 
 
 def generation(task: Task, turns: Turns) -> None:

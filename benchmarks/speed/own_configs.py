@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 from benchmarks.speed.task import COMPARISONS, DEMONSTRATIONS, LR, POLICY, PPO_EPOCHS, REWARD_MODEL, Task
-from rlhf_engine.config import DPOConfig, PPOConfig, RMConfig, SFTConfig
+from rlhf_engine.config import DPOConfig, PPOConfig, RLOOConfig, RMConfig, SFTConfig
 
 ENDLESS = 1_000_000
 
@@ -25,21 +25,27 @@ def dpo_config(task: Task) -> DPOConfig:
 
 
 def ppo_config(task: Task) -> PPOConfig:
+    return msgspec.convert(_online(task) | {"ppo_epochs": PPO_EPOCHS} | task.settings, PPOConfig)
+
+
+def rloo_config(task: Task) -> RLOOConfig:
+    return msgspec.convert(_online(task) | task.settings, RLOOConfig)
+
+
+def _online(task: Task) -> dict[str, Any]:
     settings = _shared(task, DEMONSTRATIONS)
     settings["optimizer"] |= {"max_grad_norm": 0.0}
-    values = settings | {
+    return settings | {
         "model": {"path": task.path(POLICY)},
         "reward_model": {"path": task.path(REWARD_MODEL)},
         "total_episodes": ENDLESS * task.rows,
         "micro_batch_size": min(task.shape.micro_batch, task.rows),
         "rollout_batch_size": task.rows,
-        "ppo_epochs": PPO_EPOCHS,
         "response_tokens": task.shape.response,
         "temperature": 1.0,
         "missing_eos": "subtract",
         "sample_count": 0,
     }
-    return msgspec.convert(values | task.settings, PPOConfig)
 
 
 def _supervised(task: Task, model: str, data: str) -> dict[str, Any]:

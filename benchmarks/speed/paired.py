@@ -115,7 +115,7 @@ def _each(processes: dict[str, Process], measured: Measured, what: Callable[[Pro
 
 
 def _rows(stage: Stage, shape: Shape) -> int:
-    return stage.rows or (shape.ppo_rows if stage.name.startswith("ppo") else shape.supervised_rows)
+    return stage.rows or (shape.ppo_rows if stage.name.startswith(("ppo", "rloo")) else shape.supervised_rows)
 
 
 def task_of(contender: Contender, measured: Measured) -> Task:

@@ -67,6 +67,7 @@ SUPERVISED_ROUNDS = {"tiny": 7, "70m": 3, "160m": 3} | GPU_ROUNDS
 MOST_ROWS_ON_CPU = 64
 BF16_NAME = ", bf16"
 STOPS_AT_EOS = {"stop_token": "eos"}
+TRUNK = "trunk"
 
 
 def _supervised(name: str, title: str, **ratios: float) -> Stage:
@@ -218,6 +219,41 @@ def _generation_that_ends(rows: int) -> Stage:
     )
 
 
+RLOO = Stage(
+    name="rloo",
+    title="RLOO update, 4 responses to a prompt",
+    contenders=[
+        Contender(name="a prompt for each", work="own:rloo_apart"),
+        Contender(name="own", work="own:rloo", against="a prompt for each"),
+    ],
+    models=MODELS,
+    rounds={"tiny": 3, "70m": 2, "160m": 1} | GPU_ROUNDS,
+    same={"entropy": 1e-3},
+)
+
+
+def _trunk() -> Stage:
+    """What attention and torch.compile give; the first turn, which does not count, has the compiling in it."""
+    contenders = [
+        Contender(name="eager", work="trunk:padded", settings={"attention": "eager"}, models=CPU_MODELS),
+        Contender(name="sdpa", work="trunk:padded", models=CPU_MODELS),
+        Contender(name="sdpa, compiled", work="trunk:padded", settings={"compiled": True}, models=CPU_MODELS),
+        Contender(name="own", work="trunk:packed", against="sdpa", models=CPU_MODELS),
+        Contender(
+            name="own, compiled", work="trunk:packed", against="sdpa", settings={"compiled": True}, models=CPU_MODELS
+        ),
+    ]
+    return Stage(
+        name=TRUNK,
+        title="forward and backward of the trunk",
+        contenders=[*contenders, *map(_in_bf16, contenders)],
+        models=MODELS,
+        rows=8,
+        rounds={"tiny": 5, "70m": 3, "160m": 2} | GPU_ROUNDS,
+        same={"states": 1e-4},
+    )
+
+
 def _logprobs(rows: int) -> Stage:
     ours = Contender(
         name="own",
@@ -246,6 +282,8 @@ STAGES = {
         PPO,
         PPO_BF16,
         PPO_TLDR,
+        RLOO,
+        _trunk(),
         _generation(8),
         _generation(64),
         _generation(512),

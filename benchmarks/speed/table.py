@@ -8,18 +8,45 @@ from typing import Any
 
 from benchmarks.record import RESULTS
 from benchmarks.speed.kept import Entry, kept
-from benchmarks.speed.stages import MEMORY, MEMORY_ABOVE, STAGES, TIME, WALL
+from benchmarks.speed.stages import MEMORY, MEMORY_ABOVE, STAGES, TIME, TRUNK, WALL
 from benchmarks.speed.task import SHAPES
 
 HEADING = ["stage", "model, rows", "ours", "peer", "peer s", "our s", "ratio", "target", "of the floor", "memory"]
 CONDITIONS = ["processor", "date", "commit", "stages", "threads", "load", "GFLOP/s fp32, bf16", "GB/s"]
+TRUNK_HEADING = ["model, rows", "forward", "s", "ratio", "first turn, s more", "memory above rest"]
+USUAL = "sdpa"
+"""What others are held to: transformers' default."""
 MOST_TELEMETRY = 0.01
 
 
 def comparison_table(entries: Sequence[Entry] | None = None) -> list[str]:
     """Markdown: one row for each contender of ours beside its peer, in the order of the stages; then telemetry."""
-    rows = [row for found in ordered(kept() if entries is None else entries) for row in _rows(found)]
-    return _markdown(HEADING, [*rows, *_telemetry_rows()])
+    found = [one for one in ordered(kept() if entries is None else entries) if one["stage"] != TRUNK]
+    return _markdown(HEADING, [*(row for one in found for row in _rows(one)), *_telemetry_rows()])
+
+
+def trunk_table(entries: Sequence[Entry] | None = None) -> list[str]:
+    """Markdown: every contender of the trunk, ours or not, with the seconds that it takes before it is at its pace."""
+    found = [one for one in ordered(kept() if entries is None else entries) if one["stage"] == TRUNK]
+    return _markdown(TRUNK_HEADING, [row for one in found for row in _trunk_rows(one)])
+
+
+def _trunk_rows(found: Entry) -> list[list[str]]:
+    clock = TIME if found["device"] == "cpu" else WALL
+    model, contenders = f"{found['model']}, {found['rows']}", found["contenders"]
+    usual = next((one[clock] for one in contenders if one["name"].startswith(USUAL)), None)
+    rows = [
+        [
+            model,
+            one["name"],
+            f"{one[clock]:.3g}",
+            f"{usual / one[clock]:.2f}×" if usual else "–",
+            f"{max(one['first_turn_wall_seconds'] - one[WALL], 0.0):.1f}",
+            f"{one[MEMORY_ABOVE]:.0f} MiB",
+        ]
+        for one in contenders
+    ]
+    return [*rows, *([model, name, "not measured", *[""] * 3] for name in found["failed"])]
 
 
 def conditions_table(entries: Sequence[Entry] | None = None) -> list[str]:

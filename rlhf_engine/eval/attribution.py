@@ -12,8 +12,8 @@ from torch import Tensor
 
 from rlhf_engine.packing import scattered
 from rlhf_engine.rollout import Rollout
+from rlhf_engine.rollout_states import states_of_responses
 from rlhf_engine.scalar_models import ScalarModel
-from rlhf_engine.trunk import states_at
 
 WORDS = re.compile(r"\S+")
 SENTENCES = re.compile(r"\S(?:.*?[.!?…]+(?=\s|$)|.*$)", re.DOTALL)
@@ -70,7 +70,7 @@ def token_scores(reward_model: ScalarModel, rollout: Rollout) -> Tensor:
     The last valid token's is the response's score; 0 outside `response_mask`. No label was about one before EOS.
     """
     mask = rollout.response_mask
-    states = scattered(states_at(reward_model, rollout.token_rows, rollout.response_places), mask)
+    states = scattered(states_of_responses(reward_model, rollout), mask)
     if reward_model.head_shape.pooling == "mean":
         summed = states.float().cumsum(dim=1)
         states = summed / torch.arange(1, states.shape[1] + 1, device=states.device).unsqueeze(-1)
