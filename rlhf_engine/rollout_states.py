@@ -70,9 +70,7 @@ def with_shared_prompts(rollout: Rollout) -> tuple[Rows, Tensor]:
     rows = Rows(
         laid_out(rollout.prompt_tokens, rollout.response_tokens, 0),
         laid_out(position_ids_of(rollout.prompt_mask), lengths[:, None] + torch.arange(length, device=device), 0),
-        laid_out(
-            rollout.prompt_mask.long() - 1, torch.where(rollout.response_mask, branch[:, None], PADDING), PADDING
-        ),
+        laid_out(rollout.prompt_mask.long() - 1, torch.where(rollout.response_mask, branch[:, None], PADDING), PADDING),
     )
     flat = torch.cat([torch.arange(prompts, device=device).expand(len(rollout), -1), columns], dim=1)
     return rows, row[:, None] * rows.tokens.shape[1] + flat

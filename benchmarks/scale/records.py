@@ -17,7 +17,8 @@ from rlhf_engine.config import PPOConfig
 from rlhf_engine.known_models import KNOWN_MODELS
 from rlhf_engine.time_floors import Rates, step_floors
 from rlhf_sdk.events import Sample, encode_line
-from rlhf_sdk.machine import DeviceSample, Machine, MachineSample
+from rlhf_sdk.machine import Machine
+from rlhf_sdk.machine_samples import DeviceSample, MachineSample
 from rlhf_sdk.run_dir import RunDir
 
 TLDR = PROFILE.with_name("tldr-pythia-1b.toml")

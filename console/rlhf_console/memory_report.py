@@ -10,7 +10,7 @@ from rlhf_console.printable import printable
 from rlhf_console.render import size, table
 from rlhf_console.runs.fold import Phase, RunSummary
 from rlhf_sdk.events import MemoryTable
-from rlhf_sdk.machine import MachineSample
+from rlhf_sdk.machine_samples import MachineSample
 from rlhf_sdk.memory_forecast import steps_until
 
 HOW_PLANNED = "(planned: for the configured number of rows, each of the longest length)"

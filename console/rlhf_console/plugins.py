@@ -17,7 +17,7 @@ from typing import Any, Literal
 import msgspec
 
 from rlhf_console.described import store, stored
-from rlhf_sdk.discovery import distribution_of, entry_points_of_plugins, find_plugin, installed_plugins
+from rlhf_sdk.discovery import distribution_of, entry_points_of_plugins, find_plugin
 from rlhf_sdk.planning import ALONE, PlanDevice, PlanRanks
 from rlhf_sdk.run_root import ENVIRONMENT
 from rlhf_sdk.trainer import UserError
@@ -124,8 +124,8 @@ def list_plugins() -> list[Plugin]:
 
 def each_plugin() -> Iterator[Plugin]:
     """Every installed plugin as soon as it has answered, or has not in time."""
-    points, answers = list(installed_plugins().values()), SimpleQueue[Plugin]()
-    among = entry_points_of_plugins()
+    among, answers = entry_points_of_plugins(), SimpleQueue[Plugin]()
+    points = {point.name: point for point in among}.values()
     for point in points:
         Thread(target=lambda asked=point: answers.put(_row(asked, among)), daemon=True).start()
     for _ in points:

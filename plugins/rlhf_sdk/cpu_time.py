@@ -8,7 +8,7 @@ from pathlib import Path
 
 import msgspec
 
-from rlhf_sdk.machine import MachineSample
+from rlhf_sdk.machine_samples import MachineSample
 from rlhf_sdk.run_dir import RunDir
 from rlhf_sdk.tail import Tail
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pynvml
 
-from rlhf_sdk.machine import DeviceSample
+from rlhf_sdk.machine_samples import DeviceSample
 
 
 def open_devices() -> list[Any]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib
+from functools import lru_cache
+from importlib.metadata import Distribution as Package
 from importlib.metadata import EntryPoint, EntryPoints, entry_points
 from typing import Any
 
@@ -44,7 +46,14 @@ def find_plugin(name: str, among: EntryPoints | None = None) -> EntryPoint:
 
 
 def distribution_of(point: EntryPoint) -> Distribution | None:
-    return Distribution(point.dist.name, point.dist.version) if point.dist else None
+    return _named(point.dist) if point.dist else None
+
+
+@lru_cache(maxsize=64)
+def _named(package: Package) -> Distribution:
+    """Parsing a package's metadata takes as long as finding it, and it has many plugins."""
+    about = package.metadata
+    return Distribution(about["Name"], about["Version"])
 
 
 def load_spec(name: str) -> PluginSpec:

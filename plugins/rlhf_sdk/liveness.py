@@ -8,8 +8,6 @@ import time
 from functools import cache
 from pathlib import Path
 
-import psutil
-
 from rlhf_sdk.evidence import STALLED_AFTER_SECONDS
 from rlhf_sdk.run_record import ProcessIdentity, RunStatus
 from rlhf_sdk.whereabouts import directory_identity
@@ -26,6 +24,8 @@ def boot_id() -> str:
     try:
         return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
     except FileNotFoundError:
+        import psutil
+
         return str(int(psutil.boot_time()))
 
 
@@ -41,6 +41,8 @@ def identity_of(pid: int) -> ProcessIdentity | None:
 def _identity_without_proc(pid: int) -> ProcessIdentity | None:
     if Path("/proc/self/stat").exists():
         return None
+    import psutil
+
     try:
         process = psutil.Process(pid)
         return ProcessIdentity(pid=pid, start=repr(process.create_time()))

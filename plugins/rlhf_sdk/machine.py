@@ -8,41 +8,13 @@ from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
-import msgspec
 import psutil
+
+from rlhf_sdk.machine_samples import MachineSample
 
 _CGROUP_V2 = ("memory.current", "memory.max")
 _CGROUP_V1 = ("memory.usage_in_bytes", "memory.limit_in_bytes")
 _NO_LIMIT = 1 << 60
-
-
-class DeviceSample(msgspec.Struct, frozen=True, kw_only=True):
-    """One GPU: memory in bytes (`process` is the worker's own share), use in percent, power in watts."""
-
-    index: int
-    name: str
-    memory_used: int
-    memory_total: int
-    process: int = 0
-    utilization: int | None = None
-    power_watts: float | None = None
-
-
-class MachineSample(msgspec.Struct, frozen=True, kw_only=True):
-    """One moment; all in bytes but `cpu_percent` (100 is one core). `cgroup_limit` is None where there is no limit.
-
-    `cgroup_used` is without cached files, which the kernel drops when memory is short.
-    """
-
-    time: float
-    attempt: int
-    rss: int = 0
-    cpu_percent: float = 0.0
-    memory_available: int
-    cgroup_used: int | None = None
-    cgroup_limit: int | None = None
-    disk_free: int
-    devices: list[DeviceSample] = []
 
 
 class Machine:

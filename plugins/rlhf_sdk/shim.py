@@ -29,7 +29,8 @@ from rlhf_sdk.exit_codes import ExitCode
 from rlhf_sdk.files import PRIVATE_FILE, PRIVATE_UMASK, write_atomically
 from rlhf_sdk.journal import LineFile
 from rlhf_sdk.liveness import Silence, boot_id, host_name, identity_of, own_identity
-from rlhf_sdk.machine import Machine, MachineSample
+from rlhf_sdk.machine import Machine
+from rlhf_sdk.machine_samples import MachineSample
 from rlhf_sdk.pace import AttemptOptions
 from rlhf_sdk.ranked.starting import RankSignals, end_ranks, lost_rank_in_words, worker_command, worker_environment
 from rlhf_sdk.run_dir import RunDir

@@ -8,7 +8,7 @@ from pathlib import Path
 from rlhf_sdk.checkpoints import list_checkpoints
 from rlhf_sdk.events import Alert
 from rlhf_sdk.evidence import STALLED_AFTER_SECONDS
-from rlhf_sdk.machine import MachineSample
+from rlhf_sdk.machine_samples import MachineSample
 
 GIB = 2**30
 DISK_RESERVE_BYTES = GIB

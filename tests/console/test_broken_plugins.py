@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from importlib.metadata import EntryPoints
 from pathlib import Path
 
 import pytest
@@ -67,8 +68,8 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def only(monkeypatch: pytest.MonkeyPatch, *names: str) -> None:
     """No other plugins are listed."""
-    found = {name: point for name, point in installed_plugins().items() if name in names}
-    monkeypatch.setattr("rlhf_console.plugins.installed_plugins", lambda: found)
+    found = EntryPoints(point for name, point in installed_plugins().items() if name in names)
+    monkeypatch.setattr("rlhf_console.plugins.entry_points_of_plugins", lambda: found)
 
 
 @pytest.fixture

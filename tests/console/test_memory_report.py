@@ -14,7 +14,7 @@ from rlhf_console.cli.main import app
 from rlhf_console.memory_report import memory_report, planned_by_phase, report_text
 from rlhf_console.runs.fold import RunSummary, fold
 from rlhf_sdk.events import Event, MemoryRow, MemoryTable, PhaseEnded, encode_line
-from rlhf_sdk.machine import MachineSample
+from rlhf_sdk.machine_samples import MachineSample
 from rlhf_sdk.run_record import RunRecord, encode_record
 
 MIB, GIB = 1 << 20, 1 << 30

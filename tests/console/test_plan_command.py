@@ -13,7 +13,7 @@ from rlhf_console import gpus
 from rlhf_console.gpus import GPUS, target_of
 from rlhf_console.plan_text import by_role, plan_text, side_by_side, verdict, with_peak
 from rlhf_sdk import devices
-from rlhf_sdk.machine import DeviceSample
+from rlhf_sdk.machine_samples import DeviceSample
 from rlhf_sdk.trainer import UserError
 
 GIB = 2**30

@@ -24,7 +24,7 @@ from rlhf_console.report.markdown import markdown
 from rlhf_console.report.settings import published_values
 from rlhf_console.runs.store import LiveRun, find
 from rlhf_sdk.events import Sample, encode_line
-from rlhf_sdk.machine import DeviceSample, MachineSample
+from rlhf_sdk.machine_samples import DeviceSample, MachineSample
 from rlhf_sdk.run_dir import RunDir
 
 

@@ -20,7 +20,7 @@ from rlhf_console.report.html import html
 from rlhf_console.report.markdown import markdown
 from rlhf_console.runs.store import find
 from rlhf_sdk.events import Alert, Example, Finished, Result, Started
-from rlhf_sdk.machine import DeviceSample, MachineSample
+from rlhf_sdk.machine_samples import DeviceSample, MachineSample
 
 
 def documents(root: Path, run: str) -> tuple[str, str]:

@@ -6,11 +6,15 @@ import inspect
 import json
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from rlhf_console.cli.catalogue import plugins
 from rlhf_console.cli.verbs import VERBS, load_verb
+from rlhf_sdk import discovery
 
 IMPORTED = """
 import json, sys
@@ -41,14 +45,31 @@ def test_help_imports_no_verb() -> None:
     assert modules & {"msgspec", "psutil", "pynvml", "pydantic", "rich"} == set()
 
 
-@pytest.mark.parametrize("verb", ["ls", "profiles"])
+@pytest.mark.parametrize("verb", ["ls", "profiles", "plugins"])
 def test_a_verb_imports_its_own_module_and_no_library_that_it_does_not_need(verb: str, tmp_path: Path) -> None:
-    rest = ["--runs", str(tmp_path)] if verb == "ls" else []
+    rest = ["--runs", str(tmp_path)] if verb != "profiles" else []
     modules = imported_by(verb, *rest)
     others = {f"rlhf_console.cli.{each.target.partition(':')[0]}" for each in VERBS.values()}
     own = f"rlhf_console.cli.{VERBS[verb].target.partition(':')[0]}"
     assert modules & others == {own}
-    assert modules & {"pynvml", "pydantic", "rich", "textual"} == set()
+    assert modules & {"pynvml", "psutil", "pydantic", "rich", "textual"} == set()
+
+
+def test_plugins_are_looked_for_once_and_their_packages_read_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both take as long as importing the command line."""
+    packages = {point.dist.name for point in discovery.installed_plugins().values() if point.dist}
+    calls: Counter[str] = Counter()
+
+    def counted(name: str, function: Any) -> Any:
+        return lambda *given, **named: calls.update([name]) or function(*given, **named)
+
+    monkeypatch.setattr(discovery, "entry_points", counted("looked", discovery.entry_points))
+    monkeypatch.setattr(discovery, "Distribution", counted("read", discovery.Distribution))
+    discovery._named.cache_clear()
+    plugins(str(tmp_path))
+    assert calls == {"looked": 1, "read": len(packages)}
 
 
 @pytest.mark.parametrize("name", VERBS)

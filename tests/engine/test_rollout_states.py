@@ -85,9 +85,7 @@ def test_a_response_does_not_see_its_neighbours(tokenizer: Any) -> None:
     policy = policy_of(tokenizer)
     rollout = rollout_of([4, 5, 6])
     before = response_logprobs(policy, rollout)
-    changed = Rollout.of_texts(
-        PROMPTS[4:], [[30, 31, 0], RESPONSES[5], [32]], eos_id=0, pad_id=1, device=CPU
-    )
+    changed = Rollout.of_texts(PROMPTS[4:], [[30, 31, 0], RESPONSES[5], [32]], eos_id=0, pad_id=1, device=CPU)
     after = response_logprobs(policy, changed)
     assert torch.equal(before[1, :2], after[1, :2])
     assert isinstance(with_shared_prompts(changed)[0], Rows)

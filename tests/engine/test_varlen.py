@@ -1,4 +1,4 @@
-"""Attention in one call for all packed rows is that of the rows alone. The kernel, a GPU's, is replaced by its formula."""
+"""Attention in one call for all packed rows is that of rows alone; a GPU's kernel is replaced by its formula."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ from rlhf_engine.eval.best_of_n import kl_bound_nats
 from rlhf_engine.eval.policies import Evaluator
 from rlhf_plugins.eval.costs import training_cpu_seconds
 from rlhf_plugins.eval.trainer import EvalTrainer
-from rlhf_sdk.machine import MachineSample
+from rlhf_sdk.machine_samples import MachineSample
 from rlhf_sdk.run_dir import RunDir
 from rlhf_sdk.run_record import RunRecord
 from rlhf_sdk.trainer import UserError

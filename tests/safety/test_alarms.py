@@ -16,7 +16,7 @@ from rlhf_sdk import alarms, launch
 from rlhf_sdk.checkpoints import write_checkpoint
 from rlhf_sdk.events import Alert, Severity
 from rlhf_sdk.liveness import Silence
-from rlhf_sdk.machine import MachineSample
+from rlhf_sdk.machine_samples import MachineSample
 from rlhf_sdk.notify import ENVIRONMENT, Message
 from rlhf_sdk.run_dir import RunDir
 from rlhf_sdk.run_record import ExitRecord

@@ -12,7 +12,8 @@ import pynvml
 import pytest
 
 from rlhf_sdk.devices import read_devices
-from rlhf_sdk.machine import DeviceSample, Machine, memory_limit
+from rlhf_sdk.machine import Machine, memory_limit
+from rlhf_sdk.machine_samples import DeviceSample
 
 
 def test_a_sample_of_this_process(tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ from rlhf_sdk.events import (
     StateChanged,
     encode_line,
 )
-from rlhf_sdk.machine import MachineSample
+from rlhf_sdk.machine_samples import MachineSample
 from rlhf_sdk.run_record import ExitRecord, RunRecord, encode_record
 from rlhf_sdk.states import State
 

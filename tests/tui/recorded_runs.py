@@ -30,7 +30,7 @@ from rlhf_sdk.events import (
     ValueSet,
     encode_line,
 )
-from rlhf_sdk.machine import DeviceSample, MachineSample
+from rlhf_sdk.machine_samples import DeviceSample, MachineSample
 from rlhf_sdk.states import State
 
 GIB = 2**30

@@ -26,7 +26,7 @@ from rlhf_console.tui.drawing.cells import Row
 from rlhf_console.tui.drawing.gauges import memory_bar, sparkline
 from rlhf_console.tui.drawing.run_rows import about_row, run_row
 from rlhf_sdk.events import Alert, Event, Started, StateChanged, encode_line
-from rlhf_sdk.machine import DeviceSample, MachineSample
+from rlhf_sdk.machine_samples import DeviceSample, MachineSample
 from rlhf_sdk.run_dir import RunDir
 from rlhf_sdk.states import State
 from rlhf_sdk.trainer import UserError

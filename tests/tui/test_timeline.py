@@ -12,7 +12,7 @@ from rlhf_console.tui.drawing.cells import Row
 from rlhf_console.tui.drawing.memory import SPARKS, machine_rows, sparkline
 from rlhf_console.tui.drawing.timeline import GLYPHS, LIMIT, kind_legend, phase_letters, timeline_rows
 from rlhf_sdk.events import MemoryRow, MemoryTable, PhaseEnded
-from rlhf_sdk.machine import DeviceSample, MachineSample
+from rlhf_sdk.machine_samples import DeviceSample, MachineSample
 
 GIB = 2**30
 TABLE = MemoryTable(

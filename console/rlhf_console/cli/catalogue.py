@@ -13,22 +13,21 @@ from rlhf_console import plugins as plugin_list
 from rlhf_console.cli.options import JsonOption, RunsOption, print_json
 from rlhf_console.launchers import describe as describe_launcher
 from rlhf_console.launchers import list_launchers
-from rlhf_console.profiles import list_profiles, load_profile
 from rlhf_console.render import table
-from rlhf_console.runs.store import headings
-from rlhf_sdk.discovery import installed_plugins
 from rlhf_sdk.exit_codes import ExitCode
 from rlhf_sdk.launching.finding import installed_launchers
 from rlhf_sdk.run_dir import RunDir
 from rlhf_sdk.run_record import Distribution
-from rlhf_sdk.run_root import run_root
+from rlhf_sdk.run_root import list_runs, run_root
 from rlhf_sdk.trainer import UserError
 
 
 def plugins(runs: RunsOption = "", as_json: JsonOption = False) -> None:
     """List installed plugins and launchers, and plugins that runs were made with and that are gone; a broken one with
     its cause."""
-    found = [*plugin_list.list_plugins(), *_missing_plugins(run_root(runs)), *list_launchers()]
+    found = plugin_list.list_plugins()
+    found += _missing_plugins(run_root(runs), {plugin.name for plugin in found})
+    found += list_launchers()
     if as_json:
         print_json([asdict(plugin) for plugin in found])
         return
@@ -41,9 +40,12 @@ def plugins(runs: RunsOption = "", as_json: JsonOption = False) -> None:
         typer.echo(("\n" if kind == "launcher" else "") + table([heading, "from", "what it does"], rows))
 
 
-def _missing_plugins(root: Path) -> list[plugin_list.Plugin]:
-    """Plugins of recorded runs that are not installed here."""
-    installed = installed_plugins()
+def _missing_plugins(root: Path, installed: set[str]) -> list[plugin_list.Plugin]:
+    """Plugins of recorded runs that are not `installed` here."""
+    if not list_runs(root):
+        return []
+    from rlhf_console.runs.store import headings
+
     runs = [run for run in headings(root) if run.plugin not in installed]
     newest, counts = {run.plugin: run.id for run in runs}, Counter(run.plugin for run in runs)
     return [
@@ -57,6 +59,8 @@ def _missing_plugins(root: Path) -> list[plugin_list.Plugin]:
 
 def profiles(as_json: JsonOption = False) -> None:
     """List profiles."""
+    from rlhf_console.profiles import list_profiles
+
     rows = [(name, file, *_profile_summary(name)) for name, file in list_profiles().items()]
     if as_json:
         print_json([{"name": n, "file": str(f), "summary": s, "stages": stages} for n, f, s, stages in rows])
@@ -65,6 +69,8 @@ def profiles(as_json: JsonOption = False) -> None:
 
 
 def _profile_summary(name: str) -> tuple[str, list[str]]:
+    from rlhf_console.profiles import load_profile
+
     try:
         profile = load_profile(name)
     except UserError as error:

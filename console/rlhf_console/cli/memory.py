@@ -11,7 +11,7 @@ from rlhf_console.cli.options import JsonOption, RunArgument, RunsOption, print_
 from rlhf_console.memory_report import memory_report, report_text
 from rlhf_console.planned import rows_of
 from rlhf_console.runs.store import LiveRun, find
-from rlhf_sdk.machine import MachineSample
+from rlhf_sdk.machine_samples import MachineSample
 from rlhf_sdk.run_root import run_root
 from rlhf_sdk.tail import decoded, last_lines
 from rlhf_sdk.trainer import UserError

@@ -12,7 +12,7 @@ from rlhf_console.render import duration, number
 from rlhf_console.report.document import Section, Table, Text
 from rlhf_console.report.naming import name_of
 from rlhf_console.runs.store import LiveRun
-from rlhf_sdk.machine import DeviceSample, MachineSample
+from rlhf_sdk.machine_samples import DeviceSample, MachineSample
 from rlhf_sdk.tail import Tail
 
 HOUR = 3600.0

@@ -12,7 +12,7 @@ from rlhf_console.render import size
 from rlhf_console.report.document import Block, Code, Section, Table, Text
 from rlhf_console.report.naming import name_of
 from rlhf_console.runs.store import LiveRun
-from rlhf_sdk.machine import MachineSample
+from rlhf_sdk.machine_samples import MachineSample
 from rlhf_sdk.tail import Tail
 
 

@@ -13,7 +13,7 @@ from rlhf_console.runs.ranks import RankWatch
 from rlhf_console.runs.samples_file import SamplesFile
 from rlhf_console.runs.series import Series
 from rlhf_console.runs.store import LiveRun
-from rlhf_sdk.machine import MachineSample
+from rlhf_sdk.machine_samples import MachineSample
 from rlhf_sdk.run_root import find_run
 from rlhf_sdk.states import State, known_state
 from rlhf_sdk.tail import Tail

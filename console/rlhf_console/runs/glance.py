@@ -18,7 +18,7 @@ from rlhf_console.runs.trend import Trend
 from rlhf_sdk.bounds import read_record
 from rlhf_sdk.events import Alert
 from rlhf_sdk.foreign import check_entries
-from rlhf_sdk.machine import MachineSample
+from rlhf_sdk.machine_samples import MachineSample
 from rlhf_sdk.run_dir import RunDir
 from rlhf_sdk.run_record import SCHEMA
 from rlhf_sdk.run_root import list_runs

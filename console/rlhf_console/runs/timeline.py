@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 
 from rlhf_sdk.events import MemoryTable, PhaseEnded
-from rlhf_sdk.machine import MachineSample
+from rlhf_sdk.machine_samples import MachineSample
 
 MOST_SPANS = 4096
 KINDS = ("weights", "gradients", "optimizer", "experience", "unaccounted", "activations", "cache")

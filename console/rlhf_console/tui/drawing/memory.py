@@ -10,7 +10,7 @@ from rlhf_console.render import size
 from rlhf_console.runs.fold import RunSummary
 from rlhf_console.tui.drawing.cells import GAP, Row, fit, join, spread, text_cells
 from rlhf_console.tui.drawing.timeline import GLYPHS, STYLES
-from rlhf_sdk.machine import MachineSample
+from rlhf_sdk.machine_samples import MachineSample
 
 BAR, NAME = 20, 24
 SHORTEST_TREND, LONGEST_TREND = 8, 60

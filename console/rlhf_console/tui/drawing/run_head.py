@@ -12,7 +12,7 @@ from rlhf_console.tui.drawing.cells import Row, fit, join, spread, text_cells
 from rlhf_console.tui.drawing.gauges import progress_bar
 from rlhf_console.tui.drawing.run_rows import doing, steps_text
 from rlhf_console.tui.drawing.states import STATE_LOOKS, alert_cells, state_cells
-from rlhf_sdk.machine import MachineSample
+from rlhf_sdk.machine_samples import MachineSample
 from rlhf_sdk.run_record import RunRecord
 from rlhf_sdk.states import ENDED, State
 
