@@ -6,6 +6,8 @@ left of the cache, so that a token's place is its position and causality alone h
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -45,23 +47,26 @@ def last_tokens(x: Tensor, lengths: Tensor) -> Tensor:
     return x[torch.arange(len(x), device=x.device), lengths - 1]
 
 
-def read_token(
-    block: Block,
-    x: Tensor,
-    rotation: Tensor | None,
-    cache: Tensor,
-    places: Tensor,
-    mask: Tensor | None,
-    dtype: torch.dtype,
-) -> Tensor:
-    """x [B, hidden] of one new token a row -> the same behind the block.
+@dataclass(frozen=True, slots=True)
+class Step:
+    """What all blocks need for one new token a row. `rows`, `places` [B]: where its keys and values go in the cache.
 
-    Its keys and values are written at `places` [B] of `cache` [B, 2K, T, D]. `rotation`: complex [B, 1, D / 2].
+    `rotation`: complex [B, 1, D / 2] or None; `mask` [B, 1, 1, T] of the places that rows have, None: all.
     """
-    turned = _queries_keys_values(block, x, rotation, dtype)
-    rows = torch.arange(len(x), device=x.device)
-    cache[rows, :, places] = turned[:, block.heads.queries :].to(cache.dtype)
-    return behind_attention(block, x, attend(block.heads, turned[:, : block.heads.queries], cache, mask))
+
+    rows: Tensor
+    places: Tensor
+    rotation: Tensor | None
+    mask: Tensor | None
+    dtype: torch.dtype
+
+
+def read_token(block: Block, x: Tensor, cache: Tensor, step: Step) -> Tensor:
+    """x [B, hidden] of one new token a row -> the same behind the block; `cache` [B, 2K, T, D] gets its keys, values."""
+    turned = _queries_keys_values(block, x, step.rotation, step.dtype)
+    queries, keys_values = turned.split_with_sizes([block.heads.queries, 2 * block.heads.keys], 1)
+    cache[step.rows, :, step.places] = keys_values if keys_values.dtype == cache.dtype else keys_values.to(cache.dtype)
+    return behind_attention(block, x, attend(block.heads, queries, cache, step.mask))
 
 
 def visible(lengths: Tensor, places: int) -> Tensor:
@@ -76,7 +81,7 @@ def attend(heads: Heads, queries: Tensor, keys_values: Tensor, mask: Tensor | No
     """
     if keys_values.dtype != queries.dtype:
         return _attend_converting(heads, queries, keys_values, mask)
-    keys, values = keys_values[:, : heads.keys], keys_values[:, heads.keys :]
+    keys, values = keys_values.chunk(2, 1)
     grouped = queries.view(len(queries), heads.keys, _group(heads), heads.size)
     if mask is not None:
         mask = mask.expand(-1, heads.keys, _group(heads), -1)
@@ -100,20 +105,21 @@ def _group(heads: Heads) -> int:
 def _queries_keys_values(block: Block, x: Tensor, rotation: Tensor | None, dtype: torch.dtype) -> Tensor:
     """[..., hidden] -> [..., H + 2K, D] in `dtype`, positions turned in."""
     heads = block.heads
-    product: Tensor = block.query_key_value(block.attention_norm(x)).unflatten(-1, (-1, heads.size))
+    product = block.query_key_value(block.attention_norm(x))
+    product = product.view(*x.shape[:-1], heads.queries + 2 * heads.keys, heads.size)
     if rotation is None:
         return product.to(dtype)
     product = product.to(x.dtype)
-    pairs = product[..., : heads.queries + heads.keys, :].unflatten(-1, (-1, 2))
-    torch.view_as_complex(pairs).mul_(rotation)
+    turning = product.narrow(-2, 0, heads.queries + heads.keys)
+    torch.view_as_complex(turning.view(*turning.shape[:-1], -1, 2)).mul_(rotation)
     return product.to(dtype)
 
 
 def behind_attention(block: Block, x: Tensor, attended: Tensor) -> Tensor:
     """The residual stream [..., hidden] behind the block's output projection and its MLP."""
-    after = x + block.attention_out(attended)
+    after = block.attention_out.added_to(x, attended)
     hidden = block.mlp_in(block.mlp_norm(x if block.parallel else after))
     if block.gated:
         gate, value = hidden.chunk(2, dim=-1)
-        return after + block.mlp_out(block.activation(gate) * value)
-    return after + block.mlp_out(block.activation(hidden))
+        return block.mlp_out.added_to(after, block.activation(gate).mul_(value))
+    return block.mlp_out.added_to(after, block.activation(hidden))

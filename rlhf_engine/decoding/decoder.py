@@ -10,6 +10,7 @@ from torch import Tensor
 
 from rlhf_engine.data.batching import right_pad
 from rlhf_engine.decoding.blocks import (
+    Step,
     attend_prompts,
     attend_prompts_last,
     behind_attention,
@@ -104,13 +105,17 @@ class CachedDecoder:
 
     def advance(self, tokens: Tensor, reach: int) -> Tensor:
         places = self._lengths[: len(tokens)]
-        mask = visible(places + 1, reach) if self._masked else None
-        rotation = None if self._rotations is None else self._rotations[places].unsqueeze(1)
-        dtype = self.network.attention_dtype
+        step = Step(
+            rows=torch.arange(len(tokens), device=self._device),
+            places=places,
+            rotation=None if self._rotations is None else self._rotations[places].unsqueeze(1),
+            mask=visible(places + 1, reach) if self._masked else None,
+            dtype=self.network.attention_dtype,
+        )
         with torch.autocast(self._device.type, enabled=False):
             x = self._embedded(tokens, places)
-            for block, cache in zip(self.network.blocks, self._cache, strict=True):
-                x = read_token(block, x, rotation, cache[: len(tokens), :, :reach], places, mask, dtype)
+            for block, cache in zip(self.network.blocks, self._cache[:, : len(tokens), :, :reach], strict=True):
+                x = read_token(block, x, cache, step)
             places += 1
         return self._logits(x)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -212,8 +213,13 @@ def _rotations(trunk: Any, head_size: int) -> Callable[[int], Tensor]:
 
 
 def _rms_norm(module: Any) -> Pointwise:
+    """In fp32 at least; torch has it in one kernel on a GPU, and in seven on a CPU, where four are faster for a token."""
     weight = at_least_float32(module.weight)
-    return partial(F.rms_norm, normalized_shape=weight.shape, weight=weight, eps=module.variance_epsilon)
+    if weight.device.type != "cpu":
+        return partial(F.rms_norm, normalized_shape=weight.shape, weight=weight, eps=module.variance_epsilon)
+    size = weight.shape[0]
+    scaled, least = weight * math.sqrt(size), weight.new_tensor(math.sqrt(size * module.variance_epsilon))
+    return lambda x: x.div(torch.linalg.vector_norm(x, dim=-1, keepdim=True).hypot_(least)).mul_(scaled)
 
 
 def _layer_norm(module: Any) -> Pointwise:

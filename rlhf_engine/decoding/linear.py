@@ -36,3 +36,10 @@ class Linear:
             return F.linear(x, self.weight, self.bias)
         product: Tensor = torch.ops.mkldnn._linear_pointwise(x, self.weight, self.bias, "none", [], "")
         return product
+
+    def added_to(self, total: Tensor, x: Tensor) -> Tensor:
+        """total + x W^T + b: one operation where oneDNN has it."""
+        if not self.packed or not total.dtype == x.dtype == self.weight.dtype:
+            return total + self(x)
+        summed: Tensor = torch.ops.mkldnn._linear_pointwise.binary(x, total, self.weight, self.bias, "add")
+        return summed

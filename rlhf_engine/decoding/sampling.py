@@ -56,7 +56,8 @@ class Sampling:
             if self._captured:
                 self._captured.run(self._step, live, reach)
             else:
-                self._step(live, reach)
+                with torch.inference_mode(self._decoder.capturable):
+                    self._step(live, reach)
         return self._sampled[: len(prompts)].clone()
 
     def _step(self, live: int, reach: int) -> None:
