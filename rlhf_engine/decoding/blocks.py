@@ -62,7 +62,7 @@ class Step:
 
 
 def read_token(block: Block, x: Tensor, cache: Tensor, step: Step) -> Tensor:
-    """x [B, hidden] of one new token a row -> the same behind the block; `cache` [B, 2K, T, D] gets its keys, values."""
+    """x [B, hidden] of a new token a row -> the same behind the block; writes into `cache` [B, 2K, T, D]."""
     turned = _queries_keys_values(block, x, step.rotation, step.dtype)
     queries, keys_values = turned.split_with_sizes([block.heads.queries, 2 * block.heads.keys], 1)
     cache[step.rows, :, step.places] = keys_values if keys_values.dtype == cache.dtype else keys_values.to(cache.dtype)
