@@ -95,10 +95,11 @@ class Packed:
         if usable(mask.device, dtype):
             branches, own = rows.branches[mask], mask.nonzero()[:, 0]
             every = torch.arange(len(own), device=own.device)
-            attention = tuple(sequences_of(branches, own, asking, dtype) for asking in (every, read))
+            whole: Attention = sequences_of(branches, own, every, dtype)
+            last: Attention = sequences_of(branches, own, read, dtype)
         else:
-            attention = _row_by_row(rows, places, read, dtype)
-        return cls(rows.tokens[mask], rows.positions[mask], read, *attention)
+            whole, last = _row_by_row(rows, places, read, dtype)
+        return cls(rows.tokens[mask], rows.positions[mask], read, whole, last)
 
 
 def _of_row(seen: Tensor, stem: int, length: int, dtype: torch.dtype) -> list[Queries]:

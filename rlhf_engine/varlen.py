@@ -23,7 +23,7 @@ HEAD_SIZE_STEP = 8
 """The kernel takes multiples of so many numbers a head."""
 
 
-def kernel() -> Callable[..., Tensor] | None:
+def kernel() -> Callable[..., Any] | None:
     """torch's, from 2.11 on; None where it has none that masks what is ahead."""
     try:
         from torch.nn.attention.varlen import varlen_attn
@@ -59,21 +59,20 @@ class Sequences:
             key, value = key[self.keys], value[self.keys]
         size = query.shape[-1]
         padding = -size % HEAD_SIZE_STEP
-        padded = [F.pad(part.to(self.dtype), (0, padding)) for part in (query, key, value)]
+        query, key, value = (F.pad(part.to(self.dtype), (0, padding)) for part in (query, key, value))
+        return self._causal(query, key, value, scale=size**-0.5)[..., :size].flatten(1)
+
+    def _causal(self, query: Tensor, key: Tensor, value: Tensor, *, scale: float) -> Tensor:
+        attention: Any = kernel()
         ends = (self.query_ends, self.key_ends, self.longest_query, self.longest_key)
-        return _causal(*padded, ends, scale=size**-0.5)[..., :size].flatten(1)
-
-
-def _causal(query: Tensor, key: Tensor, value: Tensor, ends: tuple[Any, ...], *, scale: float) -> Tensor:
-    attention: Any = kernel()
-    settings: dict[str, Any] = {"scale": scale, "window_size": (-1, 0)}
-    if query.shape[1] != key.shape[1]:
-        if "enable_gqa" in inspect.signature(attention).parameters:
-            settings["enable_gqa"] = True
-        else:
-            key, value = (part.repeat_interleave(query.shape[1] // part.shape[1], dim=1) for part in (key, value))
-    result: Tensor = attention(query, key, value, *ends, **settings)
-    return result
+        settings: dict[str, Any] = {"scale": scale, "window_size": (-1, 0)}
+        if query.shape[1] != key.shape[1]:
+            if "enable_gqa" in inspect.signature(attention).parameters:
+                settings["enable_gqa"] = True
+            else:
+                key, value = (part.repeat_interleave(query.shape[1] // part.shape[1], dim=1) for part in (key, value))
+        result: Tensor = attention(query, key, value, *ends, **settings)
+        return result
 
 
 def sequences_of(branches: Tensor, rows: Tensor, read: Tensor, dtype: torch.dtype) -> Sequences:

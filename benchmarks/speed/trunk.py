@@ -25,7 +25,7 @@ States = Callable[[Any, Rollout], Tensor]
 def padded(task: Task, turns: Turns) -> None:
     """transformers' forward of all rows; `settings`: its attention, and whether torch compiles it."""
     model = _model(task)
-    backbone = torch.compile(model.base_model) if task.settings.get("compiled") else model.base_model
+    backbone: Any = torch.compile(model.base_model) if task.settings.get("compiled") else model.base_model
 
     def states(_model: Any, rollout: Rollout) -> Tensor:
         found = trunk.padded_states(backbone, rollout.token_rows)
@@ -41,8 +41,8 @@ def packed(task: Task, turns: Turns) -> None:
         return
     model = _model(task)
     family: Any = trunk.family_of(model.base_model)
-    parts = {name: torch.compile(getattr(family, name)) for name in ("projected", "finished")}
-    with patch.multiple(family, **parts):
+    projected, finished = torch.compile(family.projected), torch.compile(family.finished)
+    with patch.object(family, "projected", projected), patch.object(family, "finished", finished):
         _take_turns(model, states_before_actions, task, turns)
 
 

@@ -213,7 +213,7 @@ def _rotations(trunk: Any, head_size: int) -> Callable[[int], Tensor]:
 
 
 def _rms_norm(module: Any) -> Pointwise:
-    """In fp32 at least; torch has it in one kernel on a GPU, and in seven on a CPU, where four are faster for a token."""
+    """In fp32 at least. torch has one kernel for it on a GPU, seven on a CPU; for a token four are faster there."""
     weight = at_least_float32(module.weight)
     if weight.device.type != "cpu":
         return partial(F.rms_norm, normalized_shape=weight.shape, weight=weight, eps=module.variance_epsilon)

@@ -7,6 +7,7 @@ import json
 import subprocess
 import sys
 from collections import Counter
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,8 @@ import pytest
 from rlhf_console.cli.catalogue import plugins
 from rlhf_console.cli.verbs import VERBS, load_verb
 from rlhf_sdk import discovery
+from rlhf_sdk.launching import finding
+from rlhf_sdk.run_record import Distribution
 
 IMPORTED = """
 import json, sys
@@ -65,11 +68,12 @@ def test_plugins_are_looked_for_once_and_their_packages_read_once(
     def counted(name: str, function: Any) -> Any:
         return lambda *given, **named: calls.update([name]) or function(*given, **named)
 
-    monkeypatch.setattr(discovery, "entry_points", counted("looked", discovery.entry_points))
-    monkeypatch.setattr(discovery, "Distribution", counted("read", discovery.Distribution))
+    monkeypatch.setattr(discovery, "entry_points", counted("looked", metadata.entry_points))
+    monkeypatch.setattr(finding, "entry_points", counted("looked for launchers", metadata.entry_points))
+    monkeypatch.setattr(discovery, "Distribution", counted("read", Distribution))
     discovery._named.cache_clear()
     plugins(str(tmp_path))
-    assert calls == {"looked": 1, "read": len(packages)}
+    assert calls == {"looked": 1, "looked for launchers": 1, "read": 2 * len(packages)}
 
 
 @pytest.mark.parametrize("name", VERBS)

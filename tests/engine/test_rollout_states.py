@@ -54,7 +54,7 @@ def figures(policy: nn.Module, critic: Any, rollout: Rollout) -> list[Tensor]:
     """Log-probabilities, values and scores of all rows, and the gradients of their squares."""
     found = [response_logprobs(policy, rollout), response_values(critic, rollout), response_scores(critic, rollout)]
     parameters = [*policy.parameters(), *critic.parameters()]
-    return [*found, *torch.autograd.grad(sum(part.square().sum() for part in found), parameters)]
+    return [*found, *torch.autograd.grad(torch.stack([part.square().sum() for part in found]).sum(), parameters)]
 
 
 @pytest.mark.parametrize("pooling", ["last", "mean"])

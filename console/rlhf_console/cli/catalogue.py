@@ -14,6 +14,7 @@ from rlhf_console.cli.options import JsonOption, RunsOption, print_json
 from rlhf_console.launchers import describe as describe_launcher
 from rlhf_console.launchers import list_launchers
 from rlhf_console.render import table
+from rlhf_sdk.discovery import installed_plugins
 from rlhf_sdk.exit_codes import ExitCode
 from rlhf_sdk.launching.finding import installed_launchers
 from rlhf_sdk.run_dir import RunDir

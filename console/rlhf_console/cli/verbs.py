@@ -99,7 +99,8 @@ VERBS = {
     "tag": Verb("tagging:tag", "Add or take away tags of a run, and print those that it has."),
     "plugins": Verb(
         "catalogue:plugins",
-        "List installed plugins, and those that runs were made with and that are gone; a broken one with its cause.",
+        "List installed plugins and launchers, and plugins that runs were made with and that are gone; a broken one "
+        "with its cause.",
     ),
     "profiles": Verb("catalogue:profiles", "List profiles."),
     "config": Verb(

@@ -5,8 +5,6 @@ from __future__ import annotations
 import ipaddress
 import socket
 
-import psutil
-
 from rlhf_sdk.trainer import UserError
 
 REACH_SECONDS = 2.0
@@ -69,6 +67,8 @@ def _parts(rendezvous: str) -> tuple[str, int]:
 def _interfaces() -> dict[str, str]:
     """Names by address."""
     found = {}
+    import psutil
+
     for name, addresses in psutil.net_if_addrs().items():
         for address in addresses:
             if address.family in (socket.AF_INET, socket.AF_INET6):
