@@ -10,8 +10,15 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pytest
+
+from rlhf_console.cli.launcher_options import chosen_launcher
+from rlhf_sdk import launch
+from rlhf_sdk.launching import placing
+from rlhf_sdk.launching.contract import Choice
 from rlhf_sdk.run_dir import RunDir
 from rlhf_sdk.states import State
+from rlhf_sdk.trainer import UserError
 from stub_programs import Stub
 
 SLURM = ("--launcher", "slurm", "--launcher-option", "partition=gpu", "--launcher-option", "sbatch.reservation=007")
@@ -49,30 +56,32 @@ def test_a_run_is_placed_looked_at_stopped_and_begun_again(stub: Stub, root: Pat
     assert here.returncode == 0 and not RunDir(root / started["run"]).job_file.exists()
 
 
-def test_a_copy_of_a_placed_run_asks_and_cancels_nothing(stub: Stub, root: Path, tmp_path: Path) -> None:
-    started = as_json(root, "run", "echo", "--name", "far", *SLURM)
-    copied = tmp_path / "copies" / started["run"]
-    shutil.copytree(root / started["run"], copied)
-    assert RunDir(root / started["run"]).state() is State.QUEUED and RunDir(copied).state() is State.CREATED
-    assert rlhf(copied.parent, "stop", "far").returncode == 2
-    rlhf(copied.parent, "show", "far")
+def test_a_copy_of_a_placed_run_asks_and_cancels_nothing(
+    stub: Stub, echo: RunDir, slurm: Choice, tmp_path: Path
+) -> None:
+    launch.begin(echo, choice=slurm)
+    copied = RunDir(tmp_path / "copies" / echo.id)
+    shutil.copytree(echo.path, copied.path)
+    assert (echo.state(), copied.state()) == (State.QUEUED, State.CREATED)
+    assert placing.take_back(copied) == "" and placing.job_state(copied) is None
+    placing.look_after([copied])
     assert stub.told("cancelled") == stub.told("asked") == []
 
 
 def test_mistakes_are_named_before_anything_is_written(stub: Stub, root: Path) -> None:
+    done = rlhf(root, "run", "echo", "--launcher", "slrum")
+    assert done.returncode == 2 and "Did you mean 'slurm'?" in done.stderr and not root.exists()
     wrong = {
-        ("--launcher", "slrum"): "Did you mean 'slurm'?",
-        ("--launcher", "slurm", "--launcher-option", "partitoin=gpu"): "Did you mean 'partition'?",
-        ("--launcher", "slurm", "--launcher-option", "hours=-1"): "hours = -1: must be a number > 0",
-        ("--launcher", "slurm", "--launcher-option", "gpu"): "expected KEY=VALUE",
-        ("--launcher", "sky"): "bucket must be set",
-        ("--launcher", "sky", "--launcher-option", "bucket=s3://hf_0123456789abcdefghij"): "holds a key or password",
-        ("--launcher-option", "partition=gpu"): "unknown key 'partition'",
+        ("slurm", "partitoin=gpu"): "Did you mean 'partition'",
+        ("slurm", "hours=-1"): "hours = -1: must be a number > 0",
+        ("slurm", "gpu"): "expected KEY=VALUE",
+        ("sky", "spot=true"): "bucket must be set",
+        ("sky", "bucket=s3://hf_0123456789abcdefghij"): "holds a key or password",
+        ("", "partition=gpu"): "unknown key 'partition'",
     }
-    for options, said in wrong.items():
-        done = rlhf(root, "run", "echo", *options)
-        assert done.returncode == 2 and said in done.stderr, (options, done.stderr)
-    assert not root.exists()
+    for (launcher, option), said in wrong.items():
+        with pytest.raises(UserError, match=said):
+            chosen_launcher(launcher, [option])
 
 
 def test_launchers_are_listed_beside_plugins_and_explain_their_options(tmp_path: Path) -> None:

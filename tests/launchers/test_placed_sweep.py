@@ -48,23 +48,10 @@ def make(run: RunDir, name: str) -> None:
     subprocess.run(placing.job_of(cell(run, name), launch.NO_OPTIONS).command, check=True)
 
 
-def test_cells_are_one_array_and_their_figures_the_sweeps(stub: Stub, root: Path) -> None:
+def test_cells_are_an_array_a_stop_takes_back_what_waits_and_a_resume_places_it_again(stub: Stub, root: Path) -> None:
     run = begun(root, slots=2)
     until(lambda: queued(run))
     assert stub.script("4711")["array"] == "0-2%2" and stub.script("4711")["partition"] == "gpu"
-    for name in NAMES:
-        make(run, name)
-    verdict = launch.wait(run)
-    assert verdict is not None and verdict.state is State.FINISHED, verdict
-    (table,) = [event.data for event in run.events() if isinstance(event, Result)][-1:]
-    assert table["rows"]["all"]["echo/sum"]["seeds"] == 3
-    assert not (stub.folder / "4712.sh").exists()
-
-
-def test_a_stop_takes_back_what_waits_and_a_resume_places_it_again(stub: Stub, root: Path) -> None:
-    run = begun(root, slots=0)
-    until(lambda: queued(run))
-    assert stub.script("4711")["array"] == "0-2%3"
     make(run, "b")
     until(lambda: cell(run, "b").state() is State.FINISHED)
     launch.request(run, Stop())
@@ -78,3 +65,5 @@ def test_a_stop_takes_back_what_waits_and_a_resume_places_it_again(stub: Stub, r
         make(run, name)
     verdict = launch.wait(run)
     assert verdict is not None and verdict.state is State.FINISHED
+    (found,) = [event.data for event in run.events() if isinstance(event, Result)][-1:]
+    assert found["rows"]["all"]["echo/sum"]["seeds"] == 3

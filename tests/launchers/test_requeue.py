@@ -16,7 +16,7 @@ from rlhf_plugins.launchers import SlurmOptions
 from rlhf_plugins.launchers.slurm import SlurmLauncher
 from rlhf_sdk import launch
 from rlhf_sdk.commands import Stop
-from rlhf_sdk.events import MetricsLogged
+from rlhf_sdk.events import MetricsLogged, StateChanged
 from rlhf_sdk.launching import placing
 from rlhf_sdk.pace import AttemptOptions
 from rlhf_sdk.run_dir import RunDir
@@ -88,23 +88,18 @@ def test_a_job_that_is_told_to_leave_goes_on_to_the_same_bits(root: Path) -> Non
     assert weights(moved) == weights(straight)
 
 
-def test_a_signal_to_every_process_of_a_job_requeues_it_once(root: Path) -> None:
-    run = launch.create_run(root, plugin="echo", config={"steps": 30, "delay_seconds": 0.05})
-    place(run)
+def test_a_signal_to_every_process_requeues_once_and_so_does_time_that_is_over(root: Path) -> None:
+    run = launch.create_run(root, plugin="echo", config={"steps": 40, "delay_seconds": 0.1})
+    place(run, AttemptOptions(max_seconds=2.5))
     until(lambda: steps(run) >= 3)
     status = run.status()
     assert status is not None and status.worker is not None
     for pid in (status.worker.pid, status.shim.pid, task_of(run)):
         os.kill(pid, signal.SIGUSR1)
     until(lambda: finished(run))
-    assert attempts(run) == 2 and steps(run) == 30
-
-
-def test_a_run_whose_time_is_over_is_requeued_too(root: Path) -> None:
-    run = launch.create_run(root, plugin="echo", config={"steps": 20, "delay_seconds": 0.1})
-    place(run, AttemptOptions(max_seconds=1.5))
-    until(lambda: finished(run))
-    assert attempts(run) >= 2 and steps(run) == 20
+    reasons = [event.reason for event in run.events() if isinstance(event, StateChanged) and event.state == "requeued"]
+    assert reasons[0] == "checkpointed on SIGUSR1: run me again" and "--max-time" in reasons[1]
+    assert attempts(run) == len(reasons) + 1 and steps(run) == 40
 
 
 def test_a_run_that_is_stopped_is_not_begun_again_and_its_job_has_failed(root: Path) -> None:
