@@ -30,14 +30,15 @@ class SlurmJob:
         self.run, self.options = run, options
 
     def __call__(self) -> int:
-        """Returns 0. Raises `RunFailure` with the run's exit code, for Slurm to see a job that failed."""
+        """Returns 0; on other machines than the first whatever the run ended with. Raises `RunFailure` with the run's
+        exit code, for Slurm to see a job that failed."""
         environment = JobEnvironment()
         directory = RunDir(Path(self.run))
         options = self.options
         if options.nodes > 1:
             options = msgspec.structs.replace(options, rendezvous=meeting(environment))
         if environment.global_rank > 0:
-            return _ended(join_attempt(directory, options), directory)
+            return join_attempt(directory, options)
         self.attempt = Attempt(directory)
         code = self.attempt.make(options)
         if code == ExitCode.REQUEUE and directory.state() is State.REQUEUED:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import os
 import signal
-import subprocess
 import sys
 import time
 from pathlib import Path
@@ -21,10 +20,10 @@ from rlhf_sdk import launch
 from rlhf_sdk.exit_codes import ExitCode
 from rlhf_sdk.files import PRIVATE_UMASK
 from rlhf_sdk.launching.mirror import Mirror
-from rlhf_sdk.launching.shim_process import START_TIMEOUT_SECONDS, begin_attempt, working_directory
+from rlhf_sdk.launching.shim_process import START_TIMEOUT_SECONDS, begin_attempt
 from rlhf_sdk.liveness import is_alive
 from rlhf_sdk.pace import AttemptOptions
-from rlhf_sdk.ranked.starting import join_command, worker_environment
+from rlhf_sdk.ranked.joining import take_part
 from rlhf_sdk.run_dir import RunDir
 from rlhf_sdk.run_record import RunStatus
 from rlhf_sdk.scrubbing import scrub_standard_streams
@@ -98,12 +97,9 @@ def join_attempt(run: RunDir, options: AttemptOptions) -> int:
         if run.state() is State.FINISHED:
             return ExitCode.DONE
         if status is not None and status.options.rendezvous == options.rendezvous and status.state not in ENDED:
-            # Ranks hear signals once they listen; torchrun, which would end at once, never does.
+            # A scheduler signals all machines of a job; the run hears it from the first, and ends here with the rest.
             signal.pthread_sigmask(signal.SIG_BLOCK, PASSED_ON)
-            command = join_command(run.path.absolute(), status, status.options)
-            return subprocess.run(
-                command, env=worker_environment(status.options), cwd=working_directory(run), check=False
-            ).returncode
+            return take_part(run, 0, print)
         time.sleep(POLL_SECONDS)
     raise UserError(f"run {run.id} did not begin on the first machine within {options.patience_seconds:.0f} s")
 
