@@ -139,7 +139,7 @@ POINTS: dict[str, tuple[int, Callable[[], None], bool]] = {
     "follower before it hashes": (1, lambda: killed_before(R, "seal_file"), False),
     "follower before it has said so": (1, lambda: killed_before(R, "_say_sealed"), False),
     "leader before its shards": (0, lambda: killed_before(Dealt, "save_shards"), False),
-    "leader before the index": (0, lambda: killed_before(Dealt, "save"), False),
+    "leader before the rest of its files": (0, lambda: killed_before(Dealt, "save"), False),
     "leader before it hears the others": (0, lambda: killed_before(R, "_sealed_by_others"), False),
     "leader before it makes models whole": (0, lambda: killed_before(R, "make_models_whole"), False),
     "leader after it made models whole": (0, lambda: killed_after(R, "make_models_whole"), False),
