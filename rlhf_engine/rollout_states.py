@@ -15,6 +15,11 @@ from rlhf_engine.packing import PADDING, STEM, Rows
 from rlhf_engine.rollout import Rollout
 from rlhf_engine.trunk import family_of, states_at
 
+RESPONSES_TO_PROMPT = 2
+"""Responses of one row are together at most so many times as long as its prompt: attention also computes, and masks,
+what they don't see of each other, which grows with the square of their tokens.
+"""
+
 
 def states_before_actions(model: nn.Module, rollout: Rollout) -> Tensor:
     """[n, H]: the state before each of the n valid actions, row by row."""
@@ -47,9 +52,10 @@ def _reading(model: nn.Module, rollout: Rollout) -> tuple[Rows, Tensor]:
 def with_shared_prompts(rollout: Rollout) -> tuple[Rows, Tensor]:
     """A row for each run of neighbours with the same prompt: [prompt | response 1 | ... | response K].
 
-    A prompt with one response stays a plain sequence, which needs no mask.
+    Long responses are read a few to a row, if not one by one. A row of one response stays a plain sequence, which needs
+    no mask.
     """
-    first = _first_of_prompt(rollout)
+    first = _begins_row(rollout)
     starts = first.nonzero().squeeze(1)
     if len(starts) == len(rollout):
         return rollout.token_rows, rollout.places
@@ -76,8 +82,12 @@ def with_shared_prompts(rollout: Rollout) -> tuple[Rows, Tensor]:
     return rows, row[:, None] * rows.tokens.shape[1] + flat
 
 
-def _first_of_prompt(rollout: Rollout) -> Tensor:
-    """[B] whether the row before has another prompt, or there is none."""
+def _begins_row(rollout: Rollout) -> Tensor:
+    """[B] whether the row before has another prompt, there is none, or it is full."""
     tokens, mask = rollout.prompt_tokens, rollout.prompt_mask
     alike = (mask[1:] == mask[:-1]) & ((tokens[1:] == tokens[:-1]) | ~mask[1:])
-    return torch.cat([mask.new_ones(1), ~alike.all(dim=1)])
+    first = torch.cat([mask.new_ones(1), ~alike.all(dim=1)])
+    most = max(RESPONSES_TO_PROMPT * tokens.shape[1] // rollout.response_tokens.shape[1], 1)
+    episodes = torch.arange(len(rollout), device=first.device)
+    since_first = episodes - first.nonzero().squeeze(1)[first.cumsum(0) - 1]
+    return since_first % most == 0

@@ -30,17 +30,26 @@ def rollout_of(rows: list[int]) -> Rollout:
 
 
 def test_a_run_of_neighbours_is_one_row() -> None:
+    """Of two responses at most: prompts and responses are 4 tokens wide."""
     rollout = rollout_of(list(range(7)))
     rows, places = with_shared_prompts(rollout)
     texts = [row[kept].tolist() for row, kept in zip(rows.tokens, rows.mask, strict=True)]
     assert texts == [
-        [3, 4, 5, 11, 12, 0, 13], [6, 7, 8, 9, 14, 15], [3, 4, 5, 16, 0], [10, 17, 18, 19, 0, 20, 0, 21, 22],
+        [3, 4, 5, 11, 12, 0, 13], [6, 7, 8, 9, 14, 15], [3, 4, 5, 16, 0], [10, 17, 18, 19, 0, 20, 0], [10, 21, 22],
     ]  # fmt: skip
     branches = [row[kept].tolist() for row, kept in zip(rows.branches, rows.mask, strict=True)]
-    assert branches == [[0, 0, 0, 1, 1, 1, 2], [0] * 6, [0] * 5, [0, 1, 1, 1, 1, 2, 2, 3, 3]]
+    assert branches == [[0, 0, 0, 1, 1, 1, 2], [0] * 6, [0] * 5, [0, 1, 1, 1, 1, 2, 2], [0] * 3]
     positions = [row[kept].tolist() for row, kept in zip(rows.positions, rows.mask, strict=True)]
-    assert positions == [[0, 1, 2, 3, 4, 5, 3], [*range(6)], [*range(5)], [0, 1, 2, 3, 4, 1, 2, 1, 2]]
+    assert positions == [[0, 1, 2, 3, 4, 5, 3], [*range(6)], [*range(5)], [0, 1, 2, 3, 4, 1, 2], [0, 1, 2]]
     assert torch.equal(rows.tokens.flatten()[places][rollout.mask], rollout.tokens[rollout.mask])
+
+
+def test_responses_longer_than_their_prompt_are_read_alone() -> None:
+    rollout = Rollout.of_texts([[3, 4]] * 4, [[5] * 5] * 4, eos_id=0, pad_id=1, device=CPU)
+    rows, places = with_shared_prompts(rollout)
+    assert torch.equal(rows.tokens, rollout.tokens)
+    assert torch.equal(places, rollout.places)
+    assert int(rows.branches.max()) == 0
 
 
 def test_prompts_that_differ_in_their_padding_alone_are_different() -> None:
@@ -73,7 +82,7 @@ def test_log_probabilities_values_scores_and_gradients_are_those_of_rows_alone(
 
 def test_a_shared_prompt_is_computed_once_where_attention_is_our_own(tokenizer: Any) -> None:
     rollout, read = rollout_of(list(range(7))), []
-    for attention, expected in (("sdpa", 27), ("eager", 7 * 8)):
+    for attention, expected in (("sdpa", 28), ("eager", 7 * 8)):
         policy = policy_of(tokenizer, attention=attention)
         hook = policy.get_input_embeddings().register_forward_hook(lambda _m, _i, out: read.append(out[..., 0].numel()))
         response_logprobs(policy, rollout)

@@ -67,7 +67,7 @@ def use(kernel: Callable[..., Tensor], monkeypatch: pytest.MonkeyPatch) -> None:
 
 def siblings() -> Rollout:
     """Three responses to one prompt, one to another, two to a third."""
-    prompts = [[3, 4, 5]] * 3 + [[6, 7]] + [[8]] * 2
+    prompts = [[3, 4, 5, 6, 7, 8]] * 3 + [[6, 7]] + [[8]] * 2
     responses = [[9, 10, 0], [11], [12, 13], [14, 15, 16, 0], [17, 18], [19, 20, 0]]
     return Rollout.of_texts(prompts, responses, eos_id=0, pad_id=1, device=CPU)
 
