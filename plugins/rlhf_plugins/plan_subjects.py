@@ -59,9 +59,12 @@ class Single:
             raise UserError(str(error)) from error
 
     def share_of(self, stage: str, changes: Changes) -> Any:
-        """A linked stage's config with one rank's share of the batch."""
+        """A linked stage's config with one rank's share of the batch. Raises `UserError` where it can't be dealt."""
         ranks, config = self.ranks_of(stage), self.linked(stage, changes).config
-        return of_one_rank(config, ranks) if ranks > 1 else config
+        try:
+            return of_one_rank(config, ranks) if ranks > 1 else config
+        except ConfigError as error:
+            raise UserError(str(error)) from error
 
     def _plugin_of(self, stage: str) -> str:
         return self.plugin

@@ -76,7 +76,7 @@ def _unknown_key(section: list[str], name: str, names: list[str], kind: type) ->
     key = ".".join([*section, name])
     near = nearest(name, names, prefix="".join(f"{part}." for part in section))
     elsewhere = [option.key for option in options(kind) if option.key.rpartition(".")[2] == name]
-    help_text = near or (f" Did you mean '{elsewhere[0]}'?" if elsewhere else f" Allowed: {', '.join(names)}")
+    help_text = near or (f" Did you mean '{elsewhere[0]}'?" if elsewhere else f" Allowed: {', '.join(names) or 'none'}")
     return ConfigError(key, f"unknown key {key!r}.{help_text}")
 
 

@@ -52,7 +52,7 @@ def allowed(info: inspect.Type) -> str:
     plain = unwrapped(info)
     match plain:
         case inspect.LiteralType():
-            return "one of " + ", ".join(str(value) for value in plain.values)
+            return "one of " + ", ".join(str(value) or '""' for value in plain.values)
         case inspect.IntType() | inspect.FloatType():
             return _number(plain)
         case inspect.StrType():

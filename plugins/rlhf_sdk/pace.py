@@ -45,14 +45,17 @@ class AttemptOptions(msgspec.Struct, frozen=True, kw_only=True):
         return self.rank_timeout_seconds or RANK_TIMEOUT_SECONDS
 
     def as_before(self, before: AttemptOptions) -> AttemptOptions:
-        """With the processes of the attempt `before` where none were asked for, and its patience with them."""
+        """With the processes of the attempt `before` where none were asked for, its machines unless those were, and its
+        patience with them."""
         patient = msgspec.structs.replace(
             self,
             restarts=before.restarts if self.restarts is None else self.restarts,
             rank_timeout_seconds=self.rank_timeout_seconds or before.rank_timeout_seconds,
         )
-        if self.processes or self.nodes or self.stage_processes:
+        if self.processes or self.stage_processes:
             return patient
+        if self.nodes:
+            return msgspec.structs.replace(patient, processes=before.processes)
         return msgspec.structs.replace(
             patient,
             processes=before.processes,

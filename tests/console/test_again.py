@@ -196,3 +196,22 @@ def test_another_run_has_as_many_processes_as_the_first_unless_told(echo: RunDir
     assert Again(ranked).options().ranks == 2
     assert Again(ranked).options(AttemptOptions(processes=1)).ranks == 1
     assert Again(ranked).options(AttemptOptions(max_seconds=5.0)).max_seconds == 5.0
+
+
+def test_who_says_machines_alone_keeps_the_processes_of_each() -> None:
+    before = AttemptOptions(processes=8, nodes=2, rendezvous="10.0.0.1:29400")
+    alone = AttemptOptions(nodes=1).as_before(before)
+    assert (alone.processes, alone.nodes, alone.rendezvous) == (8, 1, "")
+    assert AttemptOptions(rendezvous="10.0.0.2:29400").as_before(before).rendezvous == "10.0.0.2:29400"
+
+
+def test_what_is_asked_of_several_runs_holds_for_each(echo: RunDir) -> None:
+    code, said = again(echo, "resume", echo.id, "--nproc", "2")
+    assert code == 2 and said.count("--nproc 2: plugin 'echo' trains in one process") == 2
+
+
+def test_a_place_to_meet_is_for_several_machines(tmp_path: Path) -> None:
+    asked = ["run", "echo", "--rdzv", "10.0.0.1:29400", "--runs", str(tmp_path / "runs")]
+    done = CliRunner().invoke(app, asked)
+    assert isinstance(done.exception, UserError) and "--nnodes 2" in str(done.exception)
+    assert not (tmp_path / "runs").exists()

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from rlhf_console import gpus
+from rlhf_console import gpus, plugins
 from rlhf_console.gpus import GPUS, target_of
 from rlhf_console.plan_text import by_role, plan_text, side_by_side, verdict, with_peak
 from rlhf_sdk import devices
@@ -124,6 +124,11 @@ def test_one_stage_of_a_profile_is_planned_with_the_models_of_the_others(planned
 
 def test_the_plan_fits_eighty_columns(planned: tuple[str, dict[str, Any]]) -> None:
     assert max(map(len, planned[0].splitlines())) <= 80
+
+
+def test_a_batch_that_can_not_be_dealt_is_the_users_mistake() -> None:
+    with pytest.raises(UserError, match=r"^batch_size: 16 rows can't be dealt evenly to 3 ranks"):
+        plugins.plan("sft", {"batch_size": 16, "model": {"path": "EleutherAI/pythia-70m"}}, ranks=3)
 
 
 def test_models_of_unknown_size_are_said(tmp_path: Path) -> None:

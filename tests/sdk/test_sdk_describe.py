@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
+import msgspec
 import pytest
 
 from rlhf_sdk.config_errors import ConfigError, complete, convert_config
@@ -123,3 +125,23 @@ def test_a_required_key_must_be_set() -> None:
 def test_a_section_given_in_part_keeps_the_defaults_of_its_place(config_type: type) -> None:
     assert complete({"section": {"kind": "green"}}, config_type)["section"] == {"share": 0.25, "kind": "green"}
     assert convert_config({}, config_type) == config_type()
+
+
+class _Layout(msgspec.Struct, forbid_unknown_fields=True):
+    role: Literal["", "ddp"] = ""
+
+
+class _Nothing(msgspec.Struct, forbid_unknown_fields=True):
+    """No key."""
+
+
+@pytest.mark.parametrize(
+    ("config", "kind", "wanted"),
+    [
+        ({"role": "dpd"}, _Layout, 'role = "dpd": must be one of "", ddp'),
+        ({"hours": 3}, _Nothing, "unknown key 'hours'. Allowed: none"),
+    ],
+)
+def test_what_is_empty_is_said_to_be(config: dict[str, Any], kind: type, wanted: str) -> None:
+    with pytest.raises(ConfigError, match=f"^{re.escape(wanted)}$"):
+        convert_config(config, kind)

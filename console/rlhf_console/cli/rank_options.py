@@ -63,6 +63,12 @@ def with_patience(options: AttemptOptions, restarts: int | None, rank_timeout: s
     return msgspec.structs.replace(options, restarts=restarts, rank_timeout_seconds=seconds)
 
 
+def refuse_idle_meeting(nodes: int, rendezvous: str) -> None:
+    """Raises `UserError` for a place to meet of a new run that is on one machine."""
+    if rendezvous and nodes < 2:
+        raise UserError(f"--rdzv {rendezvous}: say how many machines meet there, such as --nnodes 2")
+
+
 def check_ranked(plugin: str, processes: int) -> None:
     """Raises `UserError` for a plugin that trains in one process."""
     if plugin != PIPELINE and "ranks" not in plugins.describe(plugin)["capabilities"]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import typer
 
@@ -35,7 +35,6 @@ from rlhf_console.runs.store import LiveRun, find
 from rlhf_sdk import launch
 from rlhf_sdk.exit_codes import ExitCode
 from rlhf_sdk.launching import placing
-from rlhf_sdk.pace import AttemptOptions
 from rlhf_sdk.run_root import run_root
 from rlhf_sdk.trainer import UserError
 
@@ -61,24 +60,27 @@ def resume(
     Several runs are told to go on, and not watched. A launcher places a run again that it had placed before.
     """
     notify_at(notify)
-    options = with_patience(attempt_options(max_time, checkpoint_every), restarts, rank_timeout)
+    asked = with_patience(attempt_options(max_time, checkpoint_every), restarts, rank_timeout)
+
+    def go_on(live: LiveRun) -> None:
+        choice = chosen_launcher(launcher, launcher_options or [], placing.choice_of(live.directory))
+        options = with_ranks(asked, live.record.plugin, nproc, nnodes, rdzv, meet=not brings_together(choice))
+        launch.resume(live.directory, options, choice=choice)
+
     found = [find(run_root(runs), name) for name in run]
     if len(found) > 1:
-        _resume_all(found, options, as_json=as_json)
+        _resume_all(found, go_on, as_json=as_json)
         return
-    (resumed,) = found
-    choice = chosen_launcher(launcher, launcher_options or [], placing.choice_of(resumed.directory))
-    options = with_ranks(options, resumed.record.plugin, nproc, nnodes, rdzv, meet=not brings_together(choice))
-    launch.resume(resumed.directory, options, choice=choice)
-    watch_or_announce(runs, resumed, detach=detach, as_json=as_json)
+    go_on(found[0])
+    watch_or_announce(runs, found[0], detach=detach, as_json=as_json)
 
 
-def _resume_all(found: Sequence[LiveRun], options: AttemptOptions, *, as_json: bool) -> None:
+def _resume_all(found: Sequence[LiveRun], go_on: Callable[[LiveRun], None], *, as_json: bool) -> None:
     """Exit code 2 where one can't go on; the others do."""
     resumed, problems = [], []
     for run in found:
         try:
-            launch.resume(run.directory, options)
+            go_on(run)
             resumed.append(run.record.id)
         except UserError as error:
             problems.append(str(error))

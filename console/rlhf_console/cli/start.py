@@ -39,6 +39,7 @@ from rlhf_console.cli.rank_options import (
     RankTimeoutOption,
     RendezvousOption,
     RestartsOption,
+    refuse_idle_meeting,
     with_patience,
     with_ranks,
 )
@@ -104,6 +105,7 @@ def run(
     """
     root = run_root(runs)
     notify_at(notify)
+    refuse_idle_meeting(nnodes, rdzv)
     choice = chosen_launcher(launcher, launcher_options or [])
     options = with_patience(attempt_options(max_time, checkpoint_every), restarts, rank_timeout)
     options = with_ranks(options, plugin, nproc, nnodes, rdzv, meet=not brings_together(choice))
