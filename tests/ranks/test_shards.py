@@ -4,21 +4,25 @@ from __future__ import annotations
 
 from math import ceil, prod
 from typing import Any
+from unittest import mock
 
 import pytest
 import torch
+import torch.distributed as dist
 from torch import nn
 
 from engine_models import random_rollout
 from processes import in_ranks
 from rlhf_engine.config import PPOShardingConfig, ShardingConfig
 from rlhf_engine.errors import ConfigError
+from rlhf_engine.generation import generate_rollout
 from rlhf_engine.memory_table import memory_table
 from rlhf_engine.ranks import Ranks
 from rlhf_engine.sft import SFTState, accumulate_gradients, sft_update
 from rlhf_engine.sharding.choice import check_sharding, layout_of
 from rlhf_engine.sharding.roles import lay_out, sharing
-from small_ppo import CPU
+from rlhf_engine.sharding.state import is_shard, shards_of
+from small_ppo import CPU, EOS, PAD
 from trained import HOOKS, Setting
 
 ROLES = ("model", "value_model", "ref_model", "reward_model")
@@ -38,6 +42,28 @@ def kept_bytes(ranks: Ranks, layout: Any) -> dict[str, int]:
 
 def in_all_layouts(ranks: Ranks) -> dict[str, dict[str, int]]:
     return {layout: kept_bytes(ranks, layout) for layout in ("ddp", "zero-2", "zero-3")}
+
+
+def gatherings(ranks: Ranks) -> tuple[int, int, int]:
+    """Units, gatherings in a rollout, and tokens that this rank sampled; ranks have other prompts and lengths."""
+    setting = Setting(torch.float32, ShardingConfig(model="zero-3"))
+    policy = setting.policy()
+    setting.lay_out(ranks, model=policy)
+    real = dist.all_gather_single
+    with mock.patch.object(dist, "all_gather_single", side_effect=real) as counted:
+        rollout = generate_rollout(
+            policy, [[3 + ranks.rank]], episodes=[ranks.rank], seed=0, response_tokens=4 + 20 * ranks.rank,
+            temperature=0.7, eos_id=EOS, pad_id=PAD, batch_size=1, hooks=HOOKS,
+        )  # fmt: skip
+    shards = shards_of(policy)
+    assert shards is not None and all(is_shard(parameter) for parameter in policy.parameters())
+    return 1 + len(shards.units), counted.call_count, int(rollout.response_lengths.sum())
+
+
+def test_a_rollout_gathers_weights_once_and_no_rank_waits_between_tokens() -> None:
+    (units, first, few), (_, second, many) = in_ranks(2, gatherings)
+    assert (first, second) == (units, units)
+    assert few < many
 
 
 def shard_sizes(model: nn.Module, ranks: int, rank: int) -> tuple[int, int]:
