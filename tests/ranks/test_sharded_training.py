@@ -63,7 +63,7 @@ OTHERS = [name for name in CASES if name not in ONLINE]
 
 
 @pytest.mark.parametrize("size,names", [(2, ONLINE), (2, OTHERS), (4, ["sft zero-3 gpt2", "dpo zero-3"])])
-def test_sharded_ranks_train_as_one_process(size: int, names: list[str]) -> None:
+def test_43_sharded_ranks_train_as_one_process(size: int, names: list[str]) -> None:
     by_rank = in_ranks(size, train_cases, names)
     for name in names:
         expected = alone(name)

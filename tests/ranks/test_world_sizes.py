@@ -27,7 +27,7 @@ def assert_alike(a: Any, b: Any, tolerance: float) -> None:
 
 
 @pytest.mark.parametrize("what", TRAINED)
-def test_one_two_and_four_ranks_train_alike_for_20_steps(what: str) -> None:
+def test_43_one_two_and_four_ranks_train_alike_for_20_steps(what: str) -> None:
     alone = train(ALONE, what)
     for size in (2, 4):
         by_rank = in_ranks(size, train, what)

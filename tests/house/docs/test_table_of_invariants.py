@@ -7,8 +7,8 @@ import pytest
 
 CHECKOUT = Path(__file__).parents[3]
 NUMBERS = range(1, 74)
-LATER = {43, 62, 63}
-"""Join with distributed training and with the judge."""
+LATER = {62, 63}
+"""Join with the judge."""
 NAMED_IN_WORDS = {44, 48}
 """Their tests are older than the table and named for what they hold."""
 
