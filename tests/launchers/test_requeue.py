@@ -102,6 +102,18 @@ def test_a_signal_to_every_process_requeues_once_and_so_does_time_that_is_over(r
     assert attempts(run) == len(reasons) + 1 and steps(run) == 40
 
 
+def test_a_cluster_that_sends_sigterm_first_requeues_too(root: Path) -> None:
+    run = launch.create_run(root, plugin="echo", config={"steps": 20, "delay_seconds": 0.1})
+    place(run)
+    until(lambda: steps(run) >= 3)
+    task = task_of(run)
+    os.killpg(os.getpgid(run.status().shim.pid), signal.SIGTERM)  # type: ignore[union-attr]
+    until(lambda: run.state() is State.STOPPED)
+    os.kill(task, signal.SIGUSR1)
+    until(lambda: finished(run))
+    assert attempts(run) == 2 and steps(run) == 20
+
+
 def test_a_run_that_is_stopped_is_not_begun_again_and_its_job_has_failed(root: Path) -> None:
     run = launch.create_run(root, plugin="echo", config={"steps": 500, "delay_seconds": 0.1})
     place(run)

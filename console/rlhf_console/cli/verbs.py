@@ -70,7 +70,7 @@ VERBS = {
     "label": Verb("labelling:label", "Say which of two responses is better: blind, one key a vote."),
     "export": Verb(
         "exchanging:export_run",
-        "Write a run's metrics and samples for another tool: tables, TensorBoard, W&B, trackio.",
+        "Write a run's metrics and samples, or the model of a checkpoint, for another tool.",
     ),
     "import": Verb(
         "exchanging:import_run",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from pathlib import Path
 
 import msgspec
@@ -18,6 +19,7 @@ from rlhf_sdk.states import State
 from rlhf_sdk.trainer import RunFailure
 
 FIRST_PORT, PORTS = 20000, 20000
+USR1_AFTER_SIGTERM_SECONDS = 5.0
 GOES_ON = (State.REQUEUED, State.RELEASED, State.FINISHED)
 """What a run is after USR1: released where rank 0 is on another machine, and heard of it by a command. A job of a
 finished run that comes back ends at once, which is better than one that failed for nothing."""
@@ -44,17 +46,27 @@ class SlurmJob:
         if code == ExitCode.REQUEUE and directory.state() is State.REQUEUED:
             # Its time is over (--max-time), or USR1 reached it before us: as if the scheduler had asked.
             os.kill(os.getpid(), preemption_signal())
+        if was_terminated(directory):
+            # Some clusters pre-empt with SIGTERM first: USR1, if it comes, is heard here.
+            time.sleep(USR1_AFTER_SIGTERM_SECONDS)
         return _ended(code, directory)
 
     def checkpoint(self) -> DelayedSubmission | None:
         """Called by submitit when the preemption signal has come: what shall be done in the next job."""
         self.attempt.interrupt()
-        if RunDir(Path(self.run)).state() not in GOES_ON:
+        directory = RunDir(Path(self.run))
+        if directory.state() not in GOES_ON and not was_terminated(directory):
             return None
         return DelayedSubmission(SlurmJob(self.run, self.options))
 
     def __getstate__(self) -> dict[str, object]:
         return {"run": self.run, "options": self.options}
+
+
+def was_terminated(run: RunDir) -> bool:
+    """Whether SIGTERM ended it, rather than somebody's command."""
+    verdict = run.exit()
+    return verdict is not None and verdict.reason == f"stopped by {signal.SIGTERM.name}"
 
 
 def preemption_signal() -> signal.Signals:
