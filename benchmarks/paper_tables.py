@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import math
 
+from benchmarks.record import RESULTS
 from benchmarks.scale_on_paper import (
     CHECKPOINTED,
     ENOUGH_ROWS,
@@ -143,6 +145,16 @@ def example_table() -> list[str]:
     return lines
 
 
+def counted_table() -> list[str]:
+    """How well plans of ranks describe what gloo's did."""
+    found = json.loads((RESULTS / "plan_ranks.json").read_text())["layouts"]
+    lines = _heading("layout", "cases", "held to the byte", "sent to the byte", "planned over measured peak")
+    for layout, one in found.items():
+        peak = f"{one['lowest']:+.1%} to {one['highest']:+.1%}"
+        lines.append(_line(f"`{layout}`", one["cases"], one["held as planned"], one["sent as planned"], peak))
+    return lines
+
+
 TABLES = {
     "memory": memory_table,
     "layouts": layouts_table,
@@ -150,4 +162,5 @@ TABLES = {
     "traffic": traffic_table,
     "decisions": decision_table,
     "example": example_table,
+    "counted": counted_table,
 }

@@ -31,9 +31,14 @@ from rlhf_engine.ranks import ALONE, ProcessGroupRanks, Ranks
 from rlhf_engine.sharding.state import local
 
 LAYOUTS: tuple[ShardingLayout, ...] = ("ddp", "zero-1", "zero-2", "zero-3")
-RANKS: dict[int, tuple[Architecture, ...]] = {2: ("llama", "gpt_neox"), 4: ("gpt_neox",)}
 TRAINERS = ("SFT", "RM", "DPO", "RLOO", "PPO separate", "PPO shared_trunk", "PPO adapters")
 KINDS = {"weights": "weights", "Adam moments": "moments", "gradients": "gradients"}
+
+MEASURED: dict[int, list[tuple[str, Architecture]]] = {
+    2: [("SFT", "llama"), ("PPO separate", "llama"), *((trainer, "gpt_neox") for trainer in TRAINERS)],
+    4: [("SFT", "gpt_neox"), ("PPO separate", "gpt_neox")],
+}
+"""Trainers and families by number of ranks."""
 
 Held = dict[str, dict[str, int]]
 """Bytes by role and kind."""
@@ -208,13 +213,13 @@ def _bytes(tensors: Sequence[Tensor]) -> int:
 
 
 def main() -> None:
-    """Every trainer in every layout on 2 ranks, of two families, and on 4, of one."""
+    """Every trainer in every layout on 2 ranks, some on 4."""
     logging.set_verbosity_error()
     logging.disable_progress_bar()
     found: dict[str, list[OneRank]] = {}
-    for size, families in RANKS.items():
-        combined = itertools.product(TRAINERS, families, LAYOUTS)
-        cases = [RankedCase(trainer, family, size, layout) for trainer, family, layout in combined]
+    for size, measured in MEASURED.items():
+        combined = itertools.product(measured, LAYOUTS)
+        cases = [RankedCase(trainer, family, size, layout) for (trainer, family), layout in combined]
         for case, ranks in zip(cases, compare(cases), strict=True):
             found[case.name] = ranks
             print(f"{case.name:<44} {ranks[0].peaks_mib:7.1f} MiB {_errors(ranks)}", flush=True)

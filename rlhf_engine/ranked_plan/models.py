@@ -24,6 +24,7 @@ def language_model(
         whole=[*(adapter_tensors(shape, lora) if lora else ()), *(score_tensors(shape) if values else ())],
         trained=trained and lora is None,
         whole_trained=trained,
+        apart=values,
         place=place,
     )
 

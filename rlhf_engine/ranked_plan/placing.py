@@ -42,7 +42,8 @@ class Placed:
     """A role's own tensors and their place: `blocks` times those of `block`, those of `root`, which belong to no block,
     and `whole` ones, which no layout cuts: scalar heads and adapters.
 
-    `trained`: blocks and root change; `whole` ones always do where the role is `whole_trained`.
+    `trained`: blocks and root change; `whole` ones always do where the role is `whole_trained`, stepped by an optimizer
+    of their own where they are `apart`.
     """
 
     block: Tensors = ()
@@ -51,6 +52,7 @@ class Placed:
     whole: Tensors = ()
     trained: bool = False
     whole_trained: bool = False
+    apart: bool = False
     place: Place = ALONE
 
     @property
@@ -67,7 +69,8 @@ class Placed:
     def moments(self) -> int:
         """Adam's two, of the rank that has most."""
         if self.place.layout == "zero-1":
-            return ADAM_MOMENTS * dealt(self._trained_tensors(), self.place.ranks)
+            together = [self._cut_tensors(), self.whole] if self.apart else [self._trained_tensors()]
+            return ADAM_MOMENTS * sum(dealt(tensors, self.place.ranks) for tensors in together)
         return ADAM_MOMENTS * self._trained_share()
 
     @property
@@ -160,8 +163,10 @@ class Placed:
         return self._share() * self.trained + numbers(self.whole) * self.whole_trained
 
     def _trained_tensors(self) -> Tensors:
-        cut_ones = [*self.root, *(list(self.block) * self.blocks)] if self.trained else []
-        return [*cut_ones, *(self.whole if self.whole_trained else ())]
+        return [*self._cut_tensors(), *(self.whole if self.whole_trained else ())]
+
+    def _cut_tensors(self) -> Tensors:
+        return [*self.root, *(list(self.block) * self.blocks)] if self.trained else []
 
     def _unsummed(self, tensors: Tensors) -> int:
         if not (self.place.sharded and self.trained):

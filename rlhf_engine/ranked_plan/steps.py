@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from rlhf_engine.comparison_plan import preference_roles, reward_model_role
 from rlhf_engine.config import (
     CriticFreeConfig,
+    KTOConfig,
     LoraConfig,
     OnlineConfig,
     PPOConfig,
@@ -51,7 +52,10 @@ def preferences_traffic(config: PreferenceConfig, ranks: int) -> list[Sent]:
     """Of one step of DPO, IPO or KTO; figures of its pairs, some numbers each, are left out."""
     policy, ref_policy = preference_roles(config, ranks)
     times = _pieces(of_one_rank(config, ranks).batch_size, config.micro_batch_size)
-    return added([*passing(FORWARD, ref_policy, times), *training(_trained(policy, times))])
+    sent = [*passing(FORWARD, ref_policy, times), *training(_trained(policy, times))]
+    if isinstance(config, KTOConfig):
+        sent += [one for gathers in (policy.gathers, ref_policy) for one in passing("reference point", gathers, times)]
+    return added(sent)
 
 
 def ppo_traffic(
