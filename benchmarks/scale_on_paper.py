@@ -11,7 +11,7 @@ from typing import Any
 
 from rlhf_console.gpus import GPUS
 from rlhf_engine.config import DataConfig, ModelConfig, PPOConfig, PrecisionConfig
-from rlhf_engine.ranked_plan.traffic import FROM_HOST
+from rlhf_engine.ranked_plan.traffic import to_ranks
 from rlhf_plugins.plan_floors import floors_of
 from rlhf_plugins.plan_ranks import seconds_of, step_seconds
 from rlhf_plugins.plan_subjects import Changes, Single
@@ -91,7 +91,7 @@ class OnPaper:
     @property
     def sent(self) -> int:
         """Bytes that it sends to other ranks in an update."""
-        return sum(one.bytes for one in self.subject.traffic("ppo", dict(self.changes)) if one.what != FROM_HOST)
+        return to_ranks(self.subject.traffic("ppo", dict(self.changes)))
 
     def seconds(self, network: float) -> dict[str, tuple[float, float]]:
         """By group of phases, the least time that computing and that sending takes."""

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from rlhf_engine.config import OnlineConfig, PPOConfig, PreferenceConfig
-from rlhf_engine.ranked_plan.traffic import FROM_HOST, OPTIMIZER, Sent
+from rlhf_engine.ranked_plan.traffic import FROM_HOST, OPTIMIZER, Sent, to_ranks
 from rlhf_engine.time_floors import Floors
 from rlhf_plugins.plan_floors import floors_of
 from rlhf_plugins.plan_subjects import Changes, Single
@@ -84,7 +84,7 @@ def _layout(
         settings=[f"{stage}.{key}={_written(value)}" for key, value in changes.items()],
         peak=peak.bytes,
         phase=peak.phase,
-        sent=sum(one.bytes for one in sent if one.what != FROM_HOST),
+        sent=to_ranks(sent),
         seconds=step_seconds(floors, [(one, seconds_of(one, device, ranks)) for one in sent]),
         same_algorithm=layout == getattr(config, "layout", ""),
     )

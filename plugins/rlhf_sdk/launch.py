@@ -125,20 +125,20 @@ def resume(
     checkpoint, here or (returns None) by `choice` of a launcher; without one, as the attempt before was.
 
     Raises `UserError` for a run that is finished, was never started, waits for its turn, or is at work, and for
-    `options` to a held one.
+    `options` or another `choice` to a held one.
     """
-    state = run.state()
+    state, before = run.state(), placing.choice_of(run) or LOCAL
+    wanted = choice or before
     if state is State.PAUSED:
-        if options != NO_OPTIONS:
+        if options != NO_OPTIONS or wanted != before:
             raise UserError(
-                f"run {run.id} is paused, not ended: --max-time and --checkpoint-every are for a new attempt"
+                f"run {run.id} is paused, not ended, and goes on as it is: options are for a new attempt; stop it first"
             )
         send_command(run.commands, Resume())
         return None
     if state not in RESUMABLE:
         raise UserError(f"run {run.id} is {state}: there is nothing to resume")
     placing.refuse_second_job(run)
-    wanted = choice or placing.choice_of(run) or LOCAL
     if wanted != LOCAL:
         placing.place([run], wanted, options)
         return None

@@ -61,11 +61,6 @@ class Placed:
         return FLOAT32 * ((0 if self.place.offload else self._share()) + numbers(self.whole))
 
     @property
-    def on_host(self) -> int:
-        """Of weights that wait in the host's memory."""
-        return FLOAT32 * self._share() if self.place.offload else 0
-
-    @property
     def moments(self) -> int:
         """Adam's two, of the rank that has most."""
         if self.place.layout == "zero-1":

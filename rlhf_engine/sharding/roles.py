@@ -35,12 +35,12 @@ def lay_out(roles: Mapping[str, nn.Module], sharding: ShardingConfig, device: to
             for model in models:
                 model.to(device)
             continue
-        from rlhf_engine.sharding.units import Placement, shard
+        from rlhf_engine.sharding.units import Sharding, shard
 
         shard(
             models,
             blocks_of,
-            Placement(
+            Sharding(
                 device,
                 ranks,
                 reshards=layout == "zero-3",

@@ -39,7 +39,7 @@ class Unit(nn.Module):
 
 
 @dataclass(frozen=True)
-class Placement:
+class Sharding:
     """Of models that share weights. `reshards`: a block's weights are let go after its forward (zero-3), not only
     after its backward (zero-2). `gather_dtype`: None is the weights' own.
     """
@@ -51,7 +51,7 @@ class Placement:
     offload: bool = False
 
 
-def shard(models: Sequence[nn.Module], blocks_of: Callable[[nn.Module], Sequence[nn.Module]], how: Placement) -> None:
+def shard(models: Sequence[nn.Module], blocks_of: Callable[[nn.Module], Sequence[nn.Module]], how: Sharding) -> None:
     """Shards models that share weights, in place, block by block; says nothing to other ranks, which do the same.
 
     `blocks_of` a backbone: its transformer blocks, none where it is called as a whole. Adapters and scalar heads stay
@@ -79,7 +79,7 @@ def small_parameters(model: nn.Module) -> list[nn.Parameter]:
     ]
 
 
-def _sharded(parts: Iterable[nn.Module], how: Placement, whole: set[nn.Parameter], *, reshards: bool) -> Any:
+def _sharded(parts: Iterable[nn.Module], how: Sharding, whole: set[nn.Parameter], *, reshards: bool) -> Any:
     unit: Any = fully_shard(
         Unit(parts),
         mesh=init_device_mesh(how.device.type, (how.ranks,)),

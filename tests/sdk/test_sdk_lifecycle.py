@@ -20,7 +20,9 @@ from rlhf_sdk import launch
 from rlhf_sdk.checkpoints import damage, list_checkpoints
 from rlhf_sdk.commands import Checkpoint, Pause, Resume, Stop, send_command
 from rlhf_sdk.events import Alert, CheckpointSaved, CommandAcknowledged, Event, MetricsLogged, Started, StateChanged
+from rlhf_sdk.launching.contract import Choice
 from rlhf_sdk.liveness import is_alive
+from rlhf_sdk.pace import AttemptOptions
 from rlhf_sdk.run_dir import RunDir
 from rlhf_sdk.run_record import ExitRecord
 from rlhf_sdk.states import State, can_become
@@ -234,6 +236,9 @@ def test_pause_holds_and_resume_goes_on(begin: Begin, folded: Folded, straight: 
     checkpoint = launch.request(run, Checkpoint())
     time.sleep(1.5)
     assert max(folded(run)) == held_at and run.state() is State.PAUSED
+    for asked in ({"options": AttemptOptions(processes=2)}, {"choice": Choice(launcher="slurm")}):
+        with pytest.raises(UserError, match="is paused, not ended"):
+            launch.resume(run, **asked)
     assert launch.resume(run) is None
     assert ended(run).exit_code == 0 and folded(run) == straight
     assert answers(run, pause) == ["accepted", "done"] and answers(run, again) == ["ignored"]
