@@ -190,7 +190,7 @@ def test_activations_are_as_planned(name: str, tokenizer: Any, saved: Path) -> N
     save_roles(tokenizer, saved)
     data = msgspec.structs.replace(DataConfig(), max_prompt_tokens=20)
     config = config_of(saved, name, data=data, response_tokens=20, micro_batch_size=4)
-    models, words = models_of(tokenizer, config), [[3 + i % 20 for i in range(20)]] * 4
+    models, words = models_of(tokenizer, config), [[3 + (i + row) % 20 for i in range(20)] for row in range(4)]
     rollout = Rollout.of_texts(words, words, eos_id=0, pad_id=1, device=CPU)
     rollout.prompt_mask[0, :3] = False
     weights = {p.untyped_storage().data_ptr() for role in vars(models).values() for p in role.parameters()}
