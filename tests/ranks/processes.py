@@ -14,7 +14,8 @@ from typing import Any
 PATIENCE_SECONDS = 120.0
 
 FORKS = multiprocessing.get_context("forkserver")
-FORKS.set_forkserver_preload(["torch", "transformers", "rlhf_engine.layouts", "trained", "evaluated"])
+PRELOADED = ["torch", "transformers", "rlhf_engine.layouts", "rlhf_engine.sharding.units", "trained", "evaluated"]
+FORKS.set_forkserver_preload([*PRELOADED, "benchmarks.plan_ranks"])
 
 
 def in_ranks(size: int, work: Callable[..., Any], *arguments: Any) -> list[Any]:

@@ -15,14 +15,11 @@ from rlhf_engine.ranks import ALONE, Ranks
 CASES = {
     2: [
         RankedCase("PPO shared_trunk", "gpt_neox", 2, "ddp"),
-        RankedCase("SFT", "llama", 2, "zero-1"),
         RankedCase("SFT, LoRA", "gpt2", 2, "zero-3"),
-        RankedCase("RM", "gpt2", 2, "zero-2"),
-        RankedCase("DPO", "llama", 2, "zero-3"),
         RankedCase("PPO separate", "llama", 2, "zero-2"),
         RankedCase("PPO separate", "gpt_neox", 2, "zero-3"),
     ],
-    4: [RankedCase("PPO shared_trunk", "gpt2", 4, "zero-1"), RankedCase("RLOO", "llama", 4, "zero-3")],
+    4: [RankedCase("PPO shared_trunk", "gpt2", 4, "zero-1")],
 }
 SMALL_WORDS = 100
 """Bytes for each of what ranks tell one another beside weights, gradients and rows: some numbers."""
