@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from benchmarks.speed.options import parse
+from rlhf_plugins import BEFORE_TORCH
 
 CHECKOUT = Path(__file__).parents[2]
 
@@ -29,7 +30,7 @@ def settled(folder: str, threads: int) -> dict[str, str]:
     """
     roots = [CHECKOUT, CHECKOUT / "console", CHECKOUT / "plugins"]
     return {
-        "OMP_WAIT_POLICY": "PASSIVE",
+        **BEFORE_TORCH,
         "OMP_NUM_THREADS": str(threads),
         "HF_HUB_OFFLINE": "1",
         "TOKENIZERS_PARALLELISM": "false",

@@ -2,5 +2,16 @@
 
 import os
 
-# Read by OpenMP when torch is first imported: on a busy machine spinning threads make a step many times slower.
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+BEFORE_TORCH = {
+    "OMP_WAIT_POLICY": "PASSIVE",
+    "ONEDNN_PRIMITIVE_CACHE_CAPACITY": "64",
+    "LRU_CACHE_CAPACITY": "64",
+}
+"""What torch's libraries read when they are loaded.
+
+On a busy machine spinning threads make a step many times slower. oneDNN, and torch's layer above it, keep what they made
+for each of the last 1024 shapes of a product: packed rows have a new shape in almost every step, and that fills a GiB.
+"""
+
+for _name, _value in BEFORE_TORCH.items():
+    os.environ.setdefault(_name, _value)
