@@ -9,8 +9,8 @@ BEFORE_TORCH = {
 }
 """What torch's libraries read when they are loaded.
 
-On a busy machine spinning threads make a step many times slower. oneDNN, and torch's layer above it, keep what they made
-for each of the last 1024 shapes of a product: packed rows have a new shape in almost every step, and that fills a GiB.
+On a busy machine spinning threads make a step many times slower. oneDNN, and torch's layer above it, keep what they
+made for each of the last 1024 shapes of a product; packed rows have a new one in almost every step, which fills a GiB.
 """
 
 for _name, _value in BEFORE_TORCH.items():
