@@ -110,7 +110,7 @@ def _print_cells(sweep: Sweep, slots: int, root: Path, *, as_json: bool) -> None
         listed = {cell.name: {"row": cell.row, "config": cell.config} for cell in sweep.cells}
         print_json({"cells": listed, "slots": slots, "peak_bytes": memory, "problem": problem, "cost": cost})
         return
-    typer.echo(table(["run", "cell"], [[cell.name, cell.row] for cell in sweep.cells]))
+    typer.echo(table(["cell", "point"], [[cell.name, cell.row] for cell in sweep.cells]))
     stages = len(sweep.cells[0].config["stages"]) if sweep.plugin == PIPELINE else 1
     each = f" of {stages} stages each" if stages > 1 else ""
     typer.echo(f"\n{len(sweep.cells)} runs{each}, {slots} at a time")

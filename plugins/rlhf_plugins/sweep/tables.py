@@ -66,7 +66,7 @@ def _table(estimates: Estimates, counts: Mapping[str, str]) -> dict[str, Any]:
         for row, found in estimates.items()
     ]
     title = "Mean over seeds, with the half width of its 95 % interval (Student's t)"
-    return {"title": title, "columns": ["cell", "finished", *names], "rows": rows}
+    return {"title": title, "columns": ["point", "finished", *names], "rows": rows}
 
 
 def _front_table(
@@ -78,7 +78,7 @@ def _front_table(
         [row, *map(_figure, points[row]), f"beaten by {beaten[row]}" if row in beaten else "on the front"]
         for row in ordered
     ]
-    return {"title": f"Pareto: {axes[0]} against {axes[1]}, means", "columns": ["cell", *axes, "front"], "rows": rows}
+    return {"title": f"Pareto: {axes[0]} against {axes[1]}, means", "columns": ["point", *axes, "front"], "rows": rows}
 
 
 def _as_data(found: Mapping[str, Estimate]) -> dict[str, Any]:
