@@ -110,7 +110,7 @@ def test_a_rank_that_is_stopped_while_it_waits_is_to_blame_and_where_none_is_all
     assert to_blame([waits, stopped], NOW) == stopped
     assert blame_in_words(stopped, NOW) == (
         f"rank 1 on {host_name()} does nothing any more in update/forward, waiting for gradients: nothing was heard of"
-        " it for 15 s: stopped, or its machine is stuck"
+        " it for 15 s: stopped, or its machine is stuck or gone"
     )
     assert to_blame([waits], NOW) is None
     assert standstill_in_words([waits, report(1, **here)]) == (

@@ -204,14 +204,18 @@ def test_a_rank_killed_in_a_sharded_checkpoint_leaves_the_one_before(
 
 
 @pytest.mark.usefixtures("struck")
-def test_a_rank_that_diverges_ends_the_run_without_a_restart(
-    root: Path, models: dict[str, str], monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    "trouble, code, said",
+    [("diverges", ExitCode.DIVERGED, "loss is nan"), ("disk_full", ExitCode.USER_ERROR, "No space left")],
+)
+def test_a_rank_that_diverges_or_has_no_room_ends_the_run_without_a_restart(
+    root: Path, models: dict[str, str], monkeypatch: pytest.MonkeyPatch, trouble: str, code: ExitCode, said: str
 ) -> None:
-    monkeypatch.setenv("TROUBLE", "diverges")
+    monkeypatch.setenv("TROUBLE", trouble)
     run = begun(root, "struck_sft", sft_config(models))
     verdict = launch.wait(run)
-    assert verdict is not None and (verdict.state, verdict.exit_code) == (State.FAILED, ExitCode.DIVERGED)
-    assert "rank 1" in verdict.reason and "loss is nan" in verdict.reason
+    assert verdict is not None and (verdict.state, verdict.exit_code) == (State.FAILED, code)
+    assert "rank 1" in verdict.reason and said in verdict.reason
     assert verdict.attempt == 1 and "ranks_restart" not in alerts(run)
 
 

@@ -48,7 +48,7 @@ def blame_in_words(report: RankReport, now: float) -> str:
         return f"{report.name} is gone{where}: killed, or its machine ended it (process {report.process.pid})"
     if now - report.time > STOPPED_SECONDS:
         silence = f"nothing was heard of it for {now - report.time:.0f} s"
-        return f"{report.name} does nothing any more{where}: {silence}: stopped, or its machine is stuck"
+        return f"{report.name} does nothing any more{where}: {silence}: stopped, or its machine is stuck or gone"
     return f"{report.name} has not got on for {now - report.since:.0f} s{where}, and the others waited for it"
 
 

@@ -43,7 +43,7 @@ REPORT_WAIT_SECONDS = 5.0
 BEGIN_ANEW = {"plugin_failed", "rank_failed", "out_of_memory", LOST_OTHERS}
 """Ends after which the run begins anew from its last good checkpoint, as often as torchrun may."""
 
-_DECIDED = {"user_error": ExitCode.USER_ERROR, "diverged": ExitCode.DIVERGED}
+_DECIDED = {"user_error": ExitCode.USER_ERROR, "disk": ExitCode.USER_ERROR, "diverged": ExitCode.DIVERGED}
 
 
 class RankedWorker(Worker):
