@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from rlhf_engine.activations import Batch
 from rlhf_engine.config import CriticFreeConfig, LoraConfig, OnlineConfig, PPOConfig
 from rlhf_engine.known_models import ModelShape
@@ -65,9 +67,11 @@ def online_rows(config: OnlineConfig, roles: Roles, second: ModelShape | None = 
     policy, number = roles.trained[0], compute_bytes(config.precision)
     tokens, responses = config.data.max_prompt_tokens + config.response_tokens, config.response_tokens
     minibatch = config.batch_size // config.minibatches
-    scored = Batch(min(config.micro_batch_size, config.batch_size), tokens, responses)
+    together = roles.samples_per_prompt if roles.ranks == 1 else 1
+    scored = _behind_prompts(min(config.micro_batch_size, config.batch_size), tokens, responses, together)
     sampled = Batch(min(config.rollout_batch_size, config.batch_size), tokens, responses)
-    micro_batch = Batch(min(config.micro_batch_size, minibatch), tokens, responses)
+    in_minibatch = together if config.minibatches == 1 else 1
+    micro_batch = _behind_prompts(min(config.micro_batch_size, minibatch), tokens, responses, in_minibatch)
     return [
         framework(),
         *roles.held,
@@ -76,12 +80,20 @@ def online_rows(config: OnlineConfig, roles: Roles, second: ModelShape | None = 
         *_rollout_rows(roles, sampled, number),
         *_logprob_rows(roles, scored, number),
         *_value_rows(roles, scored, number),
-        *_score_rows(roles, Batch(scored.rows, tokens), number),
+        *_score_rows(roles, replace(scored, read=0), number),
         *_left_gathered(roles),
         *update_rows(Update(roles.trained, micro_batch, number, accumulated=minibatch > config.micro_batch_size)),
         *probe_rows(config, policy, roles.reward_model, second, roles.reward_adapter, roles.ranks),
         *merged_weights(policy),
     ]
+
+
+def _behind_prompts(rows: int, tokens: int, responses: int, together: int) -> Batch:
+    """So many responses, `together` of them behind each prompt; shuffling or dealing over ranks may part them."""
+    if together == 1:
+        return Batch(rows, tokens, responses)
+    behind = together * responses
+    return Batch(-(-rows // together), tokens - responses + behind, behind, branches=behind)
 
 
 def _rollout_rows(roles: Roles, sampled: Batch, number: int) -> list[MemoryRow]:
@@ -106,7 +118,7 @@ def _value_rows(roles: Roles, scored: Batch, number: int) -> list[MemoryRow]:
     if roles.critic is None:
         return []
     policy, critic = roles.trained[0], roles.trained[-1]
-    batch, gathers = Batch(scored.rows, scored.tokens), _unless_left(critic.gathers, policy.gathers)
+    batch, gathers = replace(scored, read=0), _unless_left(critic.gathers, policy.gathers)
     return forward_rows(roles.critic, batch, number, "values", role=critic.name, lora=critic.lora, gathers=gathers)
 
 
