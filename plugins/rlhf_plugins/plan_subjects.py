@@ -45,7 +45,7 @@ class Single:
         return LinkedStage(plan.plan, plan.traffic, config)
 
     def ranks_of(self, stage: str) -> int:
-        """1 for a plugin that trains in one process."""
+        """1 for a plugin that works in one process."""
         return self.ranks if STAGE_PLANS[self._plugin_of(stage)].traffic else 1
 
     def traffic(self, stage: str, changes: Changes) -> Sequence[Sent]:

@@ -207,7 +207,7 @@ def test_who_says_machines_alone_keeps_the_processes_of_each() -> None:
 
 def test_what_is_asked_of_several_runs_holds_for_each(echo: RunDir) -> None:
     code, said = again(echo, "resume", echo.id, "--nproc", "2")
-    assert code == 2 and said.count("--nproc 2: plugin 'echo' trains in one process") == 2
+    assert code == 2 and said.count("--nproc 2: plugin 'echo' works in one process") == 2
 
 
 def test_a_place_to_meet_is_for_several_machines(tmp_path: Path) -> None:

@@ -105,7 +105,7 @@ def test_a_sweep_of_pipelines_from_start_to_table(tmp_path: Path) -> None:
         (["--grid", "echo.seed=1,2", "--seeds", "2"], "both would set the seed"),
         (["--grid", "echo.steps=1", "--set", "echo.steps=2"], "by --set and others by --grid"),
         (["--slots", "0"], "a number from 1 on, or auto"),
-        (["--nproc", "2"], "'echo' trains in one process"),
+        (["--nproc", "2"], "'echo' works in one process"),
     ],
 )
 def test_mistakes_make_no_run(tmp_path: Path, arguments: list[str], words: str) -> None:

@@ -147,7 +147,7 @@ def test_a_sweeps_processes_are_those_of_its_cells_or_of_their_stages() -> None:
     asked = AttemptOptions(stage_processes=2, checkpoint_steps=5)
     assert processes_of("ppo", asked) == AttemptOptions(processes=2, checkpoint_steps=5)
     assert processes_of("pipeline", asked) == asked
-    with pytest.raises(UserError, match="'echo' trains in one process"):
+    with pytest.raises(UserError, match="'echo' works in one process"):
         processes_of("echo", asked)
 
 

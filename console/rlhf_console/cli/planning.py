@@ -74,7 +74,7 @@ def _as_data(plan: dict[str, Any], target: Target) -> dict[str, Any]:
 
 
 def _ranks(plugin: str, processes: int, nodes: int, network: float) -> PlanRanks:
-    """Raises `UserError` for a plugin that trains in one process."""
+    """Raises `UserError` for a plugin that works in one process."""
     if processes * nodes > 1:
         check_ranked(plugin, processes * nodes)
     return PlanRanks(processes=processes, machines=nodes, network=network * GIGA)

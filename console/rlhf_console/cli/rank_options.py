@@ -41,7 +41,7 @@ def with_ranks(
 ) -> AttemptOptions:
     """`options` for so many processes; without `meet` somebody else brings the machines together.
 
-    Raises `UserError` for a plugin that trains in one process, and for machines that have no place to meet.
+    Raises `UserError` for a plugin that works in one process, and for machines that have no place to meet.
     """
     if max(processes, 1) * max(nodes, 1) == 1:
         return msgspec.structs.replace(options, processes=processes, nodes=nodes, rendezvous=rendezvous)
@@ -70,6 +70,6 @@ def refuse_idle_meeting(nodes: int, rendezvous: str) -> None:
 
 
 def check_ranked(plugin: str, processes: int) -> None:
-    """Raises `UserError` for a plugin that trains in one process."""
+    """Raises `UserError` for a plugin that works in one process."""
     if plugin != PIPELINE and "ranks" not in plugins.describe(plugin)["capabilities"]:
-        raise UserError(f"--nproc {processes}: plugin {plugin!r} trains in one process")
+        raise UserError(f"--nproc {processes}: plugin {plugin!r} works in one process")

@@ -64,13 +64,13 @@ def cell_provenance(provenance: Mapping[str, str], name: str) -> dict[str, str]:
 def processes_of(plugin: str, options: AttemptOptions) -> AttemptOptions:
     """What a sweep was started with, for a cell: its `stage_processes` are the cell's, or those of the cell's stages.
 
-    Raises `UserError` for a plugin that trains in one process.
+    Raises `UserError` for a plugin that works in one process.
     """
     processes = options.stage_processes
     if processes < 2 or plugin == PIPELINE:
         return options
     if "ranks" not in load_spec(plugin).capabilities:
-        raise UserError(f"--nproc {processes}: plugin {plugin!r} trains in one process")
+        raise UserError(f"--nproc {processes}: plugin {plugin!r} works in one process")
     return structs.replace(options, processes=processes, stage_processes=0)
 
 

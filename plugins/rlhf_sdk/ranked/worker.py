@@ -91,7 +91,7 @@ class RankedWorker(Worker):
     def start_runtime(self, spec: PluginSpec, run: WorkerRun, trainer: Trainer) -> None:
         self.ranked_runtime = ranked_runtime(trainer.runtime)
         if "ranks" not in spec.capabilities or self.ranked_runtime is None:
-            raise UserError(f"plugin {spec.name!r} trains in one process: start it without --nproc and --nnodes")
+            raise UserError(f"plugin {spec.name!r} works in one process: start it without --nproc and --nnodes")
         self.link = self.ranked_runtime.join_ranks(self.options.patience_seconds)
         # torchrun counts restarts on each machine for itself, from 0 on one that joins again.
         self.journal.attempt = max(self.link.meet(self.journal.attempt))
