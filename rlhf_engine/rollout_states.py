@@ -87,7 +87,7 @@ def _begins_row(rollout: Rollout) -> Tensor:
     tokens, mask = rollout.prompt_tokens, rollout.prompt_mask
     alike = (mask[1:] == mask[:-1]) & ((tokens[1:] == tokens[:-1]) | ~mask[1:])
     first = torch.cat([mask.new_ones(1), ~alike.all(dim=1)])
-    most = max(RESPONSES_TO_PROMPT * tokens.shape[1] // rollout.response_tokens.shape[1], 1)
+    most = max(RESPONSES_TO_PROMPT * tokens.shape[1] // max(rollout.response_tokens.shape[1], 1), 1)
     episodes = torch.arange(len(rollout), device=first.device)
     since_first = episodes - first.nonzero().squeeze(1)[first.cumsum(0) - 1]
     return since_first % most == 0

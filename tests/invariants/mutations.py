@@ -422,16 +422,16 @@ DEFECTS = [
     ),
     Defect(
         "Adam's epsilon ignored",
-        "rlhf_engine.optim.ScheduledAdamW.__init__",
-        "eps=config.eps",
-        "eps=1e-8",
+        "rlhf_engine.sharding.moments.new_adamw",
+        '"eps": config.eps',
+        '"eps": 1e-8',
         "invariants/test_seeds_and_schedules.py::test_46_a_step_is_adams_with_the_configs_eps_betas_and_weight_decay[1e-05-0.0]",
     ),
     Defect(
         "weight decay where 0 is asked for",
-        "rlhf_engine.optim.ScheduledAdamW.__init__",
-        "weight_decay=config.weight_decay",
-        "weight_decay=config.weight_decay or 0.01",
+        "rlhf_engine.sharding.moments.new_adamw",
+        '"weight_decay": config.weight_decay',
+        '"weight_decay": config.weight_decay or 0.01',
         "invariants/test_seeds_and_schedules.py::test_46_a_step_is_adams_with_the_configs_eps_betas_and_weight_decay[1e-05-0.0]",
     ),
     Defect(

@@ -34,7 +34,7 @@ def kept_bytes(ranks: Ranks, layout: Any) -> dict[str, int]:
     setting = Setting(torch.float32, ShardingConfig(model=layout), "gpt_neox", steps=2)
     policy = setting.policy()
     setting.lay_out(ranks, model=policy)
-    state = SFTState(policy, setting.optimizer(policy, ranks), ranks=ranks)
+    state = SFTState(policy, setting.optimizer(policy.named_parameters(), ranks), ranks=ranks)
     sft_update(state, random_rollout(8), micro_batch_size=3, compute="float32", hooks=HOOKS)
     accumulate_gradients(state, random_rollout(8), 3, compute="float32", hooks=HOOKS)
     return {row.kind: row.bytes for row in memory_table({"policy": policy}, [state.optimizer], [])}

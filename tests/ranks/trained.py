@@ -8,7 +8,9 @@ from typing import Any, Literal
 
 import msgspec
 import torch
-from torch import nn
+import torch.nn.functional as F
+from torch import Tensor, nn
+from transformers.models.llama.modeling_llama import LlamaRMSNorm
 
 from engine_models import random_rollout
 from rlhf_engine.adapters import add_adapter, shared_copy
@@ -65,6 +67,20 @@ def groups(count: int) -> list[ComparisonGroup]:
     return found
 
 
+class Float64RMSNorm(LlamaRMSNorm):
+    """In float64 throughout; transformers' own rounds to float32, up or down as sums in another order have it."""
+
+    def forward(self, hidden_states: Tensor) -> Tensor:
+        return F.rms_norm(hidden_states, self.weight.shape, self.weight, self.variance_epsilon)
+
+
+def in_dtype(model: nn.Module, dtype: torch.dtype) -> nn.Module:
+    for module in model.modules():
+        if isinstance(module, LlamaRMSNorm) and dtype is torch.float64:
+            module.__class__ = Float64RMSNorm
+    return model.to(dtype)
+
+
 @dataclass(frozen=True)
 class Setting:
     """In what numbers, of which family, laid out over the ranks how, for how many optimizer steps."""
@@ -79,10 +95,10 @@ class Setting:
     checkpointing: bool = False
 
     def policy(self) -> Any:
-        return new_policy(self.architecture, **self.changes).to(self.dtype)
+        return in_dtype(new_policy(self.architecture, **self.changes), self.dtype)
 
     def scalar_model(self) -> Any:
-        return new_scalar_model(self.architecture, **self.changes).to(self.dtype)
+        return in_dtype(new_scalar_model(self.architecture, **self.changes), self.dtype)
 
     @property
     def changes(self) -> dict[str, Any]:
