@@ -67,7 +67,7 @@ def groups(count: int) -> list[ComparisonGroup]:
     return found
 
 
-class Float64RMSNorm(LlamaRMSNorm):
+class Float64RMSNorm(LlamaRMSNorm):  # type: ignore[misc]
     """In float64 throughout; transformers' own rounds to float32, up or down as sums in another order have it."""
 
     def forward(self, hidden_states: Tensor) -> Tensor:
