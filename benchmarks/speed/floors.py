@@ -36,15 +36,15 @@ def floor_seconds(stage: str, task: Task, found: Mapping[str, float]) -> float |
         config = CONFIGS[stage](task)
         return sum(step_floors(config, trained_weights(config), rates).values())
     kind, _, _ = stage.partition("-")
+    if kind not in ("generation", "logprobs"):
+        return None
     config = ppo_config(task)
     shape = shape_of(config.model, config.tokenizer)
     if kind == "generation":
         number = compute_bytes(config.precision)
         return decoding_seconds(shape, task.rows, task.shape.prompt, task.shape.response, number, rates)
-    if kind == "logprobs":
-        read = task.shape.response
-        return FORWARDS_OF_LOGPROBS * head_flops(shape, Batch(task.rows, read, read)) / rates.flops
-    return None
+    read = task.shape.response
+    return FORWARDS_OF_LOGPROBS * head_flops(shape, Batch(task.rows, read, read)) / rates.flops
 
 
 def trained_weights(config: TrainerConfig) -> int:
