@@ -34,20 +34,22 @@ from rlhf_sdk.run_root import run_root
 from rlhf_sdk.slots import AUTO, slot_count
 from rlhf_sdk.trainer import UserError
 
+GridOption = Annotated[
+    list[str] | None,
+    typer.Option("--grid", help="STAGE.KEY=VALUE,VALUE such as ppo.kl_coef=0.02,0.1; repeatable: all combinations."),
+]
+SeedsOption = Annotated[int, typer.Option("--seeds", min=1, help="Runs of each point: the seeds plus 0, 1, 2...")]
+SlotsOption = Annotated[
+    str, typer.Option("--slots", metavar="N|auto", help="Runs at a time; auto: as many as the GPUs have room for.")
+]
+
 
 def sweep(
     plugin: PluginArgument,
     profile: ProfileOption = "",
-    grid: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--grid", help="STAGE.KEY=VALUE,VALUE such as ppo.kl_coef=0.02,0.1; repeatable: all combinations."
-        ),
-    ] = None,
-    seeds: Annotated[int, typer.Option("--seeds", min=1, help="Runs of each point: the seeds plus 0, 1, 2...")] = 1,
-    slots: Annotated[
-        str, typer.Option("--slots", metavar="N|auto", help="Runs at a time; auto: as many as the GPUs have room for.")
-    ] = "auto",
+    grid: GridOption = None,
+    seeds: SeedsOption = 1,
+    slots: SlotsOption = "auto",
     nproc: ProcessesOption = 0,
     settings: Annotated[
         list[str] | None, typer.Option("--set", help="STAGE.KEY=VALUE, such as ppo.gamma=0.95, for all; repeatable.")
